@@ -1,0 +1,87 @@
+package machine
+
+import "time"
+
+// Config is what the machine must know of the pool's configuration. It is
+// validated where it comes from; every value here is meant as it stands.
+type Config struct {
+	Name  string
+	Start time.Time // the wall time at which the machine's time is zero
+
+	Capacity      int
+	MinIdle       int
+	MaxIdle       int // 0: the capacity of the moment
+	MaxConnecting int
+	MaxWaiters    int // 0: unlimited
+	PauseOnClear  bool
+
+	Check          bool          // there is a check
+	CheckAfterIdle time.Duration // negative: never
+	Reset          bool          // there is a reset
+	IdleTimeout    time.Duration // 0: off
+	MaxLifetime    time.Duration // 0: off
+	LifetimeJitter time.Duration
+	ConnectTimeout time.Duration // bounds every connector job
+	LeakAfter      time.Duration // 0: off
+
+	Backoff Backoff
+	Random  func() float64 // in [0,1); for jitter
+
+	Events Events
+}
+
+// Backoff is the policy of blocking periods.
+type Backoff struct {
+	Mode   BackoffMode
+	Base   time.Duration
+	Cap    time.Duration
+	Jitter float64 // the part of a delay that is random, 0..1
+}
+
+// BackoffMode says what a pool does with Gets while it backs off.
+type BackoffMode uint8
+
+const (
+	BackoffWait     BackoffMode = iota // they wait in line
+	BackoffFailFast                    // those that find no idle connection fail
+	BackoffNever                       // there is no backoff
+)
+
+// Events says which events anybody listens to.
+type Events uint8
+
+const (
+	NoEvents   Events = iota
+	RareEvents        // backoff and leaks only
+	AllEvents
+)
+
+// overdueAfter is how long after its start a connector job counts as lost. A
+// job whose function keeps to its context ends within ConnectTimeout; the
+// quarter more lets its own error arrive first.
+func (c *Config) overdueAfter() time.Duration {
+	return c.ConnectTimeout + c.ConnectTimeout/4
+}
+
+// delay is the length of the blocking period after a failed attempt, from 1:
+// min(Base*2^(attempt-1), Cap), of which the jittered part is random. The
+// exponential form with a cap is SqlClient's blocking period; jitter 1 is full
+// jitter as in MongoDB's pool backoff.
+func (c *Config) delay(attempt int) time.Duration {
+	d := c.Backoff.Base
+	for i := 1; i < attempt && d < c.Backoff.Cap; i++ {
+		d *= 2
+	}
+	d = min(d, c.Backoff.Cap)
+	if j := c.Backoff.Jitter; j > 0 {
+		d -= time.Duration(float64(d) * j * c.Random())
+	}
+	return d
+}
+
+// timed says that ages matter: the caller must then give the time with Take
+// and with every return, not only with the inputs that ask for it.
+func (c *Config) timed() bool {
+	return c.Check && c.CheckAfterIdle >= 0 || c.IdleTimeout > 0 || c.MaxLifetime > 0 ||
+		c.LeakAfter > 0 || c.Events == AllEvents
+}

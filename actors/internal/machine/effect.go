@@ -1,0 +1,65 @@
+package machine
+
+import "time"
+
+// EffectKind says what the outside has to do.
+type EffectKind uint8
+
+const (
+	// Open: run Connect in the slot's connector; report Connected or
+	// ConnectFailed.
+	Open EffectKind = iota + 1
+	// Check: run the user's check on the slot's connection; report Checked.
+	Check
+	// Reset: run the user's reset on the slot's connection; report WasReset.
+	Reset
+	// Disconnect: close the slot's connection; report Disconnected.
+	Disconnect
+	// Interrupt: cancel the job that runs in the slot's connector.
+	Interrupt
+	// Revoke: end the lease of the slot's connection, with epoch Epoch, so that
+	// its holder is refused from now on.
+	Revoke
+	// Retire: the slot's connector is not needed any more.
+	Retire
+	// Grant: give the slot's connection, with the slot's Epoch, to the Waiter.
+	Grant
+	// Reject: end the Waiter with Err.
+	Reject
+	// Answer: end the Ticket with Err, nil for success.
+	Answer
+	// ArmBackoff: send BackoffElapsed{Epoch, Generation, Attempt} at At.
+	ArmBackoff
+	// DisarmBackoff: that timer is not needed any more.
+	DisarmBackoff
+	// ArmTick: send Tick{Epoch} at At.
+	ArmTick
+	// DisarmTick: that timer is not needed any more.
+	DisarmTick
+	// CancelLifetime: cancel the context of every connect, check and reset.
+	CancelLifetime
+	// Stopped: nothing is left; the pool may end.
+	Stopped
+)
+
+var effectKinds = [...]string{
+	Open: "Open", Check: "Check", Reset: "Reset", Disconnect: "Disconnect", Interrupt: "Interrupt", Revoke: "Revoke",
+	Retire: "Retire", Grant: "Grant", Reject: "Reject", Answer: "Answer", ArmBackoff: "ArmBackoff",
+	DisarmBackoff: "DisarmBackoff", ArmTick: "ArmTick", DisarmTick: "DisarmTick", CancelLifetime: "CancelLifetime",
+	Stopped: "Stopped",
+}
+
+func (k EffectKind) String() string { return effectKinds[k] }
+
+// Effect is one thing to do. The kind says which fields have a meaning.
+type Effect struct {
+	Kind       EffectKind
+	Attempt    int
+	Slot       *Slot
+	Waiter     *Waiter
+	Ticket     *Ticket
+	Err        error
+	At         time.Duration
+	Epoch      uint64
+	Generation uint64
+}

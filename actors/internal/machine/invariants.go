@@ -1,0 +1,92 @@
+package machine
+
+import "fmt"
+
+// Check verifies what must hold after every input, once its effects are known:
+// the counts against the slots, the queue against the jobs, and the promises to
+// whoever waits. It walks everything, and is for tests and for sampling.
+func (m *Machine) Check() error {
+	var n [len(m.n)]int
+	var strays, spare, busy int
+	for i, s := range m.slots {
+		if s.index != i {
+			return fmt.Errorf("slot %d has index %d", i, s.index)
+		}
+		if s.abandoned {
+			strays++
+			continue
+		}
+		n[s.state]++
+		switch s.state {
+		case connecting, checking, resetting, closing:
+			busy++
+		}
+		if s.state == connecting && s.waiter == nil {
+			spare++
+		}
+		if (s.state == vacant) != (s.ID == 0) {
+			return fmt.Errorf("slot %d is %v and has id %d", i, s.state, s.ID)
+		}
+		if w := s.waiter; w != nil && (w.slot != s || !w.queued) {
+			return fmt.Errorf("slot %d works for a waiter that does not wait for it", i)
+		}
+		if s.waiter != nil && s.state != connecting && s.state != checking {
+			return fmt.Errorf("slot %d is %v and works for a waiter", i, s.state)
+		}
+	}
+	if n != m.n || strays != m.strays || spare != m.spare {
+		return fmt.Errorf("counts %v strays %d spare %d, but slots say %v, %d, %d", m.n, m.strays, m.spare, n, strays, spare)
+	}
+	if m.idle.n != n[idle] || m.vacant.n != n[vacant] || m.busy.n != busy {
+		return fmt.Errorf("lists hold %d idle %d vacant %d busy, but slots say %d, %d, %d",
+			m.idle.n, m.vacant.n, m.busy.n, n[idle], n[vacant], busy)
+	}
+	length, unstarted := 0, 0
+	for w := m.waiters.head; w != nil; w = w.next {
+		length++
+		if !w.queued {
+			return fmt.Errorf("waiter %d in the queue is not marked as queued", length)
+		}
+		if w.slot == nil {
+			unstarted++
+		} else if w.slot.waiter != w {
+			return fmt.Errorf("waiter %d waits for a slot that works for another", length)
+		}
+	}
+	if length != m.waiters.n || unstarted != m.waiters.unstarted {
+		return fmt.Errorf("queue says %d waiters, %d unstarted; it holds %d, %d", m.waiters.n, m.waiters.unstarted, length, unstarted)
+	}
+	return m.checkPromises()
+}
+
+// checkPromises verifies what the pool owes to whoever waits and to whoever
+// drains it.
+func (m *Machine) checkPromises() error {
+	over := m.counted() > m.capacity
+	if over != m.reducing {
+		return fmt.Errorf("%d counted, capacity %d, reducing %v", m.counted(), m.capacity, m.reducing)
+	}
+	serving := m.phase == open && !m.paused && !m.suspended
+	switch {
+	case serving && m.waiters.unstarted > 0 && m.idle.n > 0:
+		return fmt.Errorf("%d wait with no job under way while %d connections are idle", m.waiters.unstarted, m.idle.n)
+	case serving && m.waiters.unstarted > 0 && m.mayConnect():
+		return fmt.Errorf("%d wait with no job under way while a connect is allowed", m.waiters.unstarted)
+	case serving && over && m.idle.n > 0:
+		return fmt.Errorf("%d connections are idle while %d are counted above capacity %d", m.idle.n, m.counted(), m.capacity)
+	case m.resizer != nil && !over:
+		return fmt.Errorf("a SetCapacity waits for nothing")
+	case m.phase == closed && (m.open() > 0 || m.waiters.n > 0):
+		return fmt.Errorf("closed with %d open and %d waiting", m.open(), m.waiters.n)
+	case m.phase != open && (m.idle.n > 0 || m.waiters.n > 0 || m.resizer != nil || m.readies.head != nil):
+		return fmt.Errorf("closing with %d idle, %d waiting, or a request to be answered", m.idle.n, m.waiters.n)
+	case m.phase == closed && m.closers.head != nil:
+		return fmt.Errorf("closed, and a Close is not answered")
+	case m.paused && m.waiters.n > 0:
+		return fmt.Errorf("paused with %d waiting", m.waiters.n)
+	}
+	if due := m.nextDue(); due != never && (!m.tickArmed || m.tickAt > due) {
+		return fmt.Errorf("something is due at %v and the timer is armed %v for %v", due, m.tickArmed, m.tickAt)
+	}
+	return nil
+}

@@ -1,0 +1,1228 @@
+package machine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/actorpool/actorpool/messages"
+)
+
+// Machine is the state of one pool. Its methods are the inputs; each carries
+// the time, which never runs backwards. What they decide is in Effects and
+// News afterwards.
+type Machine struct {
+	cfg   Config
+	timed bool // ages matter, see Config.timed
+	heard bool // somebody listens to all events
+
+	now        time.Duration
+	phase      phase
+	paused     bool // PauseOnClear: Gets fail until Resume
+	suspended  bool // Gets wait until Resume
+	reducing   bool // more is counted than the capacity allows
+	stopped    bool // nothing is left, and that has been said
+	plain      bool // none of the above, see refresh: Take and Stow may act
+	capacity   int
+	generation uint64
+
+	slots  []*Slot
+	vacant slotList
+	idle   slotList // newest first
+	busy   slotList // those with a job under way, oldest job first
+	leases slotList // with LeakAfter: unreported leases, oldest first
+	n      [borrowed + 1]int
+	spare  int // connects under way for nobody
+
+	strays    int // abandoned slots
+	lingering int // abandoned slots whose Disconnect runs
+
+	waiters waiterList
+	resizer *Ticket
+	closers ticketList
+	readies ticketList
+
+	backoff       backoff
+	lastErr       error         // of the last connect; nil once one succeeded
+	clearedBy     error         // why the pool is paused, if it was told
+	populateAfter time.Duration // no background connect before
+	drainSince    time.Duration // when a SetCapacity or Close began to drain
+	bare          bool          // an outage without hope, see despair
+
+	tickArmed bool
+	tickAt    time.Duration
+	tickEpoch uint64
+	idleDue   time.Duration // no idle connection expires before
+
+	lastID  uint64
+	seq     uint64
+	stats   messages.Stats // its counters; the rest is filled in by Stats
+	effects []Effect
+	news    []messages.Event
+}
+
+type phase uint8
+
+const (
+	open phase = iota
+	closingDown
+	closed
+)
+
+// backoff is the blocking period. Epoch grows with every period and every
+// Clear and is never reset, so that a timer or a failure of an older one is
+// recognised.
+type backoff struct {
+	state   backoffState
+	attempt int
+	epoch   uint64
+	until   time.Duration
+	cause   error
+}
+
+type backoffState uint8
+
+const (
+	ready backoffState = iota
+	blocked
+	probing
+)
+
+const never = time.Duration(math.MaxInt64)
+
+// closeGrace is how long Close gives checks and resets under way, which it has
+// cancelled, to come back; their connections are then closed properly and
+// waited for. One that ignores its context is left behind after it.
+const closeGrace = 20 * time.Millisecond
+
+// errOverdue is the failure of a connect whose function ignored its context.
+var errOverdue = fmt.Errorf("actorpool: Connect ignores its context and was given up: %w", context.DeadlineExceeded)
+
+// New makes a machine that has not been started.
+func New(cfg Config) *Machine {
+	m := &Machine{
+		cfg:      cfg,
+		timed:    cfg.timed(),
+		heard:    cfg.Events == AllEvents,
+		capacity: cfg.Capacity,
+		paused:   cfg.PauseOnClear,
+		idleDue:  never,
+		tickAt:   never,
+	}
+	m.refresh()
+	return m
+}
+
+// Start begins the pool's life: MinIdle is populated from here on.
+func (m *Machine) Start(now time.Duration) {
+	m.at(now)
+	m.tell(messages.Event{Kind: messages.PoolCreated, To: m.capacity})
+	if !m.paused {
+		m.tell(messages.Event{Kind: messages.PoolReady})
+	}
+	m.settle()
+}
+
+// Take is the hot half of Get: it lends the newest idle connection if nothing
+// has to be decided, and otherwise returns nil and has changed nothing. The
+// time need be exact only if Timed says so or the waiter has a label.
+func (m *Machine) Take(now time.Duration, w *Waiter) *Slot {
+	s := m.idle.head
+	if s == nil || !m.plain || m.waiters.n > 0 {
+		return nil
+	}
+	if m.timed {
+		m.at(now)
+		if m.tooOld(s) || m.dubious(s) {
+			return nil
+		}
+	} else if w.Label != "" {
+		m.at(now)
+	}
+	m.stats.Gets++
+	m.stats.Grants++
+	if m.heard {
+		m.tell(messages.Event{Kind: messages.CheckOutStarted, Label: w.Label})
+		m.tell(messages.Event{Kind: messages.CheckedOut, ConnID: s.ID, Label: w.Label})
+	}
+	m.lend(s, w, m.timed || w.Label != "")
+	if m.cfg.MinIdle > 0 {
+		m.settle()
+	}
+	return s
+}
+
+// Get asks for a connection. It ends with one Grant or one Reject, now or
+// later, unless Leave withdraws it first.
+func (m *Machine) Get(now time.Duration, w *Waiter) {
+	m.at(now)
+	m.stats.Gets++
+	w.since, w.position = m.now, 0
+	m.tell(messages.Event{Kind: messages.CheckOutStarted, Label: w.Label})
+	switch {
+	case m.phase != open:
+		m.reject(w, messages.ErrClosed, messages.ReasonPoolClosed)
+		return
+	case m.paused:
+		m.reject(w, messages.ErrCleared, messages.ReasonCleared)
+		return
+	}
+	m.waiters.push(w)
+	m.settle()
+	if !w.queued {
+		return
+	}
+	if limit := m.cfg.MaxWaiters; limit > 0 && w.slot == nil && m.waiters.unstarted > limit {
+		w.position = 0
+		m.reject(w, messages.ErrExhausted, messages.ReasonExhausted)
+		return
+	}
+	m.stats.Waits++
+	if m.bare && w.slot == nil && m.hopeless(w) {
+		m.rejectHopeless(w)
+	}
+}
+
+// Leave ends a Get whose caller has left, for the reason err: it is taken out
+// of the queue and rejected with what the pool looks like. The connect that it
+// caused goes on for others (G4). A Get that is answered already is left alone;
+// what it was granted is for the outside to return.
+func (m *Machine) Leave(now time.Duration, w *Waiter, err error) {
+	m.at(now)
+	if !w.queued {
+		return
+	}
+	if m.suspended {
+		err = errors.Join(messages.ErrSuspended, err)
+	}
+	m.reject(w, err, leaving(err))
+	m.schedule()
+}
+
+// Refuse ends a Get that came with a context that had ended already (G2).
+func (m *Machine) Refuse(now time.Duration, w *Waiter, err error) {
+	m.at(now)
+	m.stats.Gets++
+	w.since, w.position = m.now, 0
+	m.tell(messages.Event{Kind: messages.CheckOutStarted, Label: w.Label})
+	m.reject(w, err, leaving(err))
+}
+
+// leaving tells a deadline from any other end of a context.
+func leaving(err error) messages.Reason {
+	if errors.Is(err, context.DeadlineExceeded) {
+		return messages.ReasonTimeout
+	}
+	return messages.ReasonCanceled
+}
+
+// Stow is the hot half of Put: it makes the connection idle if nothing has to
+// be decided, and otherwise returns false and has changed nothing. The time
+// need be exact only if Timed says so.
+func (m *Machine) Stow(now time.Duration, s *Slot, id, epoch uint64) bool {
+	if !m.plain || m.waiters.n > 0 || m.cfg.Reset || !s.lent(id, epoch) ||
+		s.generation != m.generation || m.idle.n >= m.maxIdle() {
+		return false
+	}
+	if m.timed {
+		m.at(now)
+		if m.tooOld(s) {
+			return false
+		}
+	}
+	m.stats.Puts++
+	if m.heard {
+		m.tell(messages.Event{Kind: messages.CheckedIn, ConnID: s.ID, Label: s.label})
+	}
+	s.Epoch++
+	m.rest(s)
+	return true
+}
+
+// Put ends a lease. False: the lease had ended before, and nothing changed.
+func (m *Machine) Put(now time.Duration, s *Slot, id, epoch uint64) bool {
+	m.at(now)
+	if !s.lent(id, epoch) {
+		return false
+	}
+	m.stats.Puts++
+	m.checkIn(s)
+	switch {
+	case m.cfg.Reset && m.condemned(s) == 0:
+		m.begin(s, resetting, Reset)
+	default:
+		m.available(s)
+	}
+	m.settle()
+	return true
+}
+
+// Taint ends a lease and closes its connection, for the given cause. False: the
+// lease had ended before, and nothing changed.
+func (m *Machine) Taint(now time.Duration, s *Slot, id, epoch uint64, cause error) bool {
+	m.at(now)
+	if !s.lent(id, epoch) {
+		return false
+	}
+	m.stats.Taints++
+	m.checkIn(s)
+	reason := messages.ReasonBroken
+	if m.phase != open {
+		reason = messages.ReasonPoolClosed
+	}
+	m.close(s, reason, cause)
+	m.settle()
+	return true
+}
+
+func (m *Machine) checkIn(s *Slot) {
+	s.Epoch++
+	m.tell(messages.Event{Kind: messages.CheckedIn, ConnID: s.ID, Label: s.label})
+}
+
+// Connected reports that Open succeeded; conn is what the outside keeps for
+// the connection.
+func (m *Machine) Connected(now time.Duration, s *Slot, conn any) {
+	m.at(now)
+	s.Conn = conn
+	switch {
+	case s.abandoned:
+		m.late(s)
+	case m.phase != open:
+		m.close(s, messages.ReasonPoolClosed, nil)
+	case s.generation != m.generation:
+		m.release(s)
+		m.close(s, messages.ReasonStale, nil)
+	default:
+		m.lastErr = nil
+		if m.cfg.MaxLifetime > 0 {
+			s.expires = m.now + m.cfg.MaxLifetime - time.Duration(float64(m.cfg.LifetimeJitter)*m.cfg.Random())
+		}
+		m.tell(messages.Event{Kind: messages.ConnectionReady, ConnID: s.ID, Duration: m.now - s.since})
+		m.recover()
+		m.available(s)
+	}
+	m.settle()
+}
+
+// ConnectFailed reports that Open failed, and what the failure means.
+func (m *Machine) ConnectFailed(now time.Duration, s *Slot, err error, class messages.Class) {
+	m.at(now)
+	if s.abandoned {
+		m.drop(s)
+	} else {
+		m.connectFailed(s, err, class)
+		m.vacate(s)
+	}
+	m.settle()
+}
+
+// connectFailed is everything that a failed connect means but the fate of its
+// slot. It fails the Get that it was started for, and no other (G10).
+func (m *Machine) connectFailed(s *Slot, err error, class messages.Class) {
+	m.stats.ConnectErrors++
+	w := s.waiter
+	if !s.blames {
+		w = nil
+	}
+	m.release(s)
+	if m.phase != open || s.generation != m.generation {
+		m.tellClosed(s, messages.ReasonStale, err)
+		return
+	}
+	m.lastErr = err
+	if class == messages.ClassClear {
+		m.clear(err, false)
+	}
+	m.tellClosed(s, messages.ReasonError, err)
+	switch class {
+	case messages.ClassOverload, messages.ClassFatal:
+		m.block(s, err)
+	}
+	failure := &messages.ConnectError{Phase: messages.PhaseConnect, Err: err}
+	if w != nil && w.queued {
+		m.reject(w, failure, messages.ReasonConnectionError)
+	}
+	m.answerAll(&m.readies, failure)
+	if m.backoff.state != blocked {
+		// Nothing else keeps the background from dialling in a loop.
+		m.populateAfter = m.now + max(m.cfg.Backoff.Base, time.Millisecond)
+	}
+}
+
+// block begins a blocking period after a failed connect, unless the failure is
+// of an older epoch: several failures of one epoch count once (B4).
+func (m *Machine) block(s *Slot, err error) {
+	if m.cfg.Backoff.Mode == BackoffNever || s.epoch != m.backoff.epoch {
+		return
+	}
+	b := &m.backoff
+	b.state = blocked
+	b.attempt++
+	b.epoch++
+	b.cause = err
+	d := m.cfg.delay(b.attempt)
+	b.until = m.now + d
+	m.bare = false
+	m.stats.Backoffs++
+	m.effect(Effect{Kind: ArmBackoff, At: b.until, Epoch: b.epoch, Generation: m.generation, Attempt: b.attempt})
+	m.tell(messages.Event{Kind: messages.PoolBackoff, Attempt: b.attempt, Duration: d, Err: err})
+	m.refresh()
+}
+
+// recover ends a backoff after a success of the current generation, whoever
+// caused it (B10).
+func (m *Machine) recover() {
+	if m.backoff.state == ready {
+		return
+	}
+	m.resetBackoff()
+	m.tell(messages.Event{Kind: messages.PoolReady})
+}
+
+func (m *Machine) resetBackoff() {
+	b := &m.backoff
+	if b.state == blocked {
+		m.effect(Effect{Kind: DisarmBackoff})
+	}
+	*b = backoff{epoch: b.epoch}
+	m.bare = false
+	m.populateAfter = 0
+	m.refresh()
+}
+
+// BackoffElapsed reports the timer of a blocking period. One of another epoch
+// is stale and changes nothing (B9).
+func (m *Machine) BackoffElapsed(now time.Duration, epoch uint64) {
+	m.at(now)
+	if m.backoff.state != blocked || m.backoff.epoch != epoch || m.phase != open {
+		return
+	}
+	m.backoff.state = probing
+	m.bare = false
+	m.settle()
+}
+
+// Checked reports the outcome of Check. A dead connection is replaced by
+// another idle one, or by a connect; the caller does not see it (G6).
+func (m *Machine) Checked(now time.Duration, s *Slot, err error) {
+	m.at(now)
+	m.worked(s, err)
+}
+
+// WasReset reports the outcome of Reset.
+func (m *Machine) WasReset(now time.Duration, s *Slot, err error) {
+	m.at(now)
+	m.worked(s, err)
+}
+
+func (m *Machine) worked(s *Slot, err error) {
+	switch {
+	case s.abandoned:
+		m.late(s)
+	case err != nil && m.condemned(s) == 0:
+		m.release(s)
+		m.close(s, messages.ReasonError, err)
+	default:
+		m.available(s)
+	}
+	m.settle()
+}
+
+// Disconnected reports that Disconnect is done, well or badly.
+func (m *Machine) Disconnected(now time.Duration, s *Slot) {
+	m.at(now)
+	if s.abandoned {
+		m.lingering--
+		m.drop(s)
+	} else {
+		m.vacate(s)
+	}
+	m.settle()
+}
+
+// available finds a use for a connection that has come free: it is closed if
+// it is not wanted any more, lent to the first who waits, or becomes idle.
+func (m *Machine) available(s *Slot) {
+	if reason := m.condemned(s); reason != 0 {
+		m.release(s)
+		m.close(s, reason, nil)
+		return
+	}
+	if m.waiters.n > 0 && !m.suspended {
+		m.grant(m.waiters.head, s)
+		return
+	}
+	m.release(s)
+	if m.idle.n >= m.maxIdle() {
+		m.close(s, messages.ReasonIdle, nil)
+		return
+	}
+	m.rest(s)
+}
+
+// condemned says why a connection that has come free must not live on; 0: it
+// may.
+func (m *Machine) condemned(s *Slot) messages.Reason {
+	switch {
+	case m.phase != open:
+		return messages.ReasonPoolClosed
+	case s.generation != m.generation:
+		return messages.ReasonStale
+	case m.counted() > m.capacity:
+		return messages.ReasonCapacity
+	case m.tooOld(s):
+		return messages.ReasonLifetime
+	}
+	return 0
+}
+
+// SetCapacity changes the capacity; t is answered once what is counted fits.
+func (m *Machine) SetCapacity(now time.Duration, n int, t *Ticket) {
+	m.at(now)
+	if m.phase != open {
+		m.answer(t, messages.ErrClosed)
+		return
+	}
+	if m.resizer != nil {
+		m.answer(m.resizer, messages.ErrSuperseded)
+	}
+	t.op, t.pending = opSetCapacity, true
+	m.resizer = t
+	m.drainSince = m.now
+	if n != m.capacity {
+		m.tell(messages.Event{Kind: messages.CapacityChanged, From: m.capacity, To: n})
+		m.capacity = n
+	}
+	for m.idle.n > 0 && m.counted()-m.n[closing] > m.capacity {
+		m.close(m.idle.tail, messages.ReasonCapacity, nil)
+	}
+	for m.vacant.n > 0 && len(m.slots)-m.strays > m.capacity {
+		m.drop(m.vacant.head)
+	}
+	m.settle()
+}
+
+// Clear starts a new generation: what is idle is closed now, what is borrowed
+// when it returns. With interrupt, connects under way are cancelled and leases
+// are revoked too. err, if any, is why.
+func (m *Machine) Clear(now time.Duration, err error, interrupt bool) error {
+	m.at(now)
+	if m.phase != open {
+		return messages.ErrClosed
+	}
+	if err != nil {
+		m.lastErr = err
+	}
+	m.clear(err, interrupt)
+	m.settle()
+	return nil
+}
+
+func (m *Machine) clear(err error, interrupt bool) {
+	m.generation++
+	m.resetBackoff()
+	m.backoff.epoch++
+	if !m.paused {
+		m.tell(messages.Event{Kind: messages.PoolCleared, Interrupt: interrupt, Err: err})
+	}
+	if m.cfg.PauseOnClear {
+		m.paused, m.clearedBy = true, err
+	}
+	for _, s := range m.slots {
+		if s.abandoned {
+			continue
+		}
+		switch s.state {
+		case idle:
+			m.close(s, messages.ReasonStale, nil)
+		case connecting, checking, resetting:
+			m.release(s)
+			if interrupt {
+				m.tellClosed(s, messages.ReasonStale, err)
+				m.effect(Effect{Kind: Interrupt, Slot: s})
+			}
+		case borrowed:
+			if interrupt {
+				m.effect(Effect{Kind: Revoke, Slot: s, Epoch: s.Epoch})
+				s.Epoch++
+				m.close(s, messages.ReasonStale, err)
+			}
+		}
+	}
+	if m.paused {
+		m.rejectAll(messages.ErrCleared, messages.ReasonCleared)
+		m.answerAll(&m.readies, messages.ErrCleared)
+	}
+	m.refresh()
+}
+
+// Suspend stops grants until Resume. Returns go on.
+func (m *Machine) Suspend(now time.Duration) error {
+	m.at(now)
+	if m.phase != open {
+		return messages.ErrClosed
+	}
+	if !m.suspended {
+		m.suspended = true
+		m.refresh()
+		m.tell(messages.Event{Kind: messages.PoolSuspended})
+	}
+	m.settle()
+	return nil
+}
+
+// Resume ends a Suspend and the pause of PauseOnClear. It does not touch the
+// backoff.
+func (m *Machine) Resume(now time.Duration) error {
+	m.at(now)
+	if m.phase != open {
+		return messages.ErrClosed
+	}
+	if m.suspended {
+		m.suspended = false
+		m.tell(messages.Event{Kind: messages.PoolResumed})
+	}
+	m.unpause()
+	m.settle()
+	return nil
+}
+
+// HealthOK resumes a pool that is paused by PauseOnClear, and does nothing
+// else: it does not end a backoff (B11).
+func (m *Machine) HealthOK(now time.Duration) {
+	m.at(now)
+	if m.phase == open && m.paused {
+		m.unpause()
+		m.settle()
+	}
+}
+
+func (m *Machine) unpause() {
+	if m.paused {
+		m.paused, m.clearedBy = false, nil
+		m.tell(messages.Event{Kind: messages.PoolReady})
+	}
+	m.refresh()
+}
+
+// Ready answers t once as many connections stand as MinIdle asks for, at least
+// one, or with the first error.
+func (m *Machine) Ready(now time.Duration, t *Ticket) {
+	m.at(now)
+	switch {
+	case m.phase != open:
+		m.answer(t, messages.ErrClosed)
+	case m.paused:
+		m.answer(t, messages.ErrCleared)
+	case m.backoff.state == blocked && m.cfg.Backoff.Mode == BackoffFailFast && m.open() < m.quorum():
+		m.answer(t, m.backoffError())
+	default:
+		m.readies.push(t, opReady)
+		m.settle()
+	}
+}
+
+// quorum is how many connections must stand for the pool to be ready.
+func (m *Machine) quorum() int { return max(1, min(m.cfg.MinIdle, m.capacity)) }
+
+// Close ends the pool: connects, checks and resets under way are cancelled
+// first of all, then whoever waits is rejected, and what is idle is closed. t is
+// answered once no connection is left.
+func (m *Machine) Close(now time.Duration, t *Ticket) {
+	m.at(now)
+	m.closers.push(t, opClose)
+	if m.phase == open {
+		m.phase = closingDown
+		m.drainSince = m.now
+		m.refresh()
+		m.effect(Effect{Kind: CancelLifetime})
+		if m.backoff.state == blocked {
+			m.effect(Effect{Kind: DisarmBackoff})
+		}
+		m.rejectAll(messages.ErrClosed, messages.ReasonPoolClosed)
+		m.answerAll(&m.readies, messages.ErrClosed)
+		if m.resizer != nil {
+			m.answer(m.resizer, messages.ErrClosed)
+		}
+		for _, s := range m.slots {
+			if s.abandoned {
+				continue
+			}
+			switch s.state {
+			case idle:
+				m.close(s, messages.ReasonPoolClosed, nil)
+			case connecting, checking, resetting:
+				m.tellClosed(s, messages.ReasonPoolClosed, nil)
+			}
+		}
+		m.tell(messages.Event{Kind: messages.PoolClosed})
+	}
+	m.settle()
+}
+
+// GiveUp ends a SetCapacity, Close or Ready whose caller has left, for the
+// reason err. What it asked for stays in force.
+func (m *Machine) GiveUp(now time.Duration, t *Ticket, err error) {
+	m.at(now)
+	if !t.pending {
+		return
+	}
+	if t.op == opReady {
+		if m.lastErr != nil {
+			err = fmt.Errorf("%w (last connect error: %w)", err, m.lastErr)
+		}
+		m.answer(t, err)
+		return
+	}
+	m.answer(t, m.drainError(t.op, err))
+}
+
+// Tick reports the housekeeping timer. One of another epoch is stale and
+// changes nothing.
+func (m *Machine) Tick(now time.Duration, epoch uint64) {
+	m.at(now)
+	if !m.tickArmed || epoch != m.tickEpoch {
+		return
+	}
+	m.tickArmed, m.tickAt = false, never
+	for s := m.busy.head; s != nil && m.deadline(s) <= m.now; s = m.busy.head {
+		m.abandon(s)
+	}
+	if m.phase != open && m.now >= m.drainSince+closeGrace {
+		for s := m.busy.head; s != nil; {
+			next := s.next
+			if s.state == checking || s.state == resetting {
+				m.abandon(s)
+			}
+			s = next
+		}
+	}
+	if m.idleDue <= m.now {
+		m.sweep()
+	}
+	for s := m.leases.head; s != nil && s.since+m.cfg.LeakAfter <= m.now; s = m.leases.head {
+		m.leases.remove(s)
+		s.leaked = true
+		m.stats.Leaks++
+		m.tell(messages.Event{Kind: messages.LeaseLeaked, ConnID: s.ID, Duration: m.now - s.since, Label: s.label})
+	}
+	m.settle()
+}
+
+// sweep closes idle connections that are past their time, oldest first, at
+// most half of them at once, so that a quiet pool shrinks by degrees.
+func (m *Machine) sweep() {
+	m.idleDue = never
+	quota := (m.idle.n + 1) / 2
+	for s := m.idle.tail; s != nil; {
+		older := s
+		s = s.prev
+		switch due := m.due(older); {
+		case due > m.now:
+			m.idleDue = min(m.idleDue, due)
+		case quota == 0:
+			m.idleDue = m.now + m.pause()
+			return
+		default:
+			quota--
+			reason := messages.ReasonIdle
+			if m.tooOld(older) {
+				reason = messages.ReasonLifetime
+			}
+			m.close(older, reason, nil)
+		}
+	}
+}
+
+// pause is the time between two sweeps of which the first left something over.
+func (m *Machine) pause() time.Duration {
+	p := m.cfg.IdleTimeout
+	if p == 0 || m.cfg.MaxLifetime > 0 && m.cfg.MaxLifetime < p {
+		p = m.cfg.MaxLifetime
+	}
+	return max(p/10, time.Millisecond)
+}
+
+// due is when an idle connection is past its time.
+func (m *Machine) due(s *Slot) time.Duration {
+	due := never
+	if m.cfg.IdleTimeout > 0 && m.idle.n > m.cfg.MinIdle {
+		due = s.since + m.cfg.IdleTimeout
+	}
+	if s.expires > 0 {
+		due = min(due, s.expires)
+	}
+	return due
+}
+
+// abandon gives up a job whose function did not come back in time: it must not
+// cost the pool a place, or a permit to connect, for ever. The slot is not
+// counted any more; when the job comes back its connection is closed.
+func (m *Machine) abandon(s *Slot) {
+	switch s.state {
+	case connecting:
+		m.connectFailed(s, errOverdue, messages.ClassOverload)
+	case checking, resetting:
+		m.release(s)
+		m.stats.ClosedBroken++
+		m.tellClosed(s, messages.ReasonError, errOverdue)
+	case closing:
+		m.lingering++
+	}
+	if s.state == connecting {
+		m.spare--
+	}
+	m.busy.remove(s)
+	m.n[s.state]--
+	m.strays++
+	s.abandoned = true
+}
+
+// late closes a connection that came back after it had been given up.
+func (m *Machine) late(s *Slot) {
+	s.state = closing
+	m.lingering++
+	m.effect(Effect{Kind: Disconnect, Slot: s})
+}
+
+// settle brings the pool to rest after a change: whoever can be served is
+// served, connects that are wanted and allowed begin, whoever waits for the
+// pool to drain is told, and timers are set.
+func (m *Machine) settle() {
+	if m.phase == open && !m.paused && !m.suspended {
+		m.serve()
+		m.dial()
+		if m.backoff.state == blocked {
+			m.despair()
+		}
+	}
+	m.drain()
+	m.schedule()
+}
+
+// serve matches idle connections with whoever waits.
+func (m *Machine) serve() {
+	for m.waiters.n > 0 && m.idle.n > 0 {
+		s := m.idle.head
+		switch {
+		case m.tooOld(s):
+			m.close(s, messages.ReasonLifetime, nil)
+		case m.dubious(s):
+			w := m.waiters.firstUnstarted()
+			if w == nil {
+				return
+			}
+			m.begin(s, checking, Check)
+			m.assign(w, s, false)
+		default:
+			m.grant(m.waiters.head, s)
+		}
+	}
+}
+
+// dial begins the connects that are wanted and allowed: first for those who
+// wait, in their order, then in the background.
+func (m *Machine) dial() {
+	for m.mayConnect() {
+		w := m.waiters.firstUnstarted()
+		if w == nil && !m.wanting() {
+			return
+		}
+		m.connect(w)
+	}
+}
+
+// mayConnect says whether one more connect is allowed. While probing there is
+// one at a time.
+func (m *Machine) mayConnect() bool {
+	limit := m.cfg.MaxConnecting
+	switch m.backoff.state {
+	case blocked:
+		return false
+	case probing:
+		limit = 1
+	}
+	return m.n[connecting] < limit && m.counted() < m.capacity
+}
+
+// wanting says whether the background wants one more connection: for MinIdle,
+// or for a Ready. Those that will soon be idle are counted as idle.
+func (m *Machine) wanting() bool {
+	if m.readies.head != nil && m.open()+m.n[connecting] < m.quorum() {
+		return true
+	}
+	return m.lacking() > 0 && m.now >= m.populateAfter
+}
+
+func (m *Machine) lacking() int {
+	return m.cfg.MinIdle - m.idle.n - m.spare - m.n[checking] - m.n[resetting]
+}
+
+// connect begins a connect for w, or for nobody.
+func (m *Machine) connect(w *Waiter) {
+	s := m.vacant.head
+	if s == nil {
+		s = &Slot{index: len(m.slots)}
+		m.slots = append(m.slots, s)
+		m.n[vacant]++
+		m.vacant.pushHead(s)
+	}
+	m.lastID++
+	s.ID, s.Epoch = m.lastID, 1
+	s.generation, s.epoch = m.generation, m.backoff.epoch
+	m.stats.Connects++
+	m.tell(messages.Event{Kind: messages.ConnectionCreated, ConnID: s.ID})
+	m.begin(s, connecting, Open)
+	m.spare++
+	if w != nil {
+		m.assign(w, s, true)
+	}
+}
+
+// despair ends, in a blocking period, the waits that are not worth it. With
+// fail-fast that is everybody who waits for a connect to begin (B8). Otherwise,
+// when nothing is out that could come back before the next attempt, those whose
+// deadline is earlier than it (G9).
+func (m *Machine) despair() {
+	if m.cfg.Backoff.Mode == BackoffFailFast {
+		for w := m.waiters.firstUnstarted(); w != nil; w = m.waiters.firstUnstarted() {
+			m.reject(w, m.backoffError(), messages.ReasonBackoff)
+		}
+		return
+	}
+	bare := m.open() == 0 && m.n[connecting] == 0
+	if bare && !m.bare {
+		for w := m.waiters.head; w != nil; {
+			next := w.next
+			if m.hopeless(w) {
+				m.rejectHopeless(w)
+			}
+			w = next
+		}
+	}
+	m.bare = bare
+}
+
+func (m *Machine) hopeless(w *Waiter) bool { return w.Deadline > 0 && w.Deadline < m.backoff.until }
+
+func (m *Machine) rejectHopeless(w *Waiter) {
+	m.reject(w, &messages.ConnectError{Phase: messages.PhaseConnect, Err: m.backoff.cause}, messages.ReasonBackoff)
+}
+
+// drain answers whoever waits for the pool to shrink, to close or to be ready.
+func (m *Machine) drain() {
+	fits := m.counted() <= m.capacity
+	if m.reducing == fits {
+		m.reducing = !fits
+		m.refresh()
+	}
+	if m.resizer != nil && fits {
+		m.answer(m.resizer, nil)
+	}
+	if m.readies.head != nil && m.open() >= m.quorum() {
+		m.answerAll(&m.readies, nil)
+	}
+	if m.phase == open || m.open() > 0 || m.n[closing] > 0 || m.lingering > 0 {
+		return
+	}
+	m.phase = closed
+	m.answerAll(&m.closers, nil)
+	if m.n[connecting] == 0 && m.strays == 0 && !m.stopped {
+		m.stopped = true
+		m.effect(Effect{Kind: Stopped})
+	}
+}
+
+// schedule arms the housekeeping timer for whatever is due next, and disarms
+// it when nothing is. A timer that comes too early is kept: it comes, finds
+// nothing and is armed again.
+func (m *Machine) schedule() {
+	due := m.nextDue()
+	switch {
+	case due == never:
+		if m.tickArmed {
+			m.tickArmed, m.tickAt = false, never
+			m.effect(Effect{Kind: DisarmTick})
+		}
+	case due < m.tickAt:
+		m.tickArmed, m.tickAt = true, due
+		m.tickEpoch++
+		m.effect(Effect{Kind: ArmTick, At: due, Epoch: m.tickEpoch})
+	}
+}
+
+func (m *Machine) nextDue() time.Duration {
+	due := never
+	if s := m.busy.head; s != nil {
+		due = m.deadline(s)
+		if m.phase != open && m.n[checking]+m.n[resetting] > 0 {
+			due = min(due, m.drainSince+closeGrace)
+		}
+	}
+	if m.phase != open {
+		return due
+	}
+	if m.idle.n > 0 {
+		due = min(due, m.idleDue)
+	}
+	if s := m.leases.head; s != nil {
+		due = min(due, s.since+m.cfg.LeakAfter)
+	}
+	if m.populateAfter > m.now && m.lacking() > 0 {
+		due = min(due, m.populateAfter)
+	}
+	return due
+}
+
+// deadline is when a job under way is overdue.
+func (m *Machine) deadline(s *Slot) time.Duration { return s.since + m.cfg.overdueAfter() }
+
+// grant ends a wait with a connection. If the connection comes from a job that
+// was under way for somebody else, the two exchange their jobs, so that there
+// are not more connects than are needed; the failure of the one that is handed
+// on is nobody's (G10).
+func (m *Machine) grant(w *Waiter, s *Slot) {
+	own, other := w.slot, s.waiter
+	m.release(s)
+	m.unassign(w)
+	if own != nil && own != s && other != nil && other != w {
+		m.assign(other, own, false)
+	}
+	m.waiters.remove(w)
+	wait := m.now - w.since
+	m.stats.Grants++
+	m.stats.WaitTime += wait
+	m.tell(messages.Event{Kind: messages.CheckedOut, ConnID: s.ID, Label: w.Label, Duration: wait})
+	m.lend(s, w, true)
+	m.effect(Effect{Kind: Grant, Slot: s, Waiter: w})
+}
+
+// reject ends a wait, or a Get that did not get so far, with an error that
+// says what the pool looked like.
+func (m *Machine) reject(w *Waiter, err error, reason messages.Reason) {
+	switch reason {
+	case messages.ReasonTimeout:
+		m.stats.Timeouts++
+	case messages.ReasonCanceled:
+		m.stats.Cancels++
+	}
+	if w.queued || m.phase == open {
+		err = m.getError(w, err)
+	}
+	if w.queued {
+		m.unassign(w)
+		m.waiters.remove(w)
+	}
+	m.tell(messages.Event{
+		Kind: messages.CheckOutFailed, Reason: reason, Duration: m.now - w.since, Label: w.Label, Err: err,
+	})
+	m.effect(Effect{Kind: Reject, Waiter: w, Err: err})
+}
+
+func (m *Machine) rejectAll(err error, reason messages.Reason) {
+	for m.waiters.n > 0 {
+		m.reject(m.waiters.head, err, reason)
+	}
+}
+
+func (m *Machine) answer(t *Ticket, err error) {
+	switch {
+	case t == m.resizer:
+		m.resizer, t.pending = nil, false
+	case t.pending && t.op == opClose:
+		m.closers.remove(t)
+	case t.pending && t.op == opReady:
+		m.readies.remove(t)
+	}
+	m.effect(Effect{Kind: Answer, Ticket: t, Err: err})
+}
+
+func (m *Machine) answerAll(l *ticketList, err error) {
+	for l.head != nil {
+		m.answer(l.head, err)
+	}
+}
+
+// assign makes s the job under way for w; blames says that it was started for
+// w, so that its failure is w's.
+func (m *Machine) assign(w *Waiter, s *Slot, blames bool) {
+	w.slot, s.waiter, s.blames = s, w, blames
+	m.waiters.unstarted--
+	if s.state == connecting {
+		m.spare--
+	}
+}
+
+// unassign parts w from the job under way for it, if there is one. The job
+// goes on for nobody.
+func (m *Machine) unassign(w *Waiter) {
+	if w.slot != nil {
+		m.release(w.slot)
+	}
+}
+
+// release parts s from the waiter that its job is for, if there is one.
+func (m *Machine) release(s *Slot) {
+	w := s.waiter
+	if w == nil {
+		return
+	}
+	w.slot, s.waiter, s.blames = nil, nil, false
+	m.waiters.unstarted++
+	if s.state == connecting {
+		m.spare++
+	}
+}
+
+// lend makes a connection borrowed; known says that the time is exact.
+func (m *Machine) lend(s *Slot, w *Waiter, known bool) {
+	m.move(s, borrowed)
+	s.label, s.timed = w.Label, known
+	if m.cfg.LeakAfter > 0 {
+		m.leases.pushTail(s)
+	}
+}
+
+// rest makes a connection idle.
+func (m *Machine) rest(s *Slot) {
+	m.move(s, idle)
+	if m.timed {
+		if due := m.due(m.idle.tail); due < m.idleDue {
+			m.idleDue = due
+		}
+		if s.expires > 0 && s.expires < m.idleDue {
+			m.idleDue = s.expires
+		}
+		if m.idleDue < m.tickAt {
+			m.schedule()
+		}
+	}
+}
+
+// begin starts a job in the slot's connector.
+func (m *Machine) begin(s *Slot, to state, job EffectKind) {
+	m.move(s, to)
+	m.effect(Effect{Kind: job, Slot: s})
+}
+
+// close starts to close a connection.
+func (m *Machine) close(s *Slot, reason messages.Reason, err error) {
+	switch reason {
+	case messages.ReasonIdle:
+		m.stats.ClosedIdle++
+	case messages.ReasonLifetime:
+		m.stats.ClosedLifetime++
+	case messages.ReasonStale:
+		m.stats.ClosedStale++
+	case messages.ReasonError, messages.ReasonBroken:
+		m.stats.ClosedBroken++
+	case messages.ReasonCapacity:
+		m.stats.ClosedCapacity++
+	}
+	m.tellClosed(s, reason, err)
+	m.begin(s, closing, Disconnect)
+}
+
+// vacate ends the use of a slot. One that the capacity has no room for is
+// dropped.
+func (m *Machine) vacate(s *Slot) {
+	m.move(s, vacant)
+	if len(m.slots)-m.strays > m.capacity {
+		m.drop(s)
+	}
+}
+
+// drop forgets a vacant or abandoned slot altogether.
+func (m *Machine) drop(s *Slot) {
+	if s.abandoned {
+		m.strays--
+	} else {
+		m.vacant.remove(s)
+		m.n[vacant]--
+	}
+	last := m.slots[len(m.slots)-1]
+	m.slots[s.index], last.index = last, s.index
+	m.slots[len(m.slots)-1] = nil
+	m.slots = m.slots[:len(m.slots)-1]
+	m.effect(Effect{Kind: Retire, Slot: s})
+}
+
+// move takes a slot from one state to the next, with the lists and counts that
+// go with them.
+func (m *Machine) move(s *Slot, to state) {
+	switch s.state {
+	case vacant:
+		m.vacant.remove(s)
+	case idle:
+		m.idle.remove(s)
+	case borrowed:
+		if m.cfg.LeakAfter > 0 && !s.leaked {
+			m.leases.remove(s)
+		}
+		s.leaked = false
+	case connecting:
+		m.spare-- // it has been released
+		m.busy.remove(s)
+	default:
+		m.busy.remove(s)
+	}
+	m.n[s.state]--
+	m.n[to]++
+	s.state, s.since = to, m.now
+	switch to {
+	case vacant:
+		s.Conn, s.ID, s.silent, s.expires, s.label = nil, 0, false, 0, ""
+		m.vacant.pushHead(s)
+	case idle:
+		m.idle.pushHead(s)
+	case borrowed:
+	default:
+		m.busy.pushTail(s)
+	}
+}
+
+// refresh works out plain after one of the things it depends on has changed.
+func (m *Machine) refresh() {
+	m.plain = m.phase == open && !m.paused && !m.suspended && !m.reducing &&
+		(m.backoff.state == ready || !m.cfg.Check)
+}
+
+// lent says whether this lease is the slot's current one.
+func (s *Slot) lent(id, epoch uint64) bool {
+	return s.state == borrowed && s.ID == id && s.Epoch == epoch
+}
+
+func (m *Machine) tooOld(s *Slot) bool { return s.expires > 0 && s.expires <= m.now }
+
+// dubious says whether an idle connection must be checked before it is lent:
+// when it has been idle for long, and always while the server is in doubt (B5).
+func (m *Machine) dubious(s *Slot) bool {
+	if !m.cfg.Check || m.cfg.CheckAfterIdle < 0 {
+		return false
+	}
+	return m.backoff.state != ready || m.now-s.since > m.cfg.CheckAfterIdle
+}
+
+func (m *Machine) maxIdle() int {
+	if m.cfg.MaxIdle > 0 {
+		return m.cfg.MaxIdle
+	}
+	return m.capacity
+}
+
+// open counts established connections.
+func (m *Machine) open() int { return m.n[idle] + m.n[borrowed] + m.n[checking] + m.n[resetting] }
+
+// counted counts what the capacity bounds.
+func (m *Machine) counted() int { return m.open() + m.n[connecting] + m.n[closing] }
+
+func (m *Machine) at(now time.Duration) {
+	if now > m.now {
+		m.now = now
+	}
+}
+
+func (m *Machine) effect(e Effect) { m.effects = append(m.effects, e) }

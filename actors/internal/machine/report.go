@@ -1,0 +1,153 @@
+package machine
+
+import (
+	"sort"
+	"time"
+
+	"github.com/actorpool/actorpool/messages"
+)
+
+// Effects gives what the inputs since the last Done have decided, in the order
+// in which it must be performed. It is valid until Done.
+func (m *Machine) Effects() []Effect { return m.effects }
+
+// News gives the events since the last Done, in order. It is valid until Done.
+func (m *Machine) News() []messages.Event { return m.news }
+
+// Done says that the effects have been performed and the events passed on.
+func (m *Machine) Done() {
+	clear(m.effects)
+	clear(m.news)
+	m.effects, m.news = m.effects[:0], m.news[:0]
+}
+
+// Timed says that the time given with Take and Stow must be exact.
+func (m *Machine) Timed() bool { return m.timed }
+
+// Closed says that Close has begun.
+func (m *Machine) Closed() bool { return m.phase != open }
+
+// Slots calls f for every slot that has a connection or a job.
+func (m *Machine) Slots(f func(*Slot)) {
+	for _, s := range m.slots {
+		if s.state != vacant || s.abandoned {
+			f(s)
+		}
+	}
+}
+
+// Find gives the slot of a connection that is borrowed or idle.
+func (m *Machine) Find(id uint64) *Slot {
+	for _, s := range m.slots {
+		if s.ID == id && !s.abandoned {
+			return s
+		}
+	}
+	return nil
+}
+
+// Stats is what the pool looks like.
+func (m *Machine) Stats() messages.Stats {
+	st := m.stats
+	st.Name = m.cfg.Name
+	st.State = m.stateName()
+	st.Generation = m.generation
+	st.Capacity = m.capacity
+	st.Open = m.open()
+	st.Idle = m.n[idle]
+	st.Borrowed = m.n[borrowed]
+	st.InTransition = m.n[checking] + m.n[resetting]
+	st.Connecting = m.n[connecting]
+	st.Closing = m.n[closing]
+	st.Waiting = m.waiters.n
+	return st
+}
+
+func (m *Machine) stateName() string {
+	switch {
+	case m.phase == closed:
+		return messages.StateClosed
+	case m.phase == closingDown:
+		return messages.StateClosing
+	case m.paused:
+		return messages.StatePaused
+	case m.suspended:
+		return messages.StateSuspended
+	case m.backoff.state == probing:
+		return messages.StateProbing
+	case m.backoff.state == blocked:
+		return messages.StateBackoff
+	}
+	return messages.StateReady
+}
+
+// Outlook says what a backing-off pool is waiting for: the number of failed
+// attempts and the time of the next one. ok is false outside a backoff.
+func (m *Machine) Outlook() (attempt int, next time.Time, ok bool) {
+	if m.backoff.state == ready {
+		return 0, time.Time{}, false
+	}
+	return m.backoff.attempt, m.wall(m.backoff.until), true
+}
+
+func (m *Machine) wall(t time.Duration) time.Time { return m.cfg.Start.Add(t) }
+
+func (m *Machine) getError(w *Waiter, err error) error {
+	e := &messages.GetError{
+		Pool: m.cfg.Name, Waited: m.now - w.since, Position: w.position, Stats: m.Stats(),
+		LastConnectError: m.lastErr, Err: err,
+	}
+	if m.paused && e.LastConnectError == nil {
+		e.LastConnectError = m.clearedBy
+	}
+	e.Attempt, e.NextAttempt, _ = m.Outlook()
+	return e
+}
+
+func (m *Machine) backoffError() error {
+	return &messages.BackoffError{Attempt: m.backoff.attempt, Until: m.wall(m.backoff.until), Cause: m.backoff.cause}
+}
+
+const maxHolders = 100
+
+func (m *Machine) drainError(o op, err error) error {
+	e := &messages.DrainError{Op: "close", Stats: m.Stats(), Err: err}
+	if o == opSetCapacity {
+		e.Op = "set capacity"
+	}
+	for _, s := range m.slots {
+		if s.state != borrowed {
+			continue
+		}
+		age := m.now - s.since
+		if !s.timed {
+			age = min(age, m.now-m.drainSince)
+		}
+		e.Holders = append(e.Holders, messages.Holder{ConnID: s.ID, Label: s.label, Age: age})
+	}
+	sort.SliceStable(e.Holders, func(i, j int) bool { return e.Holders[i].Age > e.Holders[j].Age })
+	if len(e.Holders) > maxHolders {
+		e.Holders = e.Holders[:maxHolders]
+	}
+	return e
+}
+
+func (m *Machine) tellClosed(s *Slot, reason messages.Reason, err error) {
+	if !s.silent {
+		s.silent = true
+		m.tell(messages.Event{Kind: messages.ConnectionClosed, ConnID: s.ID, Reason: reason, Generation: s.generation, Err: err})
+	}
+}
+
+// tell emits an event if anybody listens to its kind.
+func (m *Machine) tell(e messages.Event) {
+	if !m.heard && (m.cfg.Events == NoEvents || e.Kind != messages.PoolBackoff && e.Kind != messages.LeaseLeaked) {
+		return
+	}
+	m.seq++
+	e.Pool, e.Seq, e.Time = m.cfg.Name, m.seq, m.wall(m.now)
+	if e.Generation == 0 {
+		e.Generation = m.generation
+	}
+	m.news = append(m.news, e)
+}

@@ -1,0 +1,171 @@
+package lockfree
+
+import (
+	"context"
+	"fmt"
+)
+
+// reserve takes a place for one more connection, if there is room.
+func (p *Pool[C]) reserve() bool {
+	for {
+		z := p.size.Load()
+		if !size(z).room() {
+			return false
+		}
+		if p.size.CompareAndSwap(z, z+uint64(openOne)) {
+			return true
+		}
+	}
+}
+
+// unreserve gives a place back. The caller serves waiters afterwards.
+func (p *Pool[C]) unreserve() {
+	p.size.Add(^uint64(openOne - 1))
+	p.notify()
+}
+
+// doom counts a connection as closing.
+func (p *Pool[C]) doom() { p.size.Add(uint64(closingOne)) }
+
+// doomIfOver counts a connection as closing if the pool is over its capacity.
+func (p *Pool[C]) doomIfOver() bool {
+	for {
+		z := p.size.Load()
+		if !size(z).over() {
+			return false
+		}
+		if p.size.CompareAndSwap(z, z+uint64(closingOne)) {
+			return true
+		}
+	}
+}
+
+// discard closes the connection of a doomed slot and frees its place.
+func (p *Pool[C]) discard(ctx context.Context, s *slot[C]) {
+	var none C
+	conn := s.conn
+	s.conn, s.live = none, false
+	defer func() { // also when Disconnect panics
+		p.slots.put(s.index) // before the place: whoever has a place finds a slot
+		p.size.Add(^uint64(doomedAndOpen - 1))
+		p.notify()
+		p.serve()
+	}()
+	p.disconnects.Add(1)
+	_ = p.disconnect(ctx, conn)
+}
+
+// SetCapacity changes the number of connections the pool may hold; 0 makes
+// every Get wait. Up, waiters are served at once. Down, idle connections close
+// now and borrowed ones on return; the call waits until no more than n are open
+// or its context ends. The new capacity stays in either case.
+func (p *Pool[C]) SetCapacity(ctx context.Context, n int) error {
+	if n < 0 || n > maxCapacity {
+		return fmt.Errorf("lockfree: capacity %d is not in 0..%d", n, maxCapacity)
+	}
+	for {
+		z := p.size.Load()
+		if size(z).closed() {
+			return ErrClosed
+		}
+		if p.size.CompareAndSwap(z, uint64(size(z).withCapacity(n))) {
+			break
+		}
+	}
+	p.notify() // an earlier SetCapacity is superseded
+	p.touch()
+	for size(p.size.Load()).over() {
+		s, ok := p.pop()
+		if !ok {
+			break
+		}
+		if !p.doomIfOver() {
+			p.release(s)
+			break
+		}
+		go p.discard(ctx, s)
+	}
+	p.serve()
+	return p.drained(ctx, n, false)
+}
+
+// touch moves the state's tag: a Put that has read the state before and the
+// old size since fails its push, reads again and sees the new size.
+func (p *Pool[C]) touch() {
+	for {
+		state := p.state.Load()
+		if p.state.CompareAndSwap(state, step(state, count(state))) {
+			return
+		}
+	}
+}
+
+// Close makes every waiting and later call fail with ErrClosed, cancels
+// connects under way, closes idle connections and waits for the borrowed ones
+// until ctx ends; those close on return even then. It may be called again.
+func (p *Pool[C]) Close(ctx context.Context) error {
+	for {
+		z := p.size.Load()
+		if size(z).closed() || p.size.CompareAndSwap(z, uint64(size(z).withCapacity(0)|closedFlag)) {
+			break
+		}
+	}
+	p.endLife()
+	p.notify()
+	// One step takes everything idle, or everyone who waits. Later arrivals read size after this and see it closed.
+	var state uint64
+	for {
+		state = p.state.Load()
+		if p.state.CompareAndSwap(state, step(state, 0)) {
+			break
+		}
+	}
+	n := count(state)
+	for ; n < 0; n++ {
+		p.queue.deliver(&p.closedMark)
+	}
+	for n > 0 {
+		s := p.slots.at(n)
+		n = count(s.link.Load())
+		p.doom()
+		go p.discard(ctx, s)
+	}
+	return p.drained(ctx, 0, true)
+}
+
+// gate is closed when something about the size changed.
+type gate struct{ changed chan struct{} }
+
+func (p *Pool[C]) notify() {
+	if g := p.gate.Load(); g != nil && p.gate.CompareAndSwap(g, nil) {
+		close(g.changed)
+	}
+}
+
+// drained waits until at most n connections are open.
+func (p *Pool[C]) drained(ctx context.Context, n int, closing bool) error {
+	for {
+		// The gate before the size: a change after the look at the size closes this gate.
+		g := p.gate.Load()
+		if g == nil {
+			g = &gate{changed: make(chan struct{})}
+			if !p.gate.CompareAndSwap(nil, g) {
+				continue
+			}
+		}
+		z := size(p.size.Load())
+		switch {
+		case !closing && z.closed():
+			return ErrClosed
+		case z.capacity() != n:
+			return ErrSuperseded
+		case z.open() <= n:
+			return nil
+		}
+		select {
+		case <-g.changed:
+		case <-ctx.Done():
+			return fmt.Errorf("lockfree: %d connections still open, want %d: %w", z.open(), n, ctx.Err())
+		}
+	}
+}

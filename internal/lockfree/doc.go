@@ -1,0 +1,2 @@
+// Package lockfree is a stub.
+package lockfree
