@@ -55,8 +55,8 @@ func (l Lease[C]) Put() error {
 }
 
 // Taint closes the connection and frees its place; the head waiter, if there
-// is one, may connect in it. The pool keeps no record of the cause.
-func (l Lease[C]) Taint(cause error) error {
+// is one, may connect in it. The cause is not recorded.
+func (l Lease[C]) Taint(_ error) error {
 	s := l.s
 	if s == nil || !s.link.CompareAndSwap(l.word, step(l.word, 0)) {
 		return ErrLeaseEnded

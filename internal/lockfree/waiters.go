@@ -34,6 +34,12 @@ func (p *Pool[C]) abandon(w *waiter[C], seg *segment[C], c *cell[C]) {
 		p.release(<-w.grant) // resumed: the grant is in the channel, or an instant away
 		return
 	}
+	p.depart(seg, c)
+}
+
+// depart finishes a leave whose cell says so already.
+func (p *Pool[C]) depart(seg *segment[C], c *cell[C]) {
+	q := &p.queue
 	if p.takeWaiter() {
 		// Off the count: the resumer that comes here, if any, belongs to a waiter behind.
 		s := c.Swap(&q.gone).slot
@@ -72,16 +78,23 @@ func (p *Pool[C]) takeWaiter() bool {
 // that makes room calls it afterwards, and so does everyone who joined the
 // queue: one of the two sees the other, so no wake-up is lost.
 func (p *Pool[C]) serve() {
+	// Around again also after a place that turned out unneeded: while it looked
+	// taken, another Get may have joined and found no room.
 	for count(p.state.Load()) < 0 && p.reserve() {
-		if !p.takeWaiter() {
-			// The waiter left. Another may have come while this place looked taken: look again.
-			p.unreserve()
-			continue
-		}
-		if s := p.slots.get(); !p.queue.deliver(s) {
-			p.slots.put(s.index)
+		if p.takeWaiter() {
+			p.permit()
+		} else {
 			p.unreserve()
 		}
+	}
+}
+
+// permit gives a reserved place to the waiter just taken off the count, or back.
+func (p *Pool[C]) permit() {
+	s := p.slots.get()
+	if !p.queue.deliver(s) {
+		p.slots.put(s.index)
+		p.unreserve()
 	}
 }
 
@@ -113,7 +126,7 @@ func (p *Pool[C]) release(s *slot[C]) {
 		if p.stamps {
 			s.since = p.now()
 		}
-		s.link.Store(link(s.link.Load(), n))
+		s.link.Store(relink(s.link.Load(), n))
 		if p.state.CompareAndSwap(state, step(state, int64(s.index))) {
 			return
 		}

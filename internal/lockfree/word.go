@@ -29,8 +29,8 @@ func count(word uint64) int64 { return int64(word<<(64-lowBits)) >> (64 - lowBit
 // step replaces the low field and grows the high one.
 func step(word uint64, n int64) uint64 { return (word+highOne)&^lowMask | uint64(n)&lowMask }
 
-// link replaces the low field only.
-func link(word uint64, n int64) uint64 { return word&^lowMask | uint64(n)&lowMask }
+// relink replaces the low field only.
+func relink(word uint64, n int64) uint64 { return word&^lowMask | uint64(n)&lowMask }
 
 // size is the capacity word: closed (1 bit), capacity, open, closing (20 bits
 // each). Open counts every connection that exists or has a place reserved:

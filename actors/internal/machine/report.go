@@ -27,23 +27,46 @@ func (m *Machine) Timed() bool { return m.timed }
 // Closed says that Close has begun.
 func (m *Machine) Closed() bool { return m.phase != open }
 
-// Slots calls f for every slot that has a connection or a job.
+// Slots calls f for every slot, vacant and abandoned ones included.
 func (m *Machine) Slots(f func(*Slot)) {
 	for _, s := range m.slots {
-		if s.state != vacant || s.abandoned {
-			f(s)
-		}
+		f(s)
 	}
 }
 
-// Find gives the slot of a connection that is borrowed or idle.
-func (m *Machine) Find(id uint64) *Slot {
-	for _, s := range m.slots {
-		if s.ID == id && !s.abandoned {
-			return s
-		}
+// Lent says whether this lease is the slot's current one.
+func (m *Machine) Lent(s *Slot, id, epoch uint64) bool { return s.lent(id, epoch) }
+
+// Waits says whether a Get is still waiting for its answer.
+func (m *Machine) Waits(w *Waiter) bool { return w.queued }
+
+// Decided says whether there are effects or events that Done has not seen.
+func (m *Machine) Decided() bool { return len(m.effects) > 0 || len(m.news) > 0 }
+
+// Abandon gives up whoever waits, without deciding anything: the pool is torn
+// down, perhaps because the machine itself is in disorder.
+func (m *Machine) Abandon(waiter func(*Waiter), ticket func(*Ticket)) {
+	m.phase = closed
+	m.refresh()
+	for w := m.waiters.head; w != nil; {
+		next := w.next
+		w.queued, w.prev, w.next, w.slot = false, nil, nil, nil
+		waiter(w)
+		w = next
 	}
-	return nil
+	m.waiters = waiterList{}
+	if t := m.resizer; t != nil {
+		m.resizer = nil
+		ticket(t)
+	}
+	for _, l := range []*ticketList{&m.readies, &m.closers} {
+		for t := l.head; t != nil; {
+			next := t.next
+			ticket(t)
+			t = next
+		}
+		*l = ticketList{}
+	}
 }
 
 // Stats is what the pool looks like.

@@ -1,0 +1,129 @@
+package actors
+
+import (
+	"context"
+	"log/slog"
+	"runtime/debug"
+	"sync/atomic"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/actorpool/actorpool/actors/internal/machine"
+	"github.com/actorpool/actorpool/messages"
+)
+
+// connector is what the pool actor keeps for one slot: the address of the
+// connector actor that serves it, and the job under way in it.
+type connector struct {
+	pid  *actor.PID
+	held *held
+	job  *job
+}
+
+// held is the connection in a connector's hand. It survives the connector's
+// restarts, and only the connector's own incarnations touch it.
+type held struct{ handle *Handle }
+
+// job is one call of user code, and its report. The pool actor sends it to a
+// connector, the connector sends it back.
+type job struct {
+	kind    machine.EffectKind // Open, Check, Reset or Disconnect
+	slot    *machine.Slot
+	handle  *Handle // the connection; for Open, the result
+	ctx     context.Context
+	cancel  context.CancelFunc
+	started atomic.Bool // user code may have run
+
+	err   error
+	class messages.Class
+}
+
+// IgnoreDeadLetterLogging marks a report to a pool that has ended as no news:
+// the connector closes the connection itself.
+func (*job) IgnoreDeadLetterLogging() {}
+
+// connectorActor runs jobs, one at a time. It has no state of its own, so that
+// it can be restarted at any time.
+type connectorActor struct {
+	spec *Spec
+	held *held
+}
+
+// Receive implements actor.Actor.
+func (a *connectorActor) Receive(ctx actor.Context) {
+	switch msg := ctx.Message().(type) {
+	case *job:
+		a.run(ctx, msg)
+	case *actor.Stopping:
+		// The pool was stopped from outside, or this connector was given up.
+		if h := a.held.handle; h != nil {
+			a.held.handle = nil
+			a.disconnect(h)
+		}
+	}
+}
+
+// run runs a job and reports it, also when user code panics; then the panic
+// goes on to the supervisor.
+func (a *connectorActor) run(ctx actor.Context, j *job) {
+	j.started.Store(true)
+	defer func() {
+		reason := recover()
+		if reason != nil {
+			j.err = &messages.PanicError{Value: reason, Stack: debug.Stack()}
+			j.class = messages.ClassOverload
+			a.spec.log(slog.LevelWarn, "Panic in user code", "phase", j.kind.String(), "error", j.err)
+		}
+		if j.cancel != nil {
+			j.cancel()
+		}
+		ctx.Send(ctx.Parent(), j)
+		if reason != nil {
+			panic(reason)
+		}
+	}()
+	switch j.kind {
+	case machine.Open:
+		a.connect(j)
+	case machine.Check:
+		j.err = a.call(j, a.spec.Check)
+	case machine.Reset:
+		j.err = a.call(j, a.spec.Reset)
+	case machine.Disconnect:
+		a.held.handle = nil
+		a.disconnect(j.handle)
+	}
+}
+
+func (a *connectorActor) connect(j *job) {
+	ctx, cancel := context.WithTimeout(j.ctx, a.spec.Policy.ConnectTimeout)
+	defer cancel()
+	conn, err := a.spec.Connect(ctx)
+	if err != nil {
+		j.err, j.class = err, a.spec.classify(messages.PhaseConnect, err)
+		return
+	}
+	j.handle = newHandle(conn)
+	a.held.handle = j.handle
+}
+
+func (a *connectorActor) call(j *job, f func(context.Context, any) error) error {
+	ctx, cancel := context.WithTimeout(j.ctx, a.spec.Policy.ConnectTimeout)
+	defer cancel()
+	return f(ctx, j.handle.conn)
+}
+
+// disconnect closes a connection under a bound of its own: not under the
+// lifetime, which Close cancels first, or no disconnect would ever be graceful.
+func (a *connectorActor) disconnect(h *Handle) {
+	ctx, cancel := context.WithTimeout(context.Background(), a.spec.Policy.ConnectTimeout)
+	defer cancel()
+	start := a.spec.clock.now()
+	if err := h.disconnect(ctx, a.spec.Disconnect); err != nil {
+		a.spec.log(slog.LevelDebug, "Disconnect failed", "driverConnectionId", h.id,
+			"durationMS", milliseconds(a.spec.clock.now()-start), "error", err)
+	}
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }

@@ -1,0 +1,163 @@
+package actors
+
+import (
+	"context"
+	"log/slog"
+	"runtime/debug"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/actorpool/actorpool/messages"
+)
+
+// feed is the pool actor's end of the way to the observer: events that wait
+// while the observer is busy with a batch. It is bounded. When a handler is so
+// slow that it overflows, the oldest events are dropped; the handler sees a gap
+// in Seq, and Stats a count.
+type feed struct {
+	observer *actor.PID // nil: nobody listens
+	waiting  *batch
+	spare    *batch // the other one, when it is not with the observer
+	away     bool   // a batch is with the observer
+	dropped  uint64
+}
+
+// maxWaiting bounds the events that wait for a slow handler.
+const maxWaiting = 4096
+
+// batch is a ring of events, which travels to the observer and back.
+type batch struct {
+	events []messages.Event
+	first  int
+}
+
+// IgnoreDeadLetterLogging marks a batch on its way back to a pool that has
+// ended as no news.
+func (*batch) IgnoreDeadLetterLogging() {}
+
+// add takes the news of one step.
+func (f *feed) add(news []messages.Event) {
+	b := f.waiting
+	for i := range news {
+		if len(b.events) < maxWaiting {
+			b.events = append(b.events, news[i])
+			continue
+		}
+		b.events[b.first] = news[i]
+		b.first = (b.first + 1) % maxWaiting
+		f.dropped++
+	}
+}
+
+// next gives the batch to send now, nil if there is none or the observer is
+// busy.
+func (f *feed) next() *batch {
+	if f.away || len(f.waiting.events) == 0 {
+		return nil
+	}
+	b := f.waiting
+	f.waiting, f.spare, f.away = f.spare, nil, true
+	return b
+}
+
+// back takes a batch that the observer is done with.
+func (f *feed) back(b *batch) {
+	clear(b.events)
+	b.events, b.first = b.events[:0], 0
+	f.spare, f.away = b, false
+}
+
+// flushed says that every event has been delivered.
+func (f *feed) flushed() bool {
+	return f.observer == nil || !f.away && len(f.waiting.events) == 0
+}
+
+// observerActor passes events on to the user, in order. A panic in the user's
+// handler is contained.
+type observerActor struct{ spec *Spec }
+
+// Receive implements actor.Actor.
+func (o *observerActor) Receive(ctx actor.Context) {
+	if b, ok := ctx.Message().(*batch); ok {
+		for i := range b.events {
+			o.deliver(&b.events[(b.first+i)%len(b.events)])
+		}
+		ctx.Send(ctx.Parent(), b)
+	}
+}
+
+func (o *observerActor) deliver(e *messages.Event) {
+	defer func() {
+		if reason := recover(); reason != nil {
+			o.spec.log(slog.LevelWarn, "Panic in OnEvent", "event", e.Kind.String(), "panic", reason, "stack", string(debug.Stack()))
+		}
+	}()
+	o.write(e)
+	if o.spec.OnEvent != nil {
+		o.spec.OnEvent(*e)
+	}
+}
+
+// The messages are those of MongoDB's connection monitoring and pooling
+// specification, with the pool's own additions in the same form.
+var logMessages = map[messages.EventKind]string{
+	messages.PoolCreated:       "Connection pool created",
+	messages.PoolReady:         "Connection pool ready",
+	messages.PoolSuspended:     "Connection pool suspended",
+	messages.PoolResumed:       "Connection pool resumed",
+	messages.PoolCleared:       "Connection pool cleared",
+	messages.PoolBackoff:       "Connection pool backoff",
+	messages.PoolClosed:        "Connection pool closed",
+	messages.ConnectionCreated: "Connection created",
+	messages.ConnectionReady:   "Connection ready",
+	messages.ConnectionClosed:  "Connection closed",
+	messages.CheckOutStarted:   "Connection checkout started",
+	messages.CheckOutFailed:    "Connection checkout failed",
+	messages.CheckedOut:        "Connection checked out",
+	messages.CheckedIn:         "Connection checked in",
+	messages.LeaseLeaked:       "Connection lease leaked",
+	messages.CapacityChanged:   "Connection pool capacity changed",
+}
+
+// write logs an event: backoffs and leaks as warnings, the rest for debugging.
+func (o *observerActor) write(e *messages.Event) {
+	level := slog.LevelDebug
+	if e.Kind == messages.PoolBackoff || e.Kind == messages.LeaseLeaked {
+		level = slog.LevelWarn
+	}
+	logger := o.spec.Logger
+	if logger == nil || !logger.Enabled(context.Background(), level) {
+		return
+	}
+	attrs := make([]slog.Attr, 0, 8)
+	attrs = append(attrs, slog.String("pool", e.Pool), slog.Uint64("seq", e.Seq))
+	if e.ConnID > 0 {
+		attrs = append(attrs, slog.Uint64("driverConnectionId", e.ConnID))
+	}
+	if e.Reason > 0 {
+		attrs = append(attrs, slog.String("reason", e.Reason.String()))
+	}
+	switch e.Kind {
+	case messages.ConnectionReady, messages.CheckedOut, messages.CheckOutFailed, messages.PoolBackoff, messages.LeaseLeaked:
+		attrs = append(attrs, slog.Float64("durationMS", milliseconds(e.Duration)))
+	case messages.CapacityChanged:
+		attrs = append(attrs, slog.Int("from", e.From), slog.Int("to", e.To))
+	case messages.PoolCreated:
+		attrs = append(attrs, slog.Int("capacity", e.To))
+	case messages.PoolCleared:
+		attrs = append(attrs, slog.Uint64("generation", e.Generation), slog.Bool("interruptInUseConnections", e.Interrupt))
+	}
+	if e.Attempt > 0 {
+		attrs = append(attrs, slog.Int("attempt", e.Attempt))
+	}
+	if e.Label != "" {
+		attrs = append(attrs, slog.String("label", e.Label))
+	}
+	if e.Stack != "" {
+		attrs = append(attrs, slog.String("stack", e.Stack))
+	}
+	if e.Err != nil {
+		attrs = append(attrs, slog.Any("error", e.Err))
+	}
+	logger.LogAttrs(context.Background(), level, logMessages[e.Kind], attrs...)
+}

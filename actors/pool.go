@@ -1,0 +1,675 @@
+package actors
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"reflect"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/actorpool/actorpool/actors/internal/machine"
+	"github.com/actorpool/actorpool/messages"
+	"github.com/actorpool/actorpool/supervisor"
+)
+
+// Props makes a pool actor. Whoever spawns it himself can give further options,
+// among them another mailbox and dispatcher: the pool does not depend on its
+// own, it is only faster with it.
+func Props(spec Spec, opts ...actor.PropsOption) *actor.Props {
+	own := []actor.PropsOption{
+		actor.WithMailbox(NewMailbox),
+		actor.WithOnInit(func(ctx actor.Context) {
+			if p, ok := ctx.Actor().(*pool); ok {
+				p.init(ctx, spec)
+			}
+		}),
+	}
+	return actor.PropsFromProducer(func() actor.Actor { return &pool{over: true} }, append(own, opts...)...)
+}
+
+// pool is the actor that owns all state. Its turn is short: it asks the machine
+// and performs what the machine has decided. It is not restarted: only the
+// incarnation that was spawned is initialised, and another stops itself.
+type pool struct {
+	spec     *Spec
+	m        *machine.Machine
+	ref      *Ref
+	ctx      actor.Context
+	timed    bool
+	stepping bool // a turn is under way; one that has begun and not ended has panicked
+	over     bool // aborted, or not the incarnation that was spawned
+	strategy actor.SupervisorStrategy
+
+	lifetime context.Context
+	cancel   context.CancelFunc
+
+	handles map[uint64]*Handle // every connection, by id
+
+	backoffTimer, tickTimer *time.Timer
+
+	feed       feed
+	closing    []*control // Closes that are answered once all events are out
+	flushTimer *time.Timer
+	flushed    bool // no more waiting for events
+	finished   bool // the machine has nothing left
+}
+
+// flushBound is how long a Close waits for a slow event handler.
+const flushBound = time.Second
+
+// flushElapsed is the message of the timer for flushBound.
+type flushElapsed struct{}
+
+func (*flushElapsed) IgnoreDeadLetterLogging() {}
+
+// init makes a new pool's state. It runs once for each spawn, and not for a
+// restart.
+func (p *pool) init(ctx actor.Context, spec Spec) {
+	spec.start()
+	if spec.Policy.Random == nil {
+		spec.Policy.Random = rand.Float64
+	}
+	p.spec = &spec
+	p.ctx = ctx
+	p.over = false
+	p.m = machine.New(spec.Policy)
+	p.timed = p.m.Timed()
+	p.lifetime, p.cancel = context.WithCancel(context.Background())
+	p.handles = make(map[uint64]*Handle)
+	p.strategy = supervisor.Connectors(supervisor.Limit, supervisor.Window, p.connectorGivenUp)
+	p.ref = &Ref{
+		system:     ctx.ActorSystem(),
+		pid:        ctx.Self(),
+		name:       spec.Policy.Name,
+		connType:   spec.ConnType,
+		broken:     spec.Broken,
+		clock:      spec.clock,
+		getTimeout: spec.GetTimeout,
+		ended:      make(chan struct{}),
+	}
+	p.ref.calls.New = func() any { return newCall() }
+}
+
+// Receive implements actor.Actor.
+func (p *pool) Receive(ctx actor.Context) {
+	if p.over {
+		p.refuse(ctx)
+		return
+	}
+	panicked := p.stepping
+	p.stepping = true
+	switch msg := ctx.Message().(type) {
+	case *Call:
+		p.get(msg)
+	case *Handle:
+		p.giveBack(msg)
+	case *actor.Started:
+		p.started()
+	case *actor.Stopping, *actor.Restarting:
+		p.abort(panicked)
+	default:
+		p.receive(msg)
+	}
+	p.stepping = false
+}
+
+// refuse is all that is left to do for a pool that is over, and for an
+// incarnation that was not spawned but restarted. Ordinary Go sees the end by
+// itself.
+func (p *pool) refuse(ctx actor.Context) {
+	switch msg := ctx.Message().(type) {
+	case *actor.Started:
+		ctx.Stop(ctx.Self())
+	case *actor.Stopped:
+		p.stopped()
+	case *hello:
+		msg.ref <- p.ref
+	case *messages.Get:
+		respond(ctx, &messages.Denied{Err: messages.ErrClosed})
+	case *messages.Put, *messages.Taint:
+		respond(ctx, &messages.Done{Err: messages.ErrLeaseEnded})
+	case *messages.SetCapacity, *messages.Clear, *messages.Suspend, *messages.Resume:
+		respond(ctx, &messages.Done{Err: messages.ErrClosed})
+	case *messages.Close:
+		respond(ctx, &messages.Done{})
+	case *messages.StatsRequest:
+		if p.ref != nil {
+			respond(ctx, p.ref.final.Load())
+		}
+	}
+}
+
+func respond(ctx actor.Context, message any) {
+	if ctx.Sender() != nil {
+		ctx.Respond(message)
+	}
+}
+
+func (p *pool) started() {
+	if p.spec.Policy.Events != machine.NoEvents {
+		p.feed = feed{waiting: &batch{}, spare: &batch{}}
+		p.feed.observer = p.ctx.Spawn(actor.PropsFromProducer(func() actor.Actor { return &observerActor{spec: p.spec} }))
+	}
+	p.m.Start(p.now())
+	p.perform()
+}
+
+// receive handles everything but the hot path.
+func (p *pool) receive(message any) {
+	now := p.now()
+	switch msg := message.(type) {
+	case *leave:
+		msg.handled = p.m.Waits(&msg.call.waiter)
+		p.m.Leave(now, &msg.call.waiter, msg.err)
+	case *job:
+		p.report(now, msg)
+	case *control:
+		p.control(now, msg)
+	case *giveUp:
+		p.m.GiveUp(now, &msg.control.ticket, msg.err)
+		p.drained(msg.control)
+	case *messages.BackoffElapsed:
+		p.m.BackoffElapsed(now, msg.Epoch)
+	case *messages.Tick:
+		p.m.Tick(now, msg.Epoch)
+	case *batch:
+		p.feed.back(msg)
+	case *flushElapsed:
+		p.flushed = true
+	case *hello:
+		msg.ref <- p.ref
+		return
+	case *actor.DeadLetterResponse:
+		p.undelivered(now, msg.Target)
+	default:
+		p.request(now, message)
+	}
+	p.perform()
+}
+
+func (p *pool) now() time.Duration { return p.spec.clock.now() }
+
+// get is the hot path of a Get: an idle connection is lent without more ado.
+func (p *pool) get(c *Call) {
+	if c.ended == nil {
+		var now time.Duration
+		if p.timed || c.waiter.Label != "" {
+			now = p.now()
+		}
+		if s := p.m.Take(now, &c.waiter); s != nil {
+			p.grant(c, s)
+			if p.m.Decided() {
+				p.perform()
+			}
+			return
+		}
+		if c.try {
+			c.err = messages.ErrExhausted
+			c.answer()
+			return
+		}
+	}
+	if now := p.now(); c.ended != nil {
+		p.m.Refuse(now, &c.waiter, c.ended)
+	} else {
+		p.m.Get(now, &c.waiter)
+	}
+	p.perform()
+}
+
+// giveBack is the hot path of a Put: if nobody waits, the connection is idle
+// without more ado.
+func (p *pool) giveBack(h *Handle) {
+	if h.taint {
+		h.taint = false
+		p.m.Taint(p.now(), h.slot, h.id, h.epoch, h.cause)
+		p.perform()
+		return
+	}
+	var now time.Duration
+	if p.timed {
+		now = p.now()
+	}
+	if !p.m.Stow(now, h.slot, h.id, h.epoch) {
+		p.m.Put(p.now(), h.slot, h.id, h.epoch)
+	}
+	if p.m.Decided() {
+		p.perform()
+	}
+}
+
+// grant gives a connection to whoever asked for it.
+func (p *pool) grant(c *Call, s *machine.Slot) {
+	h := s.Conn.(*Handle)
+	if c.sender == nil {
+		c.loan = Loan{handle: h, epoch: s.Epoch}
+		c.answer()
+		return
+	}
+	stop(c.timer)
+	h.borrower = c.sender
+	// As a request, so that the library says so if nobody is there to take it.
+	p.ctx.Request(c.sender, &messages.Lease{ID: messages.LeaseID{Conn: s.ID, Epoch: s.Epoch}, Conn: h.conn})
+}
+
+// undelivered takes back what was granted to somebody who is not there any
+// more: a future that has timed out, an actor that has stopped.
+func (p *pool) undelivered(now time.Duration, target *actor.PID) {
+	for _, h := range p.handles {
+		if h.borrower == nil || !h.borrower.Equal(target) {
+			continue
+		}
+		h.borrower = nil
+		if epoch := h.slot.Epoch; p.m.Lent(h.slot, h.id, epoch) && h.revoke(epoch) {
+			p.m.Put(now, h.slot, h.id, epoch)
+		}
+	}
+}
+
+// perform carries out what the machine has decided, then passes its events on.
+func (p *pool) perform() {
+	effects := p.m.Effects()
+	for i := range effects {
+		p.do(&effects[i])
+	}
+	if p.feed.observer != nil {
+		p.feed.add(p.m.News())
+		if b := p.feed.next(); b != nil {
+			p.ctx.Send(p.feed.observer, b)
+		}
+	}
+	p.m.Done()
+	if p.finished || len(p.closing) > 0 {
+		p.end()
+	}
+}
+
+func (p *pool) do(e *machine.Effect) {
+	switch e.Kind {
+	case machine.Grant:
+		p.grant(e.Waiter.Owner.(*Call), e.Slot)
+	case machine.Reject:
+		p.reject(e.Waiter.Owner.(*Call), e.Err)
+	case machine.Open, machine.Check, machine.Reset, machine.Disconnect:
+		p.start(e.Kind, e.Slot)
+	case machine.Interrupt:
+		if c, ok := e.Slot.Shell.(*connector); ok && c.job != nil && c.job.cancel != nil {
+			c.job.cancel()
+		}
+	case machine.Revoke:
+		e.Slot.Conn.(*Handle).revoke(e.Epoch)
+	case machine.Retire:
+		if c, ok := e.Slot.Shell.(*connector); ok && c.pid != nil {
+			p.ctx.Stop(c.pid)
+			c.pid = nil
+		}
+	case machine.Answer:
+		p.answer(e.Ticket.Owner.(*control), e.Err)
+	case machine.ArmBackoff:
+		stop(p.backoffTimer)
+		p.backoffTimer = p.sendAt(e.At, &messages.BackoffElapsed{Epoch: e.Epoch, Generation: e.Generation, Attempt: e.Attempt})
+	case machine.DisarmBackoff:
+		stop(p.backoffTimer)
+	case machine.ArmTick:
+		stop(p.tickTimer)
+		p.tickTimer = p.sendAt(e.At, &messages.Tick{Epoch: e.Epoch})
+	case machine.DisarmTick:
+		stop(p.tickTimer)
+	case machine.CancelLifetime:
+		p.ref.closed.Store(true)
+		p.cancel()
+	case machine.Stopped:
+		p.finished = true
+	}
+}
+
+func (p *pool) reject(c *Call, err error) {
+	if c.sender == nil {
+		c.err = err
+		c.answer()
+		return
+	}
+	stop(c.timer)
+	p.ctx.Send(c.sender, &messages.Denied{Err: err})
+}
+
+// start sends a job to the slot's connector, and spawns that first if there is
+// none.
+func (p *pool) start(kind machine.EffectKind, s *machine.Slot) {
+	c, ok := s.Shell.(*connector)
+	if !ok {
+		c = &connector{held: &held{}}
+		s.Shell = c
+	}
+	j := &job{kind: kind, slot: s}
+	if s.Conn != nil {
+		j.handle = s.Conn.(*Handle)
+	}
+	if kind != machine.Disconnect {
+		j.ctx, j.cancel = context.WithCancel(p.lifetime)
+	}
+	c.job = j
+	p.dispatch(c)
+}
+
+func (p *pool) dispatch(c *connector) {
+	if c.pid == nil {
+		held := c.held
+		c.pid = p.ctx.Spawn(actor.PropsFromProducer(func() actor.Actor { return &connectorActor{spec: p.spec, held: held} }))
+	}
+	p.ctx.Send(c.pid, c.job)
+}
+
+// report takes a job back from a connector.
+func (p *pool) report(now time.Duration, j *job) {
+	c := j.slot.Shell.(*connector)
+	if c.job == j {
+		c.job = nil
+	}
+	switch j.kind {
+	case machine.Open:
+		if j.err != nil {
+			p.m.ConnectFailed(now, j.slot, j.err, j.class)
+			return
+		}
+		h := j.handle
+		h.id, h.slot, h.ref = j.slot.ID, j.slot, p.ref
+		p.handles[h.id] = h
+		p.m.Connected(now, j.slot, h)
+	case machine.Check:
+		p.m.Checked(now, j.slot, j.err)
+	case machine.Reset:
+		p.m.WasReset(now, j.slot, j.err)
+	case machine.Disconnect:
+		delete(p.handles, j.handle.id)
+		p.m.Disconnected(now, j.slot)
+	}
+}
+
+// HandleFailure implements actor.SupervisorStrategy: the pool supervises its
+// connectors.
+func (p *pool) HandleFailure(system *actor.ActorSystem, sup actor.Supervisor, child *actor.PID,
+	stats *actor.RestartStatistics, reason, message any,
+) {
+	if p.strategy == nil { // an incarnation that is about to stop
+		sup.StopChildren(child)
+		return
+	}
+	p.strategy.HandleFailure(system, sup, child, stats, reason, message)
+}
+
+// connectorGivenUp takes note that a connector has panicked too often and is
+// stopped. A job that it had not begun goes to a fresh one; the one that
+// panicked has been reported. The slot opens again when the machine wants it.
+func (p *pool) connectorGivenUp(child *actor.PID) {
+	p.m.Slots(func(s *machine.Slot) {
+		c, ok := s.Shell.(*connector)
+		if !ok || c.pid == nil || !c.pid.Equal(child) {
+			return
+		}
+		c.pid, c.held = nil, &held{}
+		if c.job != nil && !c.job.started.Load() {
+			p.dispatch(c)
+		}
+	})
+}
+
+// sendAt sends this actor a message at a time of the machine.
+func (p *pool) sendAt(at time.Duration, message any) *time.Timer {
+	return p.send(at-p.now(), message)
+}
+
+func (p *pool) send(d time.Duration, message any) *time.Timer {
+	root, self, ended := p.ref.system.Root, p.ref.pid, p.ref.ended
+	return after(d, func() {
+		select {
+		case <-ended:
+		default:
+			root.Send(self, message)
+		}
+	})
+}
+
+func stop(t *time.Timer) {
+	if t != nil {
+		t.Stop()
+	}
+}
+
+// control handles a request about the pool as a whole.
+func (p *pool) control(now time.Duration, c *control) {
+	switch c.kind {
+	case setCapacity:
+		p.m.SetCapacity(now, c.n, &c.ticket)
+	case readyPool:
+		p.m.Ready(now, &c.ticket)
+	case closePool:
+		p.m.Close(now, &c.ticket)
+	case clearPool:
+		p.answer(c, p.m.Clear(now, nil, c.interrupt))
+	case suspend:
+		p.answer(c, p.m.Suspend(now))
+	case resume:
+		p.answer(c, p.m.Resume(now))
+	case statistics:
+		c.stats = p.stats()
+		p.answer(c, nil)
+	}
+}
+
+// answer ends a control. A Close that succeeded is answered a little later,
+// once the events are out: see end.
+func (p *pool) answer(c *control, err error) {
+	if c.kind == closePool && err == nil {
+		p.closing = append(p.closing, c)
+		return
+	}
+	p.reply(c, err)
+}
+
+func (p *pool) reply(c *control, err error) {
+	stop(c.timer)
+	switch {
+	case c.sender == nil:
+		c.reply <- err
+	case c.kind == statistics:
+		p.ctx.Send(c.sender, &c.stats)
+	default:
+		p.ctx.Send(c.sender, &messages.Done{Err: err})
+	}
+}
+
+// drained answers a Close whose caller has left while only events were waited
+// for: the pool is closed and drained.
+func (p *pool) drained(c *control) {
+	for i, other := range p.closing {
+		if other == c {
+			p.closing = append(p.closing[:i], p.closing[i+1:]...)
+			p.reply(c, nil)
+			return
+		}
+	}
+}
+
+// end goes the last steps of a drained pool: when every event is out, or a slow
+// handler has had its time, the actor stops, and Closes are answered. A pool
+// that is drained but has a connect under way that ignores its context cannot
+// stop yet; its Closes are answered all the same.
+func (p *pool) end() {
+	if !p.flushed && !p.feed.flushed() {
+		if p.flushTimer == nil {
+			p.flushTimer = p.send(flushBound, &flushElapsed{})
+		}
+		return
+	}
+	if p.finished {
+		p.ctx.Stop(p.ctx.Self())
+		if !p.flushed {
+			return // answered when it has stopped
+		}
+	}
+	for _, c := range p.closing {
+		p.reply(c, nil)
+	}
+	p.closing = nil
+}
+
+func (p *pool) stats() messages.Stats {
+	st := p.m.Stats()
+	st.DroppedEvents = p.feed.dropped
+	return st
+}
+
+// abort is the end of the pool actor: it has nothing left, or is stopped from
+// outside, or has panicked. Whoever still waits is told, leases are revoked, and
+// the connectors, which are stopped next, close the connections that are left.
+func (p *pool) abort(panicked bool) {
+	p.over = true
+	p.ref.closed.Store(true)
+	p.ref.failed.Store(panicked)
+	p.cancel()
+	stop(p.backoffTimer)
+	stop(p.tickTimer)
+	stop(p.flushTimer)
+	for _, h := range p.handles {
+		h.revoke(h.fence.Load())
+	}
+	p.rejectAll()
+	final := p.stats()
+	final.State = messages.StateClosed
+	p.ref.final.Store(&final)
+	if !p.finished {
+		// A connector that ignores its context may keep the actor from ever
+		// being stopped: nobody shall wait for that.
+		close(p.ref.ended)
+	}
+}
+
+// rejectAll ends every wait. After a panic the machine may be in disorder, so a
+// second panic is contained; callers in ordinary Go see the pool's end anyway.
+func (p *pool) rejectAll() {
+	defer func() { _ = recover() }()
+	err := p.ref.endError()
+	p.m.Abandon(func(w *machine.Waiter) { p.reject(w.Owner.(*Call), err) }, func(t *machine.Ticket) {
+		c := t.Owner.(*control)
+		if c.kind == closePool {
+			p.closing = append(p.closing, c)
+			return
+		}
+		p.reply(c, err)
+	})
+}
+
+// stopped follows when no child is left.
+func (p *pool) stopped() {
+	if p.finished {
+		close(p.ref.ended)
+	}
+	for _, c := range p.closing {
+		p.reply(c, nil)
+	}
+	p.closing = nil
+}
+
+// request handles the protocol of package messages, for actors.
+func (p *pool) request(now time.Duration, message any) {
+	if v := reflect.ValueOf(message); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
+		respond(p.ctx, &messages.Done{Err: &messages.ConfigError{Field: fmt.Sprintf("message %T", message), Reason: "it is nil"}})
+		return
+	}
+	switch msg := message.(type) {
+	case *messages.Get:
+		p.getFor(now, msg)
+	case *messages.Put:
+		p.done(p.endLease(now, msg.Lease, false, nil))
+	case *messages.Taint:
+		p.done(p.endLease(now, msg.Lease, true, msg.Cause))
+	case *messages.SetCapacity:
+		if msg.Capacity < 0 {
+			p.done(negativeCapacity(msg.Capacity))
+			return
+		}
+		c := p.controlFor(setCapacity)
+		c.n = msg.Capacity
+		p.control(now, c)
+	case *messages.Close:
+		c := p.controlFor(closePool)
+		if !msg.Deadline.IsZero() {
+			c.timer = p.sendAt(p.spec.clock.at(msg.Deadline), &giveUp{control: c, err: context.DeadlineExceeded})
+		}
+		p.control(now, c)
+	case *messages.Clear:
+		c := p.controlFor(clearPool)
+		c.interrupt = msg.Interrupt
+		p.control(now, c)
+	case *messages.Suspend:
+		p.control(now, p.controlFor(suspend))
+	case *messages.Resume:
+		p.control(now, p.controlFor(resume))
+	case *messages.StatsRequest:
+		p.control(now, p.controlFor(statistics))
+	case *messages.HealthOK:
+		p.m.HealthOK(now)
+	case *messages.HealthFailed:
+		_ = p.m.Clear(now, msg.Err, msg.Interrupt)
+	}
+}
+
+// done answers a return, if it was a request.
+func (p *pool) done(err error) { respond(p.ctx, &messages.Done{Err: err}) }
+
+// controlFor makes a control for the sender of the current message, who may be
+// nobody.
+func (p *pool) controlFor(kind controlKind) *control {
+	c := newControl(kind)
+	c.sender = p.ctx.Sender()
+	return c
+}
+
+// errRemote refuses a borrower on another machine.
+var errRemote = errors.New("actorpool: a connection cannot travel: the borrower is in another process")
+
+// getFor handles a Get by message. Without a sender there is nobody to answer.
+func (p *pool) getFor(now time.Duration, msg *messages.Get) {
+	sender := p.ctx.Sender()
+	if sender == nil {
+		return
+	}
+	if address := p.ref.system.Address(); sender.Address != address && sender.Address != p.ref.pid.Address {
+		p.ctx.Send(sender, &messages.Denied{Err: errRemote})
+		return
+	}
+	c := newCall()
+	c.sender = sender
+	c.waiter.Label = msg.Label
+	if !msg.Deadline.IsZero() {
+		c.waiter.Deadline = p.spec.clock.at(msg.Deadline)
+		if c.waiter.Deadline <= now {
+			p.m.Refuse(now, &c.waiter, context.DeadlineExceeded)
+			return
+		}
+	}
+	p.m.Get(now, &c.waiter)
+	if p.m.Waits(&c.waiter) && c.waiter.Deadline != 0 {
+		c.left.err = context.DeadlineExceeded
+		c.timer = p.sendAt(c.waiter.Deadline, &c.left)
+	}
+}
+
+// endLease ends a lease that its holder names by id.
+func (p *pool) endLease(now time.Duration, id messages.LeaseID, taint bool, cause error) error {
+	h := p.handles[id.Conn]
+	if h == nil || !p.m.Lent(h.slot, id.Conn, id.Epoch) || !h.revoke(id.Epoch) {
+		return messages.ErrLeaseEnded
+	}
+	h.borrower = nil
+	if taint {
+		p.m.Taint(now, h.slot, id.Conn, id.Epoch, cause)
+	} else {
+		p.m.Put(now, h.slot, id.Conn, id.Epoch)
+	}
+	return nil
+}

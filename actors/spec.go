@@ -1,0 +1,79 @@
+package actors
+
+import (
+	"context"
+	"log/slog"
+	"reflect"
+	"time"
+
+	"github.com/actorpool/actorpool/actors/internal/machine"
+	"github.com/actorpool/actorpool/messages"
+)
+
+// Policy is the part of a pool's configuration that the machine knows.
+type Policy = machine.Config
+
+// Backoff is the policy of blocking periods.
+type Backoff = machine.Backoff
+
+// BackoffMode says what a pool does with Gets while it backs off.
+type BackoffMode = machine.BackoffMode
+
+// The modes of a Backoff, see package client.
+const (
+	BackoffWait     = machine.BackoffWait
+	BackoffFailFast = machine.BackoffFailFast
+	BackoffNever    = machine.BackoffNever
+)
+
+// Spec is a pool's configuration below the type of its connections. It is
+// validated, with every default filled in, by package client.
+type Spec struct {
+	Policy     Policy
+	ConnType   reflect.Type
+	Connect    func(ctx context.Context) (any, error)
+	Disconnect func(ctx context.Context, conn any) error // nil: nothing to do
+	Check      func(ctx context.Context, conn any) error
+	Reset      func(ctx context.Context, conn any) error
+	Classify   func(messages.Phase, error) messages.Class
+	Broken     func(error) bool
+	OnEvent    func(messages.Event)
+	Logger     *slog.Logger
+	GetTimeout time.Duration
+
+	clock clock
+}
+
+// start fills in what belongs to one pool and not to its configuration.
+func (s *Spec) start() {
+	s.clock = startClock()
+	s.Policy.Start = s.clock.start
+	switch {
+	case s.OnEvent != nil || s.enabled(slog.LevelDebug):
+		s.Policy.Events = machine.AllEvents
+	case s.enabled(slog.LevelWarn):
+		s.Policy.Events = machine.RareEvents
+	}
+}
+
+func (s *Spec) enabled(level slog.Level) bool {
+	return s.Logger != nil && s.Logger.Enabled(context.Background(), level)
+}
+
+func (s *Spec) log(level slog.Level, msg string, args ...any) {
+	if s.enabled(level) {
+		s.Logger.Log(context.Background(), level, msg, append(args, "pool", s.Policy.Name)...)
+	}
+}
+
+// classify asks the user's Classify; if that panics, the error counts as one
+// that the pool does not know.
+func (s *Spec) classify(phase messages.Phase, err error) (class messages.Class) {
+	defer func() {
+		if reason := recover(); reason != nil {
+			s.log(slog.LevelWarn, "Panic in Classify", "panic", reason)
+			class = messages.ClassOverload
+		}
+	}()
+	return s.Classify(phase, err)
+}

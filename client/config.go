@@ -1,0 +1,325 @@
+package client
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"reflect"
+	"runtime"
+	"time"
+
+	"github.com/actorpool/actorpool/actors"
+	"github.com/actorpool/actorpool/messages"
+)
+
+// Config says what a pool is to be. Connect is required; every zero value
+// means the documented default. A Config is copied by New, Spawn and Props:
+// changing it afterwards changes nothing.
+//
+// The functions run outside the pool's turn, one at a time for each connection,
+// and never for two holders at once. Their context ends with ConnectTimeout, and
+// as soon as the pool is closed. A function that ignores its context delays
+// nobody for longer than that: it is given up, and a connection that it still
+// brings is closed. A panic in one is contained and counts as its error, a
+// *[messages.PanicError].
+type Config[C any] struct {
+	// Name is the pool's name in errors, events and logs. Default "pool".
+	Name string
+
+	// Connect opens a connection. Required. A nil connection without an error is
+	// a failed connect.
+	Connect func(ctx context.Context) (C, error)
+	// Disconnect closes a connection. Its context is bounded by ConnectTimeout
+	// and is not ended by Close, so that a connection can be closed gracefully.
+	// Default: conn.Close, if C is an io.Closer; otherwise nothing.
+	Disconnect func(ctx context.Context, conn C) error
+	// Check says whether a connection is alive. It runs before an idle
+	// connection is handed out, see CheckAfterIdle. nil: no check.
+	Check func(ctx context.Context, conn C) error
+	// Reset clears what the last holder left on a connection. It runs after Put,
+	// before the next holder gets the connection. If it fails, the connection is
+	// replaced. nil: no reset.
+	Reset func(ctx context.Context, conn C) error
+
+	// Capacity bounds the connections that are open, being opened or being
+	// closed. Default max(4, GOMAXPROCS). SetCapacity changes it.
+	Capacity int
+	// MinIdle is how many idle connections are kept in the background.
+	// Default 0.
+	MinIdle int
+	// MaxIdle is how many idle connections are kept at most: above it, a
+	// returned connection is closed. Default: Capacity.
+	MaxIdle int
+	// MaxConnecting bounds simultaneous connects. Default 2.
+	MaxConnecting int
+	// MaxWaiters bounds the Gets that wait without a connect under way for them;
+	// one more fails with messages.ErrExhausted. 0: no bound.
+	MaxWaiters int
+	// PauseOnClear is the rule of MongoDB's pools: the pool starts paused; a
+	// Clear pauses it and ends all waits with messages.ErrCleared; Gets fail so
+	// until Resume.
+	PauseOnClear bool
+
+	// CheckAfterIdle: a connection that was idle for longer is checked before it
+	// is handed out. 0: one second. Negative: never.
+	CheckAfterIdle time.Duration
+	// IdleTimeout closes connections that are idle for longer, oldest first and
+	// at most half of them at once, down to MinIdle. 0: off.
+	IdleTimeout time.Duration
+	// MaxLifetime bounds the age of a connection. One that is idle is closed
+	// when it gets there, one that is borrowed when it comes back. 0: off.
+	MaxLifetime time.Duration
+	// MaxLifetimeJitter shortens each connection's lifetime by a random part of
+	// it, decided once, so that connections opened together do not end together.
+	// 0: a tenth of MaxLifetime.
+	MaxLifetimeJitter time.Duration
+	// ConnectTimeout bounds each call of Connect, Disconnect, Check and Reset.
+	// Default 10s.
+	ConnectTimeout time.Duration
+	// GetTimeout bounds a Get whose context has no deadline. 0: none.
+	GetTimeout time.Duration
+	// LeakAfter reports leases that are held for longer, once each, by an event
+	// and a warning in the log. 0: off.
+	LeakAfter time.Duration
+
+	// Backoff says what the pool does while connects fail.
+	Backoff Backoff
+	// Classify says what a failed connect means. Default: actors.Classify.
+	Classify func(phase messages.Phase, err error) messages.Class
+	// Broken says, for Do, whether an error condemns the connection. Default:
+	// Broken of this package.
+	Broken func(err error) bool
+	// OnEvent is told everything that happens in the pool, in order, on a
+	// goroutine of its own. A handler that is slow delays nobody else; one that
+	// falls thousands of events behind loses the oldest. A panic in it is
+	// contained. Do not call Close from it: Close waits a moment for it.
+	OnEvent func(messages.Event)
+	// Logger gets events at level debug; backoffs, leaks and panics at warn.
+	Logger *slog.Logger
+}
+
+// Backoff is the policy for the time in which connects fail. After a failure
+// no connect begins for a while (the blocking period); after that one attempt at
+// a time is made, and each failure makes the next period longer:
+//
+//	min(Base * 2^(attempt-1), Cap)
+//
+// of which the part Jitter is random. A connection that is returned meanwhile
+// is handed on at once.
+type Backoff struct {
+	// Mode says what happens to Gets meanwhile. Default BackoffWait.
+	Mode BackoffMode
+	// Base is the first period. Default 200ms.
+	Base time.Duration
+	// Cap is the longest. Default 10s.
+	Cap time.Duration
+	// Jitter is the part of a period that is random, from 0 to 1. Default 1; use
+	// NoJitter for none.
+	Jitter float64
+	// Decide says whether there is to be a backoff at all. It is asked once, by
+	// New, Spawn or Props. nil means yes.
+	Decide func() bool
+}
+
+// BackoffMode says what happens to Gets during a backoff.
+type BackoffMode = actors.BackoffMode
+
+const (
+	// BackoffWait: they wait in line, each within its own context.
+	BackoffWait = actors.BackoffWait
+	// BackoffFailFast: those that find no idle connection fail at once with a
+	// *messages.BackoffError.
+	BackoffFailFast = actors.BackoffFailFast
+	// BackoffNever: there is no backoff; every Get may connect.
+	BackoffNever = actors.BackoffNever
+)
+
+// NoJitter is the Jitter of a Backoff without randomness.
+const NoJitter = -1
+
+// BackoffMongo is the backoff of MongoDB's connection pools: Gets wait; 200ms,
+// doubling to 10s, with full jitter.
+func BackoffMongo() Backoff {
+	return Backoff{Mode: BackoffWait, Base: 200 * time.Millisecond, Cap: 10 * time.Second, Jitter: 1}
+}
+
+// BackoffBlocking is the blocking period of SqlClient's connection pools: Gets
+// fail fast with the cached error; 5s, doubling to 60s, without jitter.
+func BackoffBlocking() Backoff {
+	return Backoff{Mode: BackoffFailFast, Base: 5 * time.Second, Cap: time.Minute, Jitter: NoJitter}
+}
+
+// spec validates the configuration and fills in the defaults.
+func (cfg Config[C]) spec() (actors.Spec, error) {
+	if err := cfg.validate(); err != nil {
+		return actors.Spec{}, err
+	}
+	backoff := actors.Backoff{
+		Mode:   cfg.Backoff.Mode,
+		Base:   or(cfg.Backoff.Base, 200*time.Millisecond),
+		Cap:    or(cfg.Backoff.Cap, 10*time.Second),
+		Jitter: max(or(cfg.Backoff.Jitter, 1), 0),
+	}
+	if cfg.Backoff.Cap == 0 {
+		backoff.Cap = max(backoff.Cap, backoff.Base)
+	}
+	if cfg.Backoff.Decide != nil && !cfg.Backoff.Decide() {
+		backoff.Mode = actors.BackoffNever
+	}
+	s := actors.Spec{
+		Policy: actors.Policy{
+			Name:           or(cfg.Name, "pool"),
+			Capacity:       cfg.capacity(),
+			MinIdle:        cfg.MinIdle,
+			MaxIdle:        cfg.MaxIdle,
+			MaxConnecting:  or(cfg.MaxConnecting, 2),
+			MaxWaiters:     cfg.MaxWaiters,
+			PauseOnClear:   cfg.PauseOnClear,
+			Check:          cfg.Check != nil,
+			CheckAfterIdle: or(cfg.CheckAfterIdle, time.Second),
+			Reset:          cfg.Reset != nil,
+			IdleTimeout:    cfg.IdleTimeout,
+			MaxLifetime:    cfg.MaxLifetime,
+			LifetimeJitter: or(cfg.MaxLifetimeJitter, cfg.MaxLifetime/10),
+			ConnectTimeout: or(cfg.ConnectTimeout, 10*time.Second),
+			LeakAfter:      cfg.LeakAfter,
+			Backoff:        backoff,
+		},
+		ConnType:   reflect.TypeFor[C](),
+		Connect:    connect(cfg.Connect),
+		Disconnect: onConn(cfg.Disconnect),
+		Check:      onConn(cfg.Check),
+		Reset:      onConn(cfg.Reset),
+		Classify:   cfg.Classify,
+		Broken:     cfg.Broken,
+		OnEvent:    cfg.OnEvent,
+		Logger:     cfg.Logger,
+		GetTimeout: cfg.GetTimeout,
+	}
+	if s.Disconnect == nil {
+		s.Disconnect = closeConn
+	}
+	if s.Classify == nil {
+		s.Classify = actors.Classify
+	}
+	if s.Broken == nil {
+		s.Broken = Broken
+	}
+	return s, nil
+}
+
+// validate says what is wrong with the configuration, field by field.
+func (cfg Config[C]) validate() error {
+	if cfg.Connect == nil {
+		return &messages.ConfigError{Field: "Connect", Reason: "it is required"}
+	}
+	for _, f := range []struct {
+		field string
+		n     int
+	}{
+		{"Capacity", cfg.Capacity},
+		{"MinIdle", cfg.MinIdle},
+		{"MaxIdle", cfg.MaxIdle},
+		{"MaxConnecting", cfg.MaxConnecting},
+		{"MaxWaiters", cfg.MaxWaiters},
+	} {
+		if f.n < 0 {
+			return &messages.ConfigError{Field: f.field, Reason: fmt.Sprintf("%d is negative", f.n)}
+		}
+	}
+	for _, f := range []struct {
+		field string
+		d     time.Duration
+	}{
+		{"IdleTimeout", cfg.IdleTimeout},
+		{"MaxLifetime", cfg.MaxLifetime},
+		{"MaxLifetimeJitter", cfg.MaxLifetimeJitter},
+		{"ConnectTimeout", cfg.ConnectTimeout},
+		{"GetTimeout", cfg.GetTimeout},
+		{"LeakAfter", cfg.LeakAfter},
+		{"Backoff.Base", cfg.Backoff.Base},
+		{"Backoff.Cap", cfg.Backoff.Cap},
+	} {
+		if f.d < 0 {
+			return &messages.ConfigError{Field: f.field, Reason: fmt.Sprintf("%v is negative", f.d)}
+		}
+	}
+	if n := cfg.capacity(); cfg.MinIdle > n {
+		return &messages.ConfigError{Field: "MinIdle", Reason: fmt.Sprintf("%d is above Capacity, %d", cfg.MinIdle, n)}
+	}
+	if cfg.MaxIdle > 0 && cfg.MinIdle > cfg.MaxIdle {
+		return &messages.ConfigError{Field: "MinIdle", Reason: fmt.Sprintf("%d is above MaxIdle, %d", cfg.MinIdle, cfg.MaxIdle)}
+	}
+	if cfg.MaxLifetimeJitter > cfg.MaxLifetime {
+		return &messages.ConfigError{
+			Field: "MaxLifetimeJitter", Reason: fmt.Sprintf("%v is above MaxLifetime, %v", cfg.MaxLifetimeJitter, cfg.MaxLifetime),
+		}
+	}
+	return cfg.Backoff.validate()
+}
+
+func (b Backoff) validate() error {
+	if b.Mode > BackoffNever {
+		return &messages.ConfigError{Field: "Backoff.Mode", Reason: fmt.Sprintf("%d is no mode", b.Mode)}
+	}
+	if j := b.Jitter; j != NoJitter && !(j >= 0 && j <= 1) { // NaN is neither
+		return &messages.ConfigError{Field: "Backoff.Jitter", Reason: fmt.Sprintf("%v is not in 0..1, nor NoJitter", j)}
+	}
+	if b.Cap > 0 && b.Cap < or(b.Base, 200*time.Millisecond) {
+		return &messages.ConfigError{Field: "Backoff.Cap", Reason: fmt.Sprintf("%v is below Base, %v", b.Cap, or(b.Base, 200*time.Millisecond))}
+	}
+	return nil
+}
+
+func (cfg Config[C]) capacity() int { return or(cfg.Capacity, max(4, runtime.GOMAXPROCS(0))) }
+
+// or gives v, or the default if v is zero.
+func or[T comparable](v, fallback T) T {
+	var zero T
+	if v == zero {
+		return fallback
+	}
+	return v
+}
+
+// connect hides the type of the connections, and refuses nil ones.
+func connect[C any](f func(context.Context) (C, error)) func(context.Context) (any, error) {
+	return func(ctx context.Context) (any, error) {
+		conn, err := f(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if isNil(conn) {
+			return nil, messages.ErrNilConnection
+		}
+		return conn, nil
+	}
+}
+
+func isNil(v any) bool {
+	if v == nil {
+		return true
+	}
+	switch r := reflect.ValueOf(v); r.Kind() {
+	case reflect.Pointer, reflect.Map, reflect.Chan, reflect.Func, reflect.Slice, reflect.UnsafePointer:
+		return r.IsNil()
+	default:
+		return false
+	}
+}
+
+func onConn[C any](f func(context.Context, C) error) func(context.Context, any) error {
+	if f == nil {
+		return nil
+	}
+	return func(ctx context.Context, conn any) error { return f(ctx, conn.(C)) }
+}
+
+// closeConn is the default of Disconnect.
+func closeConn(_ context.Context, conn any) error {
+	if c, ok := conn.(io.Closer); ok {
+		return c.Close()
+	}
+	return nil
+}
