@@ -57,6 +57,8 @@ import (
 //   - A handler that sends to its own actor: the word is held, so it queues.
 //   - A message that is recycled by its handler and posted again: its next
 //     pointer has been read and cleared before it is handled.
+//   - A node that a failed attempt has linked to a list of others, and that is
+//     then handled by its poster: its next pointer is cleared first.
 //   - One node posted twice at once would tie the list in a knot. Messages that
 //     carry their own node (Call, Handle) are therefore claimed by an atomic
 //     operation before they are posted.
@@ -190,6 +192,7 @@ func (m *mailbox) push(n *node) {
 		old := m.word.Load()
 		if old == nil {
 			if m.word.CompareAndSwap(nil, busy) {
+				n.next = nil // an attempt that failed has left it pointing into the list of then
 				m.todo = n
 				m.work(true)
 				return

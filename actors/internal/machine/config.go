@@ -79,9 +79,10 @@ func (c *Config) delay(attempt int) time.Duration {
 	return d
 }
 
-// timed says that ages matter: the caller must then give the time with Take
-// and with every return, not only with the inputs that ask for it.
+// timed says that the caller must give the time with Take and Stow too, not
+// only with the inputs that always ask for it: ages matter, or a Take may begin
+// a connect for MinIdle, whose timeout counts from then.
 func (c *Config) timed() bool {
 	return c.Check && c.CheckAfterIdle >= 0 || c.IdleTimeout > 0 || c.MaxLifetime > 0 ||
-		c.LeakAfter > 0 || c.Events == AllEvents
+		c.LeakAfter > 0 || c.MinIdle > 0 || c.Events == AllEvents
 }

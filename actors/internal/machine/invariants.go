@@ -72,15 +72,15 @@ func (m *Machine) checkPromises() error {
 		return fmt.Errorf("%d wait with no job under way while %d connections are idle", m.waiters.unstarted, m.idle.n)
 	case serving && m.waiters.unstarted > 0 && m.mayConnect():
 		return fmt.Errorf("%d wait with no job under way while a connect is allowed", m.waiters.unstarted)
-	case serving && over && m.idle.n > 0:
-		return fmt.Errorf("%d connections are idle while %d are counted above capacity %d", m.idle.n, m.counted(), m.capacity)
+	case serving && m.idle.n > 0 && m.counted()-m.n[closing] > m.capacity:
+		return fmt.Errorf("%d connections are idle and not closing while %d are counted above capacity %d", m.idle.n, m.counted(), m.capacity)
 	case m.resizer != nil && !over:
 		return fmt.Errorf("a SetCapacity waits for nothing")
 	case m.phase == closed && (m.open() > 0 || m.waiters.n > 0):
 		return fmt.Errorf("closed with %d open and %d waiting", m.open(), m.waiters.n)
 	case m.phase != open && (m.idle.n > 0 || m.waiters.n > 0 || m.resizer != nil || m.readies.head != nil):
 		return fmt.Errorf("closing with %d idle, %d waiting, or a request to be answered", m.idle.n, m.waiters.n)
-	case m.phase == closed && m.closers.head != nil:
+	case m.phase == closed && m.closers.head != nil && m.n[closing] == 0 && m.lingering == 0:
 		return fmt.Errorf("closed, and a Close is not answered")
 	case m.paused && m.waiters.n > 0:
 		return fmt.Errorf("paused with %d waiting", m.waiters.n)

@@ -148,8 +148,11 @@ func (m *Machine) Take(now time.Duration, w *Waiter) *Slot {
 		m.tell(messages.Event{Kind: messages.CheckedOut, ConnID: s.ID, Label: w.Label})
 	}
 	m.lend(s, w, m.timed || w.Label != "")
-	if m.cfg.MinIdle > 0 {
+	switch {
+	case m.cfg.MinIdle > 0:
 		m.settle()
+	case m.cfg.LeakAfter > 0:
+		m.schedule()
 	}
 	return s
 }
@@ -789,8 +792,8 @@ func (m *Machine) late(s *Slot) {
 }
 
 // settle brings the pool to rest after a change: whoever can be served is
-// served, connects that are wanted and allowed begin, whoever waits for the
-// pool to drain is told, and timers are set.
+// served, connects that are wanted and allowed begin, timers are set, and
+// whoever waits for the pool to drain is told.
 func (m *Machine) settle() {
 	if m.phase == open && !m.paused && !m.suspended {
 		m.serve()
@@ -799,8 +802,8 @@ func (m *Machine) settle() {
 			m.despair()
 		}
 	}
-	m.drain()
 	m.schedule()
+	m.drain() // last: Stopped is the end, no timer is left then
 }
 
 // serve matches idle connections with whoever waits.
@@ -1090,6 +1093,9 @@ func (m *Machine) lend(s *Slot, w *Waiter, known bool) {
 func (m *Machine) rest(s *Slot) {
 	m.move(s, idle)
 	if m.timed {
+		if m.idle.n == 1 {
+			m.idleDue = never // what it was for is gone
+		}
 		if due := m.due(m.idle.tail); due < m.idleDue {
 			m.idleDue = due
 		}

@@ -1,0 +1,896 @@
+package machine
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/actorpool/actorpool/messages"
+)
+
+// world is a machine with a slow and simple model of a pool beside it, which
+// knows nothing of the machine's lists and counts: it hears the inputs and the
+// effects, keeps its own books in slices and maps, and fails the test as soon
+// as an effect is impossible by them. The traces and the random test both run
+// in it.
+type world struct {
+	tb  failer
+	m   *Machine
+	cfg Config
+	now time.Duration
+
+	gets    int            // begun
+	grants  int            // got a connection
+	queue   []*get         // who waits, in order of arrival
+	conns   []*conn        // all that ever were, by id from 1
+	current map[*Slot]*conn // who lives in a slot
+	retired map[*Slot]bool
+	rested  []*conn   // idle connections, newest last
+	tickets []*ticket // all that ever were
+
+	capacity   int
+	generation uint64
+	paused     bool
+	suspended  bool
+	probing    bool
+	failing    bool // a connect fails in this step
+	closedAt   time.Duration // -1: open
+	cancelled  int
+	stopped    int
+	backoffs   int
+	backoff    timer
+	tick       timer
+
+	seq     uint64
+	started int // CheckOutStarted
+	ended   int // CheckedOut, CheckOutFailed
+
+	effects []string // of the last step, for people
+	news    []messages.Event
+}
+
+type failer interface {
+	Helper()
+	Fatalf(format string, args ...any)
+}
+
+// get is one Get of a test.
+type get struct {
+	Waiter
+	name  string
+	lease *lease
+	err   error
+}
+
+func (g *get) over() bool { return g.lease != nil || g.err != nil }
+
+// lease is what a Get was granted.
+type lease struct {
+	slot      *Slot
+	id, epoch uint64
+	conn      *conn
+}
+
+// conn is the model's idea of one connection.
+type conn struct {
+	id        uint64
+	slot      *Slot
+	job       EffectKind // what its connector runs; 0: nothing
+	jobSince  time.Duration
+	abandoned bool // the job is overdue
+	standing  bool // it was connected
+	stale     bool
+	gone      bool
+	holder    *get
+	leases    int // granted so far
+	reported  int // the lease that was reported as leaked
+	readyAt   time.Duration
+	lentAt    time.Duration
+	restedAt  time.Duration
+
+	created, ready, closed bool // by the events
+}
+
+// ticket is one control request of a test.
+type ticket struct {
+	Ticket
+	name     string
+	n        int // the capacity asked for
+	answered bool
+	err      error
+}
+
+type timer struct {
+	armed bool
+	at    time.Duration
+	epoch uint64
+	stale []uint64 // epochs that must have no effect any more
+}
+
+func newWorld(tb failer, cfg Config) *world {
+	w := &world{
+		tb: tb, m: New(cfg), cfg: cfg, capacity: cfg.Capacity, paused: cfg.PauseOnClear, closedAt: -1,
+		current: map[*Slot]*conn{}, retired: map[*Slot]bool{},
+	}
+	w.step(func() { w.m.Start(0) })
+	return w
+}
+
+func (w *world) fail(format string, args ...any) {
+	w.tb.Helper()
+	w.tb.Fatalf("at %v: %s\neffects: %v", w.now, fmt.Sprintf(format, args...), w.effects)
+}
+
+// step runs one input and checks what comes of it.
+func (w *world) step(input func()) {
+	w.tb.Helper()
+	epoch := w.tick.epoch
+	input()
+	w.effects = nil
+	for _, e := range w.m.Effects() {
+		w.effects = append(w.effects, w.describe(e))
+		w.perform(e)
+	}
+	w.news = slices.Clone(w.m.News())
+	if armed := w.tick.epoch; w.tick.armed && armed != epoch && w.tick.at < w.now && !w.overdue() {
+		w.fail("a tick is armed for %v, and nothing is due", w.tick.at)
+	}
+	w.m.Done()
+	for _, e := range w.news {
+		w.hear(e)
+	}
+	w.verify()
+}
+
+// overdue says whether an idle connection is past its time.
+func (w *world) overdue() bool {
+	return slices.ContainsFunc(w.conns, func(c *conn) bool {
+		return c.slot.ID == c.id && c.slot.state == idle && w.m.due(c.slot) <= w.now
+	})
+}
+
+// inert runs an input which must change nothing.
+func (w *world) inert(what string, input func()) {
+	w.tb.Helper()
+	before := w.m.Stats()
+	w.step(input)
+	if len(w.effects) > 0 || len(w.news) > 0 || w.m.Stats() != before {
+		w.fail("%s has changed something", what)
+	}
+}
+
+// hot is the time as the outside gives it with the hot halves of Get and Put:
+// exact only if it has to be.
+func (w *world) hot(label string) time.Duration {
+	if w.m.Timed() || label != "" {
+		return w.now
+	}
+	return 0
+}
+
+// get asks as the outside does: the hot half first. True: it was enough.
+func (w *world) get(g *get) bool {
+	w.tb.Helper()
+	w.gets++
+	var taken bool
+	w.step(func() {
+		if s := w.m.Take(w.hot(g.Label), &g.Waiter); s != nil {
+			taken = true
+			if len(w.queue) > 0 {
+				w.fail("Take has overtaken %d waiters", len(w.queue))
+			}
+			w.grant(g, s)
+			return
+		}
+		if len(w.m.Effects()) > 0 || len(w.m.News()) > 0 {
+			w.fail("Take has refused and changed something")
+		}
+		g.Owner = g
+		w.queue = append(w.queue, g)
+		w.m.Get(w.now, &g.Waiter)
+	})
+	exhausted := errors.Is(g.err, messages.ErrExhausted)
+	if limit := w.cfg.MaxWaiters; limit > 0 && !g.over() && len(w.queue)-w.running(Open)-w.running(Check) > limit ||
+		exhausted && (limit == 0 || len(w.queue) < limit) {
+		w.fail("%d wait, of %d, and %s has ended: %v", len(w.queue), limit, g.name, g.err)
+	}
+	return taken
+}
+
+// refuse asks with a context that has ended.
+func (w *world) refuse(g *get, err error) {
+	w.tb.Helper()
+	w.gets++
+	g.Owner = g
+	w.queue = append(w.queue, g)
+	w.step(func() { w.m.Refuse(w.now, &g.Waiter, err) })
+	if !g.over() {
+		w.fail("%s was refused and goes on waiting", g.name)
+	}
+}
+
+func (w *world) leave(g *get, err error) {
+	w.tb.Helper()
+	if g.over() {
+		w.inert("leaving after the end", func() { w.m.Leave(w.now, &g.Waiter, err) })
+		return
+	}
+	w.step(func() { w.m.Leave(w.now, &g.Waiter, err) })
+	if !errors.Is(g.err, err) {
+		w.fail("%s left because of %v and was told %v", g.name, err, g.err)
+	}
+}
+
+// put returns as the outside does: the hot half first. stowed: it was enough.
+func (w *world) put(l *lease) (stowed, ok bool) {
+	w.tb.Helper()
+	held := l.conn.lent(l)
+	check := w.step
+	if !held {
+		check = func(f func()) { w.inert("the second return", f) }
+	}
+	check(func() {
+		stowed = w.m.Stow(w.hot(""), l.slot, l.id, l.epoch)
+		ok = stowed
+		if !stowed {
+			if len(w.m.Effects()) > 0 || len(w.m.News()) > 0 {
+				w.fail("Stow has refused and changed something")
+			}
+			w.returned(l, held)
+			ok = w.m.Put(w.now, l.slot, l.id, l.epoch)
+		} else {
+			w.returned(l, held)
+		}
+	})
+	if ok != held {
+		w.fail("the lease was held %v, and Put says %v", held, ok)
+	}
+	return stowed, ok
+}
+
+func (w *world) taint(l *lease, cause error) (ok bool) {
+	w.tb.Helper()
+	held := l.conn.lent(l)
+	check := w.step
+	if !held {
+		check = func(f func()) { w.inert("the second return", f) }
+	}
+	check(func() {
+		w.returned(l, held)
+		ok = w.m.Taint(w.now, l.slot, l.id, l.epoch, cause)
+	})
+	if ok != held {
+		w.fail("the lease was held %v, and Taint says %v", held, ok)
+	}
+	return ok
+}
+
+func (c *conn) lent(l *lease) bool { return c.holder != nil && c.holder.lease == l }
+
+func (w *world) returned(l *lease, held bool) {
+	if held {
+		l.conn.holder = nil
+	}
+}
+
+func (w *world) connected(c *conn) {
+	w.report(c, Open)
+	c.standing, c.readyAt = true, w.now
+	if !c.abandoned && !c.stale && w.closedAt < 0 {
+		w.probing = false
+	}
+	w.step(func() { w.m.Connected(w.now, c.slot, c) })
+}
+
+func (w *world) connectFailed(c *conn, err error, class messages.Class) {
+	w.report(c, Open)
+	w.leaveSlot(c)
+	if !c.abandoned && !c.stale && w.closedAt < 0 && class == messages.ClassClear {
+		w.cleared()
+	}
+	waiting := slices.Clone(w.queue)
+	w.failing = true
+	w.step(func() { w.m.ConnectFailed(w.now, c.slot, err, class) })
+	w.failing = false
+	told := 0
+	for _, g := range waiting {
+		var b *messages.BackoffError
+		var e *messages.GetError
+		if g.err == nil || g.Deadline > 0 || !errors.As(g.err, &e) {
+			continue
+		}
+		if errors.Is(g.err, messages.ErrConnectFailed) && !errors.As(g.err, &b) {
+			told++
+		}
+	}
+	if told > 1 {
+		w.fail("one failed connect has failed %d Gets", told)
+	}
+}
+
+func (w *world) checked(c *conn, err error) {
+	w.report(c, Check)
+	w.step(func() { w.m.Checked(w.now, c.slot, err) })
+}
+
+func (w *world) wasReset(c *conn, err error) {
+	w.report(c, Reset)
+	w.step(func() { w.m.WasReset(w.now, c.slot, err) })
+}
+
+func (w *world) disconnected(c *conn) {
+	w.report(c, Disconnect)
+	w.leaveSlot(c)
+	w.step(func() { w.m.Disconnected(w.now, c.slot) })
+}
+
+// report ends the job that runs for c.
+func (w *world) report(c *conn, job EffectKind) {
+	w.tb.Helper()
+	if c.job != job {
+		w.fail("the test reports the end of a job that c%d does not run: %v", c.id, job)
+	}
+	c.job = 0
+}
+
+// leaveSlot says that c is no more, and its slot free for the next.
+func (w *world) leaveSlot(c *conn) {
+	c.gone = true
+	delete(w.current, c.slot)
+}
+
+func (w *world) setCapacity(t *ticket, n int) {
+	w.tb.Helper()
+	w.tickets = append(w.tickets, t)
+	t.n = n
+	if w.closedAt < 0 {
+		w.capacity = n
+	}
+	w.step(func() { w.m.SetCapacity(w.now, n, &t.Ticket) })
+}
+
+func (w *world) close(t *ticket) {
+	w.tb.Helper()
+	w.tickets = append(w.tickets, t)
+	first := w.closedAt < 0
+	if first {
+		w.closedAt = w.now
+	}
+	w.step(func() { w.m.Close(w.now, &t.Ticket) })
+	if first && (len(w.effects) == 0 || w.effects[0] != "CancelLifetime") {
+		w.fail("Close has not cancelled the lifetime first of all")
+	}
+	if len(w.queue) > 0 {
+		w.fail("%d wait after Close", len(w.queue))
+	}
+}
+
+func (w *world) ready(t *ticket) {
+	w.tb.Helper()
+	w.tickets = append(w.tickets, t)
+	w.step(func() { w.m.Ready(w.now, &t.Ticket) })
+}
+
+func (w *world) giveUp(t *ticket, err error) {
+	w.tb.Helper()
+	if t.answered {
+		w.inert("giving up after the end", func() { w.m.GiveUp(w.now, &t.Ticket, err) })
+		return
+	}
+	w.step(func() { w.m.GiveUp(w.now, &t.Ticket, err) })
+	if !errors.Is(t.err, err) {
+		w.fail("%s was given up because of %v and told %v", t.name, err, t.err)
+	}
+}
+
+func (w *world) clear(err error, interrupt bool) {
+	w.tb.Helper()
+	if w.closedAt < 0 {
+		w.cleared()
+	}
+	w.step(func() { w.control(w.m.Clear(w.now, err, interrupt)) })
+}
+
+// cleared makes everything there is stale.
+func (w *world) cleared() {
+	w.generation++
+	w.probing = false
+	w.paused = w.cfg.PauseOnClear
+	for _, c := range w.conns {
+		c.stale = true
+	}
+}
+
+func (w *world) suspend() {
+	w.tb.Helper()
+	w.suspended = w.suspended || w.closedAt < 0
+	w.step(func() { w.control(w.m.Suspend(w.now)) })
+}
+
+func (w *world) resume() {
+	w.tb.Helper()
+	if w.closedAt < 0 {
+		w.suspended, w.paused = false, false
+	}
+	w.step(func() { w.control(w.m.Resume(w.now)) })
+}
+
+func (w *world) control(err error) {
+	if (err != nil) != (w.closedAt >= 0) {
+		w.fail("the answer is %v", err)
+	}
+}
+
+func (w *world) healthOK() {
+	w.tb.Helper()
+	if w.closedAt < 0 {
+		w.paused = false
+	}
+	w.step(func() { w.m.HealthOK(w.now) })
+}
+
+func (w *world) backoffElapsed(epoch uint64) {
+	w.tb.Helper()
+	if !w.backoff.armed || w.backoff.epoch != epoch {
+		w.inert("a stale backoff timer", func() { w.m.BackoffElapsed(w.now, epoch) })
+		return
+	}
+	w.backoff.disarm()
+	w.probing = true
+	w.step(func() { w.m.BackoffElapsed(w.now, epoch) })
+}
+
+func (w *world) ticks(epoch uint64) {
+	w.tb.Helper()
+	if !w.tick.armed || w.tick.epoch != epoch {
+		w.inert("a stale tick", func() { w.m.Tick(w.now, epoch) })
+		return
+	}
+	w.tick.disarm()
+	for _, c := range w.conns {
+		if c.job == 0 {
+			continue
+		}
+		overdue := c.jobSince+w.cfg.ConnectTimeout+w.cfg.ConnectTimeout/4 <= w.now
+		left := w.closedAt >= 0 && w.now >= w.closedAt+closeGrace && (c.job == Check || c.job == Reset)
+		c.abandoned = c.abandoned || overdue || left
+		w.failing = w.failing || overdue && c.job == Open
+	}
+	before := slices.Clone(w.rested)
+	w.step(func() { w.m.Tick(w.now, epoch) })
+	w.failing = false
+	expired := 0
+	for _, c := range before {
+		if c.job == Disconnect {
+			expired++
+		}
+	}
+	if expired > max(1, len(before)/2) {
+		w.fail("%d of %d idle connections have expired at once", expired, len(before))
+	}
+	for _, c := range w.conns {
+		if w.cfg.LeakAfter > 0 && c.holder != nil && w.now >= c.lentAt+w.cfg.LeakAfter && w.cfg.Events != NoEvents && w.closedAt < 0 && c.reported != c.leases {
+			w.fail("the lease of c%d is out for %v and has not been reported", c.id, w.now-c.lentAt)
+		}
+	}
+}
+
+func (t *timer) arm(at time.Duration, epoch uint64) {
+	if t.armed {
+		t.stale = append(t.stale, t.epoch)
+	}
+	t.armed, t.at, t.epoch = true, at, epoch
+}
+
+func (t *timer) disarm() {
+	t.armed = false
+	t.stale = append(t.stale, t.epoch)
+}
+
+// live counts what the capacity bounds.
+func (w *world) live() (n int) {
+	for _, c := range w.conns {
+		if !c.gone && !c.abandoned {
+			n++
+		}
+	}
+	return n
+}
+
+// running counts the jobs of a kind that count.
+func (w *world) running(job EffectKind) (n int) {
+	for _, c := range w.conns {
+		if c.job == job && !c.abandoned {
+			n++
+		}
+	}
+	return n
+}
+
+// held counts the leases that are out.
+func (w *world) held() (n int) {
+	for _, c := range w.conns {
+		if c.holder != nil {
+			n++
+		}
+	}
+	return n
+}
+
+// perform does in the model what the effect says, if it is possible.
+func (w *world) perform(e Effect) {
+	w.tb.Helper()
+	if w.stopped > 0 && e.Kind != Reject && e.Kind != Answer {
+		w.fail("%v after the end", e.Kind)
+	}
+	switch e.Kind {
+	case Open:
+		w.open(e.Slot)
+	case Check, Reset, Disconnect:
+		c := w.current[e.Slot]
+		switch {
+		case c == nil || c.id != e.Slot.ID || !c.standing:
+			w.fail("%v on a slot without a connection", e.Kind)
+		case c.job != 0:
+			w.fail("%v on c%d, where %v runs", e.Kind, c.id, c.job)
+		case c.holder != nil:
+			w.fail("%v on c%d, which %s holds", e.Kind, c.id, c.holder.name)
+		case e.Slot.Conn != any(c):
+			w.fail("c%d has another connection in its slot", c.id)
+		case e.Kind != Disconnect && (w.closedAt >= 0 || c.abandoned):
+			w.fail("%v on c%d, which is to be closed", e.Kind, c.id)
+		}
+		c.job, c.jobSince = e.Kind, w.now
+		w.unrest(c)
+	case Interrupt:
+		if c := w.current[e.Slot]; c == nil || c.job == 0 {
+			w.fail("Interrupt where nothing runs")
+		}
+	case Revoke:
+		c := w.current[e.Slot]
+		if c == nil || c.holder == nil || c.holder.lease.epoch != e.Epoch {
+			w.fail("Revoke of a lease that is not out")
+		}
+		c.holder = nil
+	case Retire:
+		if c := w.current[e.Slot]; c != nil && !c.gone || w.retired[e.Slot] {
+			w.fail("Retire of a slot in use")
+		}
+		w.retired[e.Slot] = true
+	case Grant:
+		if len(w.queue) == 0 || w.queue[0] != e.Waiter.Owner {
+			w.fail("%s is granted and is not the first who waits", e.Waiter.Owner.(*get).name)
+		}
+		g := w.queue[0]
+		w.queue = w.queue[1:]
+		w.grant(g, e.Slot)
+	case Reject:
+		g := e.Waiter.Owner.(*get)
+		i := slices.Index(w.queue, g)
+		if i < 0 || e.Err == nil {
+			w.fail("%s is rejected with %v and does not wait", g.name, e.Err)
+		}
+		w.queue = slices.Delete(w.queue, i, i+1)
+		g.err = e.Err
+		w.rejected(g)
+	case Answer:
+		w.answer(e.Ticket, e.Err)
+	case ArmBackoff:
+		if w.backoff.armed || e.Epoch <= w.backoff.epoch || e.At < w.now || e.Generation != w.generation || w.closedAt >= 0 {
+			w.fail("a backoff of epoch %d, generation %d until %v after one of %d (armed %v)",
+				e.Epoch, e.Generation, e.At, w.backoff.epoch, w.backoff.armed)
+		}
+		w.backoff.arm(e.At, e.Epoch)
+		w.backoffs++
+		w.probing = false
+	case DisarmBackoff:
+		if !w.backoff.armed {
+			w.fail("DisarmBackoff of no timer")
+		}
+		w.backoff.disarm()
+	case ArmTick:
+		if w.tick.armed && e.At >= w.tick.at || e.Epoch <= w.tick.epoch {
+			w.fail("a tick of epoch %d at %v after one of %d at %v (armed %v)", e.Epoch, e.At, w.tick.epoch, w.tick.at, w.tick.armed)
+		}
+		w.tick.arm(e.At, e.Epoch)
+	case DisarmTick:
+		if !w.tick.armed {
+			w.fail("DisarmTick of no timer")
+		}
+		w.tick.disarm()
+	case CancelLifetime:
+		if w.cancelled++; w.cancelled > 1 || w.closedAt < 0 {
+			w.fail("the lifetime is cancelled for the %dth time", w.cancelled)
+		}
+	case Stopped:
+		if w.stopped++; w.stopped > 1 || w.closedAt < 0 {
+			w.fail("Stopped for the %dth time", w.stopped)
+		}
+		for _, c := range w.conns {
+			if !c.gone {
+				w.fail("Stopped while c%d is left", c.id)
+			}
+		}
+		if w.tick.armed || w.backoff.armed {
+			w.fail("Stopped while a timer is armed")
+		}
+	default:
+		w.fail("effect %v", e.Kind)
+	}
+}
+
+// rejected checks the errors that only a pool that backs off may give.
+func (w *world) rejected(g *get) {
+	w.tb.Helper()
+	var b *messages.BackoffError
+	switch {
+	case errors.As(g.err, &b):
+		if w.cfg.Backoff.Mode != BackoffFailFast || !w.backoff.armed {
+			w.fail("%s is told of a blocking period: %v", g.name, g.err)
+		}
+	case errors.Is(g.err, messages.ErrConnectFailed) && !w.failing:
+		if !w.hopeless(g) {
+			w.fail("%s is told of a connect that was not its own: %v", g.name, g.err)
+		}
+	}
+}
+
+// hopeless says whether a wait cannot end well: nothing is out, and the
+// deadline is earlier than the next attempt.
+func (w *world) hopeless(g *get) bool {
+	return w.cfg.Backoff.Mode == BackoffWait && w.backoff.armed && g.Deadline > 0 && g.Deadline < w.backoff.at &&
+		w.live() == w.running(Disconnect)
+}
+
+func (w *world) open(s *Slot) {
+	w.tb.Helper()
+	limit := w.cfg.MaxConnecting
+	if w.probing {
+		limit = 1
+	}
+	old := w.current[s]
+	switch {
+	case w.closedAt >= 0:
+		w.fail("Open after Close")
+	case w.paused || w.suspended:
+		w.fail("Open while paused %v, suspended %v", w.paused, w.suspended)
+	case w.backoff.armed:
+		w.fail("Open in a blocking period")
+	case w.live() >= w.capacity:
+		w.fail("Open with %d of %d", w.live(), w.capacity)
+	case w.running(Open) >= limit:
+		w.fail("Open with %d under way of %d allowed", w.running(Open), limit)
+	case old != nil && !old.gone || w.retired[s]:
+		w.fail("Open in a slot that is not free")
+	case s.ID != uint64(len(w.conns)+1):
+		w.fail("connection %d follows %d", s.ID, len(w.conns))
+	}
+	c := &conn{id: s.ID, slot: s, job: Open, jobSince: w.now}
+	w.conns = append(w.conns, c)
+	w.current[s] = c
+}
+
+// grant gives the slot's connection to g.
+func (w *world) grant(g *get, s *Slot) {
+	w.tb.Helper()
+	c := w.current[s]
+	switch {
+	case g.over():
+		w.fail("%s has ended already", g.name)
+	case c == nil || c.id != s.ID || !c.standing || c.gone || c.job != 0 || c.abandoned || s.Conn != any(c):
+		w.fail("%s is granted what is not there", g.name)
+	case c.holder != nil:
+		w.fail("%s is granted c%d, which %s holds", g.name, c.id, c.holder.name)
+	case c.stale:
+		w.fail("%s is granted c%d, which is stale", g.name, c.id)
+	case w.closedAt >= 0 || w.paused || w.suspended:
+		w.fail("%s is granted c%d: closed at %v, paused %v, suspended %v", g.name, c.id, w.closedAt, w.paused, w.suspended)
+	case w.live()-w.running(Disconnect) > w.capacity:
+		w.fail("%s is granted c%d above the capacity", g.name, c.id)
+	case w.cfg.MaxLifetime > 0 && w.now >= c.readyAt+w.cfg.MaxLifetime:
+		w.fail("%s is granted c%d, which is %v old", g.name, c.id, w.now-c.readyAt)
+	}
+	if i := slices.Index(w.rested, c); i >= 0 {
+		if w.cfg.Check && w.cfg.CheckAfterIdle >= 0 && (w.now-c.restedAt > w.cfg.CheckAfterIdle || w.backoff.armed || w.probing) {
+			w.fail("%s is granted c%d unchecked after %v", g.name, c.id, w.now-c.restedAt)
+		}
+		if i != len(w.rested)-1 {
+			w.fail("%s is granted c%d, and c%d has come back later", g.name, c.id, w.rested[len(w.rested)-1].id)
+		}
+		w.unrest(c)
+	}
+	w.grants++
+	c.leases++
+	c.lentAt = w.now
+	if s.Epoch != uint64(c.leases) {
+		w.fail("the lease %d of c%d has epoch %d", c.leases, c.id, s.Epoch)
+	}
+	g.lease = &lease{slot: s, id: s.ID, epoch: s.Epoch, conn: c}
+	c.holder = g
+}
+
+func (w *world) unrest(c *conn) {
+	if i := slices.Index(w.rested, c); i >= 0 {
+		w.rested = slices.Delete(w.rested, i, i+1)
+	}
+}
+
+func (w *world) answer(mt *Ticket, err error) {
+	w.tb.Helper()
+	t := mt.Owner.(*ticket)
+	if t.answered {
+		w.fail("%s is answered twice", t.name)
+	}
+	t.answered, t.err = true, err
+	if err != nil {
+		var d *messages.DrainError
+		if errors.As(err, &d) && len(d.Holders) != w.held() {
+			w.fail("%s is told of %d holders, not of %d", t.name, len(d.Holders), w.held())
+		}
+		return
+	}
+	switch mt.op {
+	case opSetCapacity:
+		if w.live() > w.capacity || t.n != w.capacity {
+			w.fail("%s is done with %d of %d", t.name, w.live(), w.capacity)
+		}
+	case opClose:
+		for _, c := range w.conns {
+			leftBehind := c.abandoned && (c.job == Check || c.job == Reset)
+			if c.standing && !c.gone && !leftBehind {
+				w.fail("%s is done and c%d is left", t.name, c.id)
+			}
+		}
+		if len(w.queue) > 0 {
+			w.fail("%s is done before the %d who wait", t.name, len(w.queue))
+		}
+	}
+}
+
+// hear follows the events.
+func (w *world) hear(e messages.Event) {
+	w.tb.Helper()
+	w.seq++
+	if e.Seq != w.seq {
+		w.fail("event %d follows %d", e.Seq, w.seq-1)
+	}
+	if !e.Time.Equal(w.cfg.Start.Add(w.now)) && w.m.Timed() {
+		w.fail("%v is told with the time %v", e.Kind, e.Time)
+	}
+	if w.cfg.Events == RareEvents && e.Kind != messages.PoolBackoff && e.Kind != messages.LeaseLeaked || w.cfg.Events == NoEvents {
+		w.fail("%v is told to nobody", e.Kind)
+	}
+	var c *conn
+	if e.ConnID != 0 {
+		c = w.conns[e.ConnID-1]
+	}
+	wrong := false
+	switch e.Kind {
+	case messages.ConnectionCreated:
+		wrong = c.created
+		c.created = true
+	case messages.ConnectionReady:
+		wrong = !c.created || c.ready || c.closed
+		c.ready = true
+	case messages.ConnectionClosed:
+		wrong = !c.created || c.closed || e.Reason == 0
+		c.closed = true
+	case messages.CheckedIn:
+		wrong = !c.ready || c.closed
+	case messages.LeaseLeaked:
+		wrong = c.holder == nil || c.reported == c.leases || e.Duration < w.cfg.LeakAfter
+		c.reported = c.leases
+	case messages.CheckOutStarted:
+		w.started++
+	case messages.CheckedOut:
+		wrong = !c.ready || c.closed
+		w.ended++
+	case messages.CheckOutFailed:
+		wrong = e.Reason == 0
+		w.ended++
+	}
+	if wrong {
+		w.fail("%v of c%d at the wrong time", e.Kind, e.ConnID)
+	}
+}
+
+// verify compares the books after a step.
+func (w *world) verify() {
+	w.tb.Helper()
+	if err := w.m.Check(); err != nil {
+		w.fail("the machine: %v", err)
+	}
+	for _, c := range w.conns {
+		resting := c.standing && !c.gone && c.job == 0 && c.holder == nil
+		if resting && !slices.Contains(w.rested, c) {
+			w.rested = append(w.rested, c)
+			c.restedAt = w.now
+		}
+		if resting && (c.stale || w.closedAt >= 0) {
+			w.fail("c%d is idle and was to be closed", c.id)
+		}
+		if c.abandoned && c.standing && !c.gone && c.job == 0 {
+			w.fail("c%d has come back after it was given up, and is not closed", c.id)
+		}
+	}
+	st := w.m.Stats()
+	switch {
+	case w.live() != st.Open+st.Connecting+st.Closing:
+		w.fail("%d live, and Stats are %+v", w.live(), st)
+	case st.Open != st.Idle+st.Borrowed+st.InTransition:
+		w.fail("Open is not the sum: %+v", st)
+	case st.Idle != len(w.rested) || st.Borrowed != w.held() || st.Waiting != len(w.queue) ||
+		st.Connecting != w.running(Open) || st.Closing != w.running(Disconnect):
+		w.fail("idle %d, held %d, waiting %d, and Stats are %+v", len(w.rested), w.held(), len(w.queue), st)
+	case st.Generation != w.generation || st.Capacity != w.capacity:
+		w.fail("generation %d, capacity %d, and Stats are %+v", w.generation, w.capacity, st)
+	case st.Gets != uint64(w.gets) || st.Grants != uint64(w.grants) || st.Connects != uint64(len(w.conns)) ||
+		st.Backoffs != uint64(w.backoffs):
+		w.fail("%d Gets, %d granted, %d connects, %d backoffs, and Stats are %+v", w.gets, w.grants, len(w.conns), w.backoffs, st)
+	case w.cfg.Events == AllEvents && (w.started != w.gets || w.started-w.ended != len(w.queue)):
+		w.fail("events tell of %d started and %d ended, %d wait", w.started, w.ended, len(w.queue))
+	}
+	// Nobody waits for nothing.
+	if w.closedAt >= 0 || w.paused || w.suspended {
+		return
+	}
+	for _, g := range w.queue {
+		if w.hopeless(g) {
+			w.fail("%s waits until %v, and nothing can happen before %v", g.name, g.Deadline, w.backoff.at)
+		}
+	}
+	limit := w.cfg.MaxConnecting
+	if w.probing {
+		limit = 1
+	}
+	if len(w.queue) > w.running(Open)+w.running(Check) {
+		switch {
+		case len(w.rested) > 0:
+			w.fail("%d wait while c%d is idle", len(w.queue), w.rested[0].id)
+		case !w.backoff.armed && w.live() < w.capacity && w.running(Open) < limit:
+			w.fail("%d wait while a connect is allowed", len(w.queue))
+		case w.backoff.armed && w.cfg.Backoff.Mode == BackoffFailFast:
+			w.fail("%d wait in a blocking period that fails fast", len(w.queue))
+		}
+	}
+	if lacking := min(w.cfg.MinIdle, w.capacity-w.live()); lacking > 0 && len(w.queue) == 0 && !w.backoff.armed &&
+		len(w.rested)+w.running(Open)+w.running(Check)+w.running(Reset) < w.cfg.MinIdle && w.running(Open) < limit &&
+		w.now >= w.m.populateAfter && (!w.tick.armed || w.tick.at > w.now) {
+		w.fail("%d idle, MinIdle is %d, and nothing is done for it", len(w.rested), w.cfg.MinIdle)
+	}
+}
+
+// describe puts an effect into words.
+func (w *world) describe(e Effect) string {
+	name := func() string {
+		for i := len(w.conns) - 1; i >= 0 && e.Slot.ID == 0; i-- {
+			if w.conns[i].slot == e.Slot {
+				return fmt.Sprintf("c%d", w.conns[i].id)
+			}
+		}
+		return fmt.Sprintf("c%d", e.Slot.ID)
+	}
+	switch e.Kind {
+	case Open, Check, Reset, Disconnect, Interrupt:
+		return fmt.Sprintf("%v %s", e.Kind, name())
+	case Retire:
+		return "Retire the connector of " + name()
+	case Revoke:
+		return fmt.Sprintf("Revoke %s/%d", name(), e.Epoch)
+	case Grant:
+		return fmt.Sprintf("Grant %s/%d -> %s", name(), e.Slot.Epoch, e.Waiter.Owner.(*get).name)
+	case Reject:
+		return fmt.Sprintf("Reject %s: %v", e.Waiter.Owner.(*get).name, e.Err)
+	case Answer:
+		if e.Err == nil {
+			return fmt.Sprintf("Answer %s: ok", e.Ticket.Owner.(*ticket).name)
+		}
+		return fmt.Sprintf("Answer %s: %v", e.Ticket.Owner.(*ticket).name, e.Err)
+	case ArmBackoff:
+		return fmt.Sprintf("ArmBackoff %v, epoch %d, attempt %d", e.At, e.Epoch, e.Attempt)
+	case ArmTick:
+		return fmt.Sprintf("ArmTick %v", e.At)
+	}
+	return e.Kind.String()
+}
