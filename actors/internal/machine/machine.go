@@ -172,6 +172,10 @@ func (m *Machine) Get(now time.Duration, w *Waiter) {
 		m.reject(w, messages.ErrCleared, messages.ReasonCleared)
 		return
 	}
+	if m.backoff.state == blocked && m.cfg.Backoff.Mode == BackoffFailFast && m.idle.n == 0 && !m.suspended {
+		m.refuseFast(w)
+		return
+	}
 	m.waiters.push(w)
 	m.settle()
 	if !w.queued {
@@ -719,7 +723,7 @@ func (m *Machine) Tick(now time.Duration, epoch uint64) {
 // most half of them at once, so that a quiet pool shrinks by degrees.
 func (m *Machine) sweep() {
 	m.idleDue = never
-	quota := (m.idle.n + 1) / 2
+	quota := max(1, m.idle.n/2)
 	for s := m.idle.tail; s != nil; {
 		older := s
 		s = s.prev
@@ -907,6 +911,14 @@ func (m *Machine) despair() {
 		}
 	}
 	m.bare = bare
+}
+
+// refuseFast ends a Get in a blocking period that fails fast. It says no more
+// than the backoff does: it must cost no more than a Get that succeeds (B8).
+func (m *Machine) refuseFast(w *Waiter) {
+	err := m.backoffError()
+	m.tell(messages.Event{Kind: messages.CheckOutFailed, Reason: messages.ReasonBackoff, Label: w.Label, Err: err})
+	m.effect(Effect{Kind: Reject, Waiter: w, Err: err})
 }
 
 func (m *Machine) hopeless(w *Waiter) bool { return w.Deadline > 0 && w.Deadline < m.backoff.until }

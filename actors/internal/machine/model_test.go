@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/actorpool/actorpool/messages"
@@ -46,6 +47,8 @@ type world struct {
 	started int // CheckOutStarted
 	ended   int // CheckedOut, CheckOutFailed
 
+	full    bool     // errors in full
+	refused error    // what the last control request was answered
 	effects []string // of the last step, for people
 	news    []messages.Event
 }
@@ -417,9 +420,10 @@ func (w *world) resume() {
 }
 
 func (w *world) control(err error) {
-	if (err != nil) != (w.closedAt >= 0) {
+	if errors.Is(err, messages.ErrClosed) != (w.closedAt >= 0) {
 		w.fail("the answer is %v", err)
 	}
+	w.refused = err
 }
 
 func (w *world) healthOK() {
@@ -761,6 +765,9 @@ func (w *world) hear(e messages.Event) {
 	if w.cfg.Events == RareEvents && e.Kind != messages.PoolBackoff && e.Kind != messages.LeaseLeaked || w.cfg.Events == NoEvents {
 		w.fail("%v is told to nobody", e.Kind)
 	}
+	if e.Generation != w.generation || e.Pool != w.cfg.Name {
+		w.fail("%v is told of pool %q, generation %d, not %d", e.Kind, e.Pool, e.Generation, w.generation)
+	}
 	var c *conn
 	if e.ConnID != 0 {
 		c = w.conns[e.ConnID-1]
@@ -861,6 +868,17 @@ func (w *world) verify() {
 	}
 }
 
+// short gives an error without the picture of the pool that comes with it.
+func (w *world) short(err error) string {
+	if err == nil {
+		return "ok"
+	}
+	if e, ok := err.(*messages.GetError); ok && !w.full {
+		err = e.Err
+	}
+	return strings.ReplaceAll(strings.TrimPrefix(err.Error(), "actorpool: "), "\n", "; ")
+}
+
 // describe puts an effect into words.
 func (w *world) describe(e Effect) string {
 	name := func() string {
@@ -881,12 +899,9 @@ func (w *world) describe(e Effect) string {
 	case Grant:
 		return fmt.Sprintf("Grant %s/%d -> %s", name(), e.Slot.Epoch, e.Waiter.Owner.(*get).name)
 	case Reject:
-		return fmt.Sprintf("Reject %s: %v", e.Waiter.Owner.(*get).name, e.Err)
+		return fmt.Sprintf("Reject %s: %s", e.Waiter.Owner.(*get).name, w.short(e.Err))
 	case Answer:
-		if e.Err == nil {
-			return fmt.Sprintf("Answer %s: ok", e.Ticket.Owner.(*ticket).name)
-		}
-		return fmt.Sprintf("Answer %s: %v", e.Ticket.Owner.(*ticket).name, e.Err)
+		return fmt.Sprintf("Answer %s: %s", e.Ticket.Owner.(*ticket).name, w.short(e.Err))
 	case ArmBackoff:
 		return fmt.Sprintf("ArmBackoff %v, epoch %d, attempt %d", e.At, e.Epoch, e.Attempt)
 	case ArmTick:

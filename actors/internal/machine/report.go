@@ -158,7 +158,7 @@ func (m *Machine) drainError(o op, err error) error {
 func (m *Machine) tellClosed(s *Slot, reason messages.Reason, err error) {
 	if !s.silent {
 		s.silent = true
-		m.tell(messages.Event{Kind: messages.ConnectionClosed, ConnID: s.ID, Reason: reason, Generation: s.generation, Err: err})
+		m.tell(messages.Event{Kind: messages.ConnectionClosed, ConnID: s.ID, Reason: reason, Err: err})
 	}
 }
 
@@ -168,9 +168,6 @@ func (m *Machine) tell(e messages.Event) {
 		return
 	}
 	m.seq++
-	e.Pool, e.Seq, e.Time = m.cfg.Name, m.seq, m.wall(m.now)
-	if e.Generation == 0 {
-		e.Generation = m.generation
-	}
+	e.Pool, e.Seq, e.Time, e.Generation = m.cfg.Name, m.seq, m.wall(m.now), m.generation
 	m.news = append(m.news, e)
 }

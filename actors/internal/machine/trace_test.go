@@ -1,0 +1,461 @@
+package machine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/datadriven"
+
+	"github.com/actorpool/actorpool/messages"
+)
+
+// TestTracesReadAsTheyRun runs the traces in testdata, each in a world that
+// checks every step. A trace is a list of inputs with what comes of each below
+// it; -rewrite writes what comes of them anew. The inputs:
+//
+//	new key=val...             a pool, started; see options
+//	get NAME                   a Get, by the hot half first; label= deadline=
+//	get NAME ended=cancel      a Get whose context has ended; ended=timeout
+//	leave NAME cancel          its caller leaves; or timeout
+//	put NAME, taint NAME       what NAME was granted comes back; cause=
+//	connected c1               Connect is done
+//	failed c1                  Connect has failed; err= class=
+//	checked c1, reset c1       Check, Reset are done; err= if badly
+//	disconnected c1            Disconnect is done
+//	set-capacity T n, close T, ready T, give-up T
+//	clear                      interrupt err=
+//	suspend, resume, health-ok
+//	backoff-elapsed, tick      the armed timer comes; with an epoch: that one
+//	stats                      what the pool looks like; stats all: counters too
+//
+// Every input takes t=, the time at which it comes, counted from the start. A
+// timer comes at its time if there is no t=. Below an input are its effects,
+// then its events with a ~ in front. "Take" and "Stow" say that the hot half of
+// a Get or Put has decided alone; the other lines in lower case say what became
+// of the connection when there is no effect to tell it. Ticks are shown on
+// demand, and rejections without the picture of the pool that they carry.
+func TestTracesReadAsTheyRun(t *testing.T) {
+	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
+		tr := &trace{t: t}
+		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
+			tr.d = d
+			return tr.run()
+		})
+	})
+}
+
+type trace struct {
+	t       *testing.T
+	d       *datadriven.TestData
+	world   *world
+	ticks   bool
+	gets    map[string]*get
+	tickets map[string]*ticket
+}
+
+// Fatalf names the line of the trace.
+func (tr *trace) Fatalf(format string, args ...any) {
+	tr.t.Helper()
+	tr.d.Fatalf(tr.t, format, args...)
+}
+
+func (tr *trace) Helper() { tr.t.Helper() }
+
+func (tr *trace) run() string {
+	if tr.d.Cmd == "new" {
+		return tr.start()
+	}
+	w := tr.world
+	if tr.d.HasArg("t") {
+		at := tr.duration("t")
+		if at < w.now {
+			tr.Fatalf("time runs backwards")
+		}
+		w.now = at
+	}
+	switch tr.d.Cmd {
+	case "stats":
+		return tr.stats()
+	case "get":
+		return tr.get()
+	case "put", "taint":
+		return tr.giveBack()
+	case "connected", "failed", "checked", "reset", "disconnected":
+		return tr.report()
+	}
+	w.refused = nil
+	switch tr.d.Cmd {
+	case "leave":
+		g := tr.gets[tr.word(0)]
+		if g == nil {
+			tr.Fatalf("nobody of that name")
+		}
+		w.leave(g, tr.ending(tr.word(1)))
+	case "set-capacity":
+		n, err := strconv.Atoi(tr.word(1))
+		if err != nil {
+			tr.Fatalf("%v", err)
+		}
+		w.setCapacity(tr.ticket(), n)
+	case "close":
+		w.close(tr.ticket())
+	case "ready":
+		w.ready(tr.ticket())
+	case "give-up":
+		w.giveUp(tr.tickets[tr.word(0)], context.DeadlineExceeded)
+	case "clear":
+		w.clear(tr.err("err", ""), tr.d.HasArg("interrupt"))
+	case "suspend":
+		w.suspend()
+	case "resume":
+		w.resume()
+	case "health-ok":
+		w.healthOK()
+	case "backoff-elapsed":
+		w.backoffElapsed(tr.timer(w.backoff))
+	case "tick":
+		w.ticks(tr.timer(w.tick))
+	default:
+		tr.Fatalf("no such input")
+	}
+	if w.refused != nil {
+		return tr.told("refused: " + w.short(w.refused))
+	}
+	return tr.told("")
+}
+
+// start makes the pool. The options are those of Config, with the defaults
+// given here.
+func (tr *trace) start() string {
+	cfg := Config{
+		Name:           "pool",
+		Start:          time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC),
+		MaxConnecting:  2,
+		CheckAfterIdle: time.Second,
+		ConnectTimeout: 10 * time.Second,
+		Backoff:        Backoff{Base: 5 * time.Second, Cap: time.Minute},
+	}
+	random := 0.0
+	full := false
+	tr.ticks = false
+	for _, arg := range tr.d.CmdArgs {
+		switch arg.Key {
+		case "capacity":
+			cfg.Capacity = tr.number(arg.Key)
+		case "min-idle":
+			cfg.MinIdle = tr.number(arg.Key)
+		case "max-idle":
+			cfg.MaxIdle = tr.number(arg.Key)
+		case "max-connecting":
+			cfg.MaxConnecting = tr.number(arg.Key)
+		case "max-waiters":
+			cfg.MaxWaiters = tr.number(arg.Key)
+		case "pause-on-clear":
+			cfg.PauseOnClear = true
+		case "check":
+			cfg.Check = true
+		case "check-after-idle":
+			cfg.Check, cfg.CheckAfterIdle = true, tr.duration(arg.Key)
+		case "reset":
+			cfg.Reset = true
+		case "idle-timeout":
+			cfg.IdleTimeout = tr.duration(arg.Key)
+		case "max-lifetime":
+			cfg.MaxLifetime = tr.duration(arg.Key)
+		case "lifetime-jitter":
+			cfg.LifetimeJitter = tr.duration(arg.Key)
+		case "connect-timeout":
+			cfg.ConnectTimeout = tr.duration(arg.Key)
+		case "leak-after":
+			cfg.LeakAfter = tr.duration(arg.Key)
+		case "base":
+			cfg.Backoff.Base = tr.duration(arg.Key)
+		case "cap":
+			cfg.Backoff.Cap = tr.duration(arg.Key)
+		case "jitter", "random":
+			x, err := strconv.ParseFloat(tr.value(arg.Key), 64)
+			if err != nil {
+				tr.Fatalf("%v", err)
+			}
+			if arg.Key == "random" {
+				random = x
+			} else {
+				cfg.Backoff.Jitter = x
+			}
+		case "mode":
+			cfg.Backoff.Mode = oneOf(tr, map[string]BackoffMode{"wait": BackoffWait, "fail-fast": BackoffFailFast, "never": BackoffNever})
+		case "events":
+			cfg.Events = oneOf(tr, map[string]Events{"all": AllEvents, "rare": RareEvents}, "events")
+		case "ticks":
+			tr.ticks = true
+		case "errors":
+			full = true
+		default:
+			tr.Fatalf("no such option: %s", arg.Key)
+		}
+	}
+	cfg.Random = func() float64 { return random }
+	tr.gets, tr.tickets = map[string]*get{}, map[string]*ticket{}
+	tr.world = newWorld(tr, cfg)
+	tr.world.full = full
+	return tr.told("")
+}
+
+func oneOf[T any](tr *trace, of map[string]T, key ...string) T {
+	v, ok := of[tr.value(append(key, "mode")[0])]
+	if !ok {
+		tr.Fatalf("no such value")
+	}
+	return v
+}
+
+func (tr *trace) get() string {
+	w, name := tr.world, tr.word(0)
+	if g := tr.gets[name]; g != nil && !g.over() {
+		tr.Fatalf("%s waits already", name)
+	}
+	g := &get{name: name}
+	tr.gets[name] = g
+	if w.cfg.Events == AllEvents {
+		g.Label = name
+	}
+	if tr.d.HasArg("label") {
+		g.Label = tr.value("label")
+	}
+	if tr.d.HasArg("deadline") {
+		g.Deadline = tr.duration("deadline")
+	}
+	if tr.d.HasArg("ended") {
+		w.refuse(g, tr.ending(tr.value("ended")))
+		return tr.told("")
+	}
+	if w.get(g) {
+		return tr.told(fmt.Sprintf("Take c%d/%d -> %s", g.lease.id, g.lease.epoch, name))
+	}
+	if !g.over() && g.slot == nil {
+		return tr.told(fmt.Sprintf("%s waits", name))
+	}
+	return tr.told("")
+}
+
+func (tr *trace) giveBack() string {
+	g := tr.gets[tr.word(0)]
+	if g == nil || g.lease == nil {
+		tr.Fatalf("nothing to return")
+	}
+	var stowed, ok bool
+	if tr.d.Cmd == "put" {
+		stowed, ok = tr.world.put(g.lease)
+	} else {
+		ok = tr.world.taint(g.lease, tr.err("cause", ""))
+	}
+	switch {
+	case stowed:
+		return tr.told(fmt.Sprintf("Stow c%d", g.lease.id))
+	case !ok:
+		return tr.told("the lease has ended")
+	}
+	return tr.told(tr.fate(g.lease.conn))
+}
+
+func (tr *trace) report() string {
+	w := tr.world
+	var c *conn
+	for _, x := range w.conns {
+		if fmt.Sprintf("c%d", x.id) == tr.word(0) {
+			c = x
+		}
+	}
+	if c == nil {
+		tr.Fatalf("no such connection")
+	}
+	switch tr.d.Cmd {
+	case "connected":
+		w.connected(c)
+	case "failed":
+		class := messages.ClassOverload
+		if tr.d.HasArg("class") {
+			class = oneOf(tr, map[string]messages.Class{
+				"overload": messages.ClassOverload, "fatal": messages.ClassFatal, "clear": messages.ClassClear, "ignore": messages.ClassIgnore,
+			}, "class")
+		}
+		w.connectFailed(c, tr.err("err", "server down"), class)
+	case "checked":
+		w.checked(c, tr.err("err", ""))
+	case "reset":
+		w.wasReset(c, tr.err("err", ""))
+	case "disconnected":
+		w.disconnected(c)
+	}
+	return tr.told(tr.fate(c))
+}
+
+// fate says what became of a connection that came free, where no effect does.
+func (tr *trace) fate(c *conn) string {
+	if slices.Contains(tr.world.rested, c) {
+		return fmt.Sprintf("c%d is idle", c.id)
+	}
+	return ""
+}
+
+// told puts the last step into words.
+func (tr *trace) told(first string) string {
+	var lines []string
+	if first != "" {
+		lines = append(lines, first)
+	}
+	for _, e := range tr.world.effects {
+		if tr.ticks || !strings.Contains(e, "Tick") {
+			lines = append(lines, e)
+		}
+	}
+	for _, e := range tr.world.news {
+		lines = append(lines, "~ "+tr.event(e))
+	}
+	if len(lines) == 0 {
+		return "nothing"
+	}
+	return strings.Join(lines, "\n")
+}
+
+func (tr *trace) event(e messages.Event) string {
+	out := []string{e.Kind.String()}
+	add := func(show bool, format string, args ...any) {
+		if show {
+			out = append(out, fmt.Sprintf(format, args...))
+		}
+	}
+	add(e.ConnID != 0, "c%d", e.ConnID)
+	add(e.Label != "", "%s", e.Label)
+	add(e.Reason != 0, "(%v)", e.Reason)
+	add(e.Duration != 0, "after %v", e.Duration)
+	add(e.Attempt != 0, "attempt %d", e.Attempt)
+	add(e.Interrupt, "interrupt")
+	add(e.Kind == messages.PoolCleared, "generation %d", e.Generation)
+	add(e.Kind == messages.CapacityChanged, "%d to %d", e.From, e.To)
+	add(e.Kind == messages.PoolCreated, "capacity %d", e.To)
+	if e.Err != nil {
+		add(true, "- %s", tr.world.short(e.Err))
+	}
+	return strings.Replace(strings.Join(out, " "), "PoolBackoff after", "PoolBackoff for", 1)
+}
+
+func (tr *trace) stats() string {
+	st := tr.world.m.Stats()
+	line := fmt.Sprintf("%s: capacity %d, open %d (idle %d, borrowed %d, in transition %d), connecting %d, closing %d, waiting %d",
+		st.State, st.Capacity, st.Open, st.Idle, st.Borrowed, st.InTransition, st.Connecting, st.Closing, st.Waiting)
+	if len(tr.d.CmdArgs) == 0 || tr.d.CmdArgs[0].Key != "all" {
+		return line
+	}
+	for _, c := range []struct {
+		name string
+		n    any
+	}{
+		{"gets", st.Gets},
+		{"grants", st.Grants},
+		{"waits", st.Waits},
+		{"wait time", st.WaitTime},
+		{"timeouts", st.Timeouts},
+		{"cancels", st.Cancels},
+		{"connects", st.Connects},
+		{"connect errors", st.ConnectErrors},
+		{"puts", st.Puts},
+		{"taints", st.Taints},
+		{"closed idle", st.ClosedIdle},
+		{"closed lifetime", st.ClosedLifetime},
+		{"closed stale", st.ClosedStale},
+		{"closed broken", st.ClosedBroken},
+		{"closed capacity", st.ClosedCapacity},
+		{"backoffs", st.Backoffs},
+		{"leaks", st.Leaks},
+	} {
+		if s := fmt.Sprint(c.n); s != "0" && s != "0s" {
+			line += fmt.Sprintf("\n%s %s", c.name, s)
+		}
+	}
+	return line
+}
+
+func (tr *trace) ticket() *ticket {
+	t := &ticket{name: tr.word(0)}
+	t.Owner = t
+	tr.tickets[t.name] = t
+	return t
+}
+
+// timer gives the epoch of the timer that comes: the one that is armed, at its
+// time if none is given, or the one that the trace names.
+func (tr *trace) timer(t timer) uint64 {
+	for _, arg := range tr.d.CmdArgs {
+		if arg.Key == "epoch" {
+			return uint64(tr.number("epoch"))
+		}
+	}
+	switch {
+	case !t.armed:
+		tr.Fatalf("no timer is armed")
+	case !tr.d.HasArg("t"):
+		tr.world.now = max(tr.world.now, t.at)
+	case tr.world.now < t.at:
+		tr.Fatalf("the timer is armed for %v", t.at)
+	}
+	return t.epoch
+}
+
+func (tr *trace) word(i int) string {
+	if i >= len(tr.d.CmdArgs) {
+		tr.Fatalf("something is missing")
+	}
+	return tr.d.CmdArgs[i].Key
+}
+
+func (tr *trace) value(key string) string {
+	arg, ok := tr.d.Arg(key)
+	if !ok {
+		tr.Fatalf("%s is missing", key)
+	}
+	return arg.SingleVal(tr.t)
+}
+
+func (tr *trace) number(key string) int {
+	n, err := strconv.Atoi(tr.value(key))
+	if err != nil {
+		tr.Fatalf("%v", err)
+	}
+	return n
+}
+
+func (tr *trace) duration(key string) time.Duration {
+	d, err := time.ParseDuration(tr.value(key))
+	if err != nil {
+		tr.Fatalf("%v", err)
+	}
+	return d
+}
+
+func (tr *trace) err(key, otherwise string) error {
+	if tr.d.HasArg(key) {
+		otherwise = tr.value(key)
+	}
+	if otherwise == "" {
+		return nil
+	}
+	return errors.New(otherwise)
+}
+
+func (tr *trace) ending(word string) error {
+	switch word {
+	case "timeout":
+		return context.DeadlineExceeded
+	case "cancel":
+		return context.Canceled
+	}
+	tr.Fatalf("timeout or cancel")
+	return nil
+}

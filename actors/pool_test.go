@@ -1,0 +1,269 @@
+package actors
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/actorpool/actorpool/actors/internal/machine"
+	"github.com/actorpool/actorpool/messages"
+	"github.com/actorpool/actorpool/supervisor"
+)
+
+// fake counts the connections of a pool under test.
+type fake struct{ opened, closed atomic.Int64 }
+
+func (f *fake) spec(capacity int) Spec {
+	return Spec{
+		Policy: Policy{
+			Name: "test", Capacity: capacity, MaxConnecting: 2, ConnectTimeout: 10 * time.Second,
+			Backoff: Backoff{Mode: BackoffNever, Base: time.Second, Cap: time.Second},
+		},
+		Connect:    func(context.Context) (any, error) { return int(f.opened.Add(1)), nil },
+		Disconnect: func(context.Context, any) error { f.closed.Add(1); return nil },
+		Classify:   Classify,
+		Broken:     func(error) bool { return false },
+	}
+}
+
+func spawnPool(t *testing.T, spec Spec, opts ...actor.PropsOption) (*actor.ActorSystem, *Ref) {
+	t.Helper()
+	system := actor.NewActorSystem(actor.WithLoggerFactory(quiet))
+	ref, err := Find(t.Context(), system, system.Root.Spawn(Props(spec, opts...)))
+	require.NoError(t, err)
+	return system, ref
+}
+
+// bomb is a report that panics on the pool actor's turn, as only a bug could.
+func bomb() any { return &job{slot: &machine.Slot{}} }
+
+// A bug in the pool itself must not leave anybody waiting, nor a connection
+// open, and must not bring up an empty pool beside leases that are out.
+func TestAPoolActorThatPanicsIsStoppedAndTellsEverybody(t *testing.T) {
+	for name, opts := range map[string][]actor.PropsOption{
+		"under the guardian":         {actor.WithGuardian(supervisor.Pool())},
+		"under one that restarts it": {actor.WithGuardian(actor.NewRestartingStrategy())},
+		"under the default strategy": nil,
+		"on the default mailbox":     {actor.WithMailbox(actor.Unbounded()), actor.WithGuardian(supervisor.Pool())},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := &fake{}
+			system, ref := spawnPool(t, f.spec(2), opts...)
+			held, err := ref.Get(t.Context(), "held")
+			require.NoError(t, err)
+			other, err := ref.Get(t.Context(), "")
+			require.NoError(t, err)
+
+			errs := make(chan error)
+			go func() {
+				_, err := ref.Get(context.Background(), "waiter")
+				errs <- err
+			}()
+			until(t, "the waiter waits", func() bool { return ref.Stats().Waiting == 1 })
+			system.Root.Send(ref.PID(), bomb())
+
+			err = <-errs
+			assert.ErrorIs(t, err, messages.ErrClosed)
+			assert.ErrorIs(t, err, messages.ErrPoolFailed)
+			<-ref.Ended()
+			assert.ErrorIs(t, held.Put(), messages.ErrLeaseEnded)
+			assert.ErrorIs(t, other.Taint(nil), messages.ErrLeaseEnded)
+			_, err = ref.Get(t.Context(), "")
+			assert.ErrorIs(t, err, messages.ErrClosed)
+			assert.ErrorIs(t, ref.SetCapacity(t.Context(), 5), messages.ErrPoolFailed)
+			assert.Equal(t, messages.StateClosed, ref.Stats().State)
+			until(t, "every connection is closed", func() bool { return f.closed.Load() == f.opened.Load() })
+			assert.EqualValues(t, 2, f.opened.Load())
+			until(t, "the actor is gone", func() bool {
+				_, there := system.ProcessRegistry.Get(ref.PID())
+				return !there
+			})
+		})
+	}
+}
+
+func TestAPoolThatIsStoppedFromOutsideFailsWaitersAndClosesEverything(t *testing.T) {
+	f := &fake{}
+	system, ref := spawnPool(t, f.spec(1))
+	held, err := ref.Get(t.Context(), "")
+	require.NoError(t, err)
+	errs := make(chan error)
+	go func() {
+		_, err := ref.Get(context.Background(), "")
+		errs <- err
+	}()
+	until(t, "the waiter waits", func() bool { return ref.Stats().Waiting == 1 })
+	require.NoError(t, system.Root.StopFuture(ref.PID()).Wait())
+	err = <-errs
+	assert.ErrorIs(t, err, messages.ErrClosed)
+	assert.NotErrorIs(t, err, messages.ErrPoolFailed)
+	assert.ErrorIs(t, held.Put(), messages.ErrLeaseEnded)
+	assert.NoError(t, ref.Close(t.Context()))
+	assert.EqualValues(t, 1, f.closed.Load())
+}
+
+// Whichever function panics, and however often, the pool goes on: connectors
+// are restarted, then given up and replaced.
+func TestConnectorsThatPanicAreRestartedThenReplaced(t *testing.T) {
+	for _, phase := range []string{"connect", "check", "reset", "disconnect"} {
+		t.Run(phase, func(t *testing.T) {
+			f := &fake{}
+			spec := f.spec(2)
+			spec.Policy.Check, spec.Policy.Reset = true, true
+			var armed atomic.Bool
+			guard := func(here string) {
+				if here == phase && armed.Load() {
+					panic(errors.New(here))
+				}
+			}
+			connect, disconnect := spec.Connect, spec.Disconnect
+			spec.Connect = func(ctx context.Context) (any, error) { guard("connect"); return connect(ctx) }
+			spec.Check = func(context.Context, any) error { guard("check"); return nil }
+			spec.Reset = func(context.Context, any) error { guard("reset"); return nil }
+			spec.Disconnect = func(ctx context.Context, conn any) error {
+				err := disconnect(ctx, conn)
+				guard("disconnect")
+				return err
+			}
+			_, ref := spawnPool(t, spec)
+			armed.Store(true)
+			for range 5 * supervisor.Limit {
+				loan, err := ref.Get(t.Context(), "")
+				if err != nil {
+					var p *messages.PanicError
+					require.ErrorAs(t, err, &p)
+					require.ErrorIs(t, err, messages.ErrConnectFailed)
+					assert.NotEmpty(t, p.Stack)
+					continue
+				}
+				require.NotEqual(t, "connect", phase)
+				if phase == "disconnect" {
+					require.NoError(t, loan.Taint(nil))
+				} else {
+					require.NoError(t, loan.Put())
+				}
+			}
+			armed.Store(false)
+			loan, err := ref.Get(t.Context(), "")
+			require.NoError(t, err)
+			require.NoError(t, loan.Put())
+			require.NoError(t, ref.Close(t.Context()))
+			assert.Equal(t, f.opened.Load(), f.closed.Load())
+		})
+	}
+}
+
+// A connector that is given up has perhaps not begun the job that came after
+// the one it panicked on: closing the connection must not be lost with it.
+func TestAJobBehindTheLastPanicIsNotLost(t *testing.T) {
+	f := &fake{}
+	spec := f.spec(1)
+	spec.Policy.Reset = true
+	spec.Reset = func(context.Context, any) error { panic("reset") }
+	_, ref := spawnPool(t, spec)
+	for range 4 * supervisor.Limit {
+		loan, err := ref.Get(t.Context(), "")
+		require.NoError(t, err)
+		require.NoError(t, loan.Put())
+	}
+	require.NoError(t, ref.Close(t.Context()))
+	assert.Equal(t, f.opened.Load(), f.closed.Load())
+}
+
+func TestTwoPutsOfOneLeaseAtOnceReturnItOnce(t *testing.T) {
+	f := &fake{}
+	_, ref := spawnPool(t, f.spec(4))
+	for range 200 {
+		loan, err := ref.Get(t.Context(), "")
+		require.NoError(t, err)
+		var ended atomic.Int32
+		var wg sync.WaitGroup
+		for i := range 4 {
+			wg.Go(func() {
+				err := loan.Put
+				if i%2 == 0 {
+					err = func() error { return loan.Taint(nil) }
+				}
+				if err() == nil {
+					ended.Add(1)
+				}
+			})
+		}
+		wg.Wait()
+		require.EqualValues(t, 1, ended.Load())
+	}
+	require.NoError(t, ref.Close(t.Context()))
+	assert.Equal(t, f.opened.Load(), f.closed.Load())
+}
+
+// A connect that ignores its context holds its place for ConnectTimeout and a
+// quarter; then it is given up, and what it brings in the end is closed.
+func TestAConnectThatIgnoresItsContextIsGivenUpAndItsConnectionClosed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fake{}
+		spec := f.spec(1)
+		release := make(chan struct{})
+		var calls atomic.Int32
+		connect := spec.Connect
+		spec.Connect = func(ctx context.Context) (any, error) {
+			if calls.Add(1) == 1 {
+				<-release
+			}
+			return connect(ctx)
+		}
+		_, ref := spawnPool(t, spec)
+		start := time.Now()
+		_, err := ref.Get(t.Context(), "")
+		require.ErrorIs(t, err, messages.ErrConnectFailed)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		assert.Equal(t, 12500*time.Millisecond, time.Since(start))
+		loan, err := ref.Get(t.Context(), "")
+		require.NoError(t, err)
+		close(release)
+		synctest.Wait()
+		assert.EqualValues(t, 2, f.opened.Load())
+		assert.EqualValues(t, 1, f.closed.Load())
+		require.NoError(t, loan.Put())
+		require.NoError(t, ref.Close(t.Context()))
+		assert.EqualValues(t, 2, f.closed.Load())
+		synctest.Wait()
+	})
+}
+
+func TestSlowEventHandlersLoseTheOldestAndAreTold(t *testing.T) {
+	f := &fake{}
+	spec := f.spec(1)
+	release := make(chan struct{})
+	var seqs []uint64
+	spec.OnEvent = func(e messages.Event) {
+		if len(seqs) == 0 {
+			<-release
+		}
+		seqs = append(seqs, e.Seq)
+	}
+	_, ref := spawnPool(t, spec)
+	for range maxWaiting {
+		loan, err := ref.Get(t.Context(), "")
+		require.NoError(t, err)
+		require.NoError(t, loan.Put())
+	}
+	close(release)
+	require.NoError(t, ref.Close(t.Context()))
+	<-ref.Ended()
+	dropped := ref.Stats().DroppedEvents
+	assert.Positive(t, dropped)
+	var gaps uint64
+	for i := 1; i < len(seqs); i++ {
+		require.Greater(t, seqs[i], seqs[i-1])
+		gaps += seqs[i] - seqs[i-1] - 1
+	}
+	assert.Equal(t, dropped, gaps)
+}

@@ -1,0 +1,142 @@
+package actorpool_test
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+const (
+	module  = "github.com/actorpool/actorpool"
+	library = "github.com/asynkron/protoactor-go"
+)
+
+// The layers, from the bottom: what each folder may import of the project, and
+// whether it may import the actor library.
+var layers = map[string]struct {
+	imports []string
+	library string // "": nothing of it; a package: only that; "all"
+}{
+	"messages":                {nil, library + "/actor"}, // for the type PID
+	"supervisor":              {nil, library + "/actor"},
+	"actors/internal/machine": {[]string{"messages"}, ""},
+	"actors":                  {[]string{"messages", "supervisor", "actors/internal/machine"}, library + "/actor"},
+	"client":                  {[]string{"messages", "supervisor", "actors"}, library + "/actor"},
+	"internal/lockfree":       {nil, ""},
+}
+
+// What the layers must not use: locks anywhere, the clock but in one file, and
+// in the machine anything that is not a pure decision.
+var forbidden = []struct {
+	what   string
+	folder []string
+	except []string
+	names  []string
+}{
+	{
+		what:   "locks guard nothing here: every change is a message to one owner",
+		folder: []string{"actors/internal/machine", "actors", "client", "supervisor"},
+		names:  []string{"sync.Mutex", "sync.RWMutex", "sync.Cond", "sync.NewCond"},
+	},
+	{
+		what:   "the time is read in actors/clock.go only",
+		folder: []string{"messages", "actors/internal/machine", "actors", "client", "supervisor"},
+		except: []string{"actors/clock.go"},
+		names:  []string{"time.Now", "time.Since", "time.Until", "time.AfterFunc", "time.Sleep"},
+	},
+	{
+		what:   "the machine only decides",
+		folder: []string{"actors/internal/machine"},
+		names: []string{
+			"time.NewTimer", "time.NewTicker", "time.After", "time.Tick", "rand.Float64", "rand.IntN", "os.Stdout", "fmt.Println",
+			"log.Print", "slog.Info", "go",
+		},
+	},
+}
+
+func TestEveryLayerImportsOnlyWhatIsBelowIt(t *testing.T) {
+	for folder, layer := range layers {
+		eachFile(t, folder, func(path string, file *ast.File) {
+			for _, spec := range file.Imports {
+				imported := strings.Trim(spec.Path.Value, `"`)
+				switch {
+				case strings.HasPrefix(imported, module):
+					assert.Contains(t, layer.imports, strings.TrimPrefix(imported, module+"/"), path)
+				case strings.HasPrefix(imported, library):
+					assert.Equal(t, layer.library, imported, path)
+				}
+				if folder == "actors/internal/machine" {
+					assert.NotContains(t, []string{"sync", "sync/atomic", "math/rand", "math/rand/v2", "log", "log/slog", "os", "net"}, imported, path)
+				}
+			}
+		})
+	}
+}
+
+func TestTheMessagesTakeNothingButThePIDFromTheActorLibrary(t *testing.T) {
+	eachFile(t, "messages", func(path string, file *ast.File) {
+		for _, name := range used(file) {
+			if strings.HasPrefix(name, "actor.") {
+				assert.Equal(t, "actor.PID", name, path)
+			}
+		}
+	})
+}
+
+func TestNoLayerUsesWhatItsRulesForbid(t *testing.T) {
+	for _, rule := range forbidden {
+		for _, folder := range rule.folder {
+			eachFile(t, folder, func(path string, file *ast.File) {
+				if slices.Contains(rule.except, filepath.ToSlash(path)) {
+					return
+				}
+				for _, name := range used(file) {
+					assert.NotContains(t, rule.names, name, "%s: %s", path, rule.what)
+				}
+			})
+		}
+	}
+}
+
+// eachFile parses the Go files of one folder, tests left out.
+func eachFile(t *testing.T, folder string, f func(path string, file *ast.File)) {
+	t.Helper()
+	entries, err := os.ReadDir(folder)
+	require.NoError(t, err)
+	for _, entry := range entries {
+		name := entry.Name()
+		if !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		path := filepath.Join(folder, name)
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
+		require.NoError(t, err)
+		f(path, file)
+	}
+}
+
+// used lists the qualified names in a file, "time.Now", and "go" for each go
+// statement.
+func used(file *ast.File) []string {
+	var names []string
+	ast.Inspect(file, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.SelectorExpr:
+			if pkg, ok := n.X.(*ast.Ident); ok {
+				names = append(names, pkg.Name+"."+n.Sel.Name)
+			}
+		case *ast.GoStmt:
+			names = append(names, "go")
+		}
+		return true
+	})
+	return names
+}

@@ -1,0 +1,422 @@
+package actorpool_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"runtime"
+	"runtime/debug"
+	"sync"
+	"testing"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"github.com/stretchr/testify/require"
+
+	"github.com/actorpool/actorpool/client"
+	"github.com/actorpool/actorpool/internal/lockfree"
+	"github.com/actorpool/actorpool/messages"
+)
+
+// benchConn is what all pools of the benchmarks lend: opening and closing it
+// costs nothing.
+type benchConn struct{ _ int }
+
+func benchConnect(context.Context) (*benchConn, error) { return new(benchConn), nil }
+
+// benchPool is what the benchmarks know of a pool. A whole cycle is one call,
+// so that the pool's own calls in it are as direct as in a program.
+type benchPool interface {
+	// cycle is Get, hold unless it is nil, Put.
+	cycle(ctx context.Context, hold func()) error
+	// taint is Get, Taint.
+	taint(ctx context.Context) error
+	// waiting counts the Gets that wait.
+	waiting() int
+	close()
+}
+
+// benchPools are the contestants. The name is the last part of a benchmark's.
+var benchPools = []struct {
+	name string
+	make func(b testing.TB, capacity int) benchPool
+}{
+	{"actor", func(b testing.TB, capacity int) benchPool { return benchActor(b, benchConfig(capacity)) }},
+	{"actor-default", benchActorDefault},
+	{"lockfree", func(b testing.TB, capacity int) benchPool {
+		p, err := lockfree.New(lockfree.Config[*benchConn]{Connect: benchConnect, Capacity: capacity})
+		require.NoError(b, err)
+		return benchLockfreePool{p}
+	}},
+}
+
+func benchConfig(capacity int) client.Config[*benchConn] {
+	return client.Config[*benchConn]{Connect: benchConnect, Capacity: capacity}
+}
+
+// benchActor is the pool as client.New makes it.
+func benchActor(b testing.TB, cfg client.Config[*benchConn]) benchActorPool {
+	p, err := client.New(cfg)
+	require.NoError(b, err)
+	return benchActorPool{p}
+}
+
+// benchActorDefault is the same actor with the library's own mailbox and
+// dispatcher.
+func benchActorDefault(b testing.TB, capacity int) benchPool {
+	props, err := client.Props(benchConfig(capacity), actor.WithMailbox(actor.Unbounded()))
+	require.NoError(b, err)
+	quiet := slog.New(slog.DiscardHandler)
+	system := actor.NewActorSystem(actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger { return quiet }))
+	return benchActorPool{client.Attach[*benchConn](system, system.Root.Spawn(props))}
+}
+
+type benchActorPool struct{ *client.Pool[*benchConn] }
+
+func (p benchActorPool) cycle(ctx context.Context, hold func()) error {
+	l, err := p.Get(ctx)
+	if err != nil {
+		return err
+	}
+	if hold != nil {
+		hold()
+	}
+	return l.Put()
+}
+
+func (p benchActorPool) taint(ctx context.Context) error {
+	l, err := p.Get(ctx)
+	if err != nil {
+		return err
+	}
+	return l.Taint(nil)
+}
+
+func (p benchActorPool) waiting() int { return p.Stats().Waiting }
+func (p benchActorPool) close()       { _ = p.Close(context.Background()) }
+
+type benchLockfreePool struct{ *lockfree.Pool[*benchConn] }
+
+func (p benchLockfreePool) cycle(ctx context.Context, hold func()) error {
+	l, err := p.Get(ctx)
+	if err != nil {
+		return err
+	}
+	if hold != nil {
+		hold()
+	}
+	return l.Put()
+}
+
+func (p benchLockfreePool) taint(ctx context.Context) error {
+	l, err := p.Get(ctx)
+	if err != nil {
+		return err
+	}
+	return l.Taint(nil)
+}
+
+func (p benchLockfreePool) waiting() int { return p.Stats().Waiting }
+func (p benchLockfreePool) close()       { _ = p.Close(context.Background()) }
+
+// benchEach runs a case for every pool.
+func benchEach(b *testing.B, capacity int, f func(b *testing.B, p benchPool)) {
+	for _, kind := range benchPools {
+		b.Run(kind.name, func(b *testing.B) {
+			p := kind.make(b, capacity)
+			defer p.close()
+			benchRun(b, p, f)
+		})
+	}
+}
+
+// benchRun warms a pool up and runs one case of it.
+func benchRun(b *testing.B, p benchPool, f func(b *testing.B, p benchPool)) {
+	require.NoError(b, p.cycle(context.Background(), nil))
+	b.ReportAllocs()
+	b.ResetTimer()
+	f(b, p)
+	b.StopTimer()
+}
+
+func benchSerially(ctx context.Context) func(*testing.B, benchPool) {
+	return func(b *testing.B, p benchPool) {
+		for b.Loop() {
+			if err := p.cycle(ctx, nil); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+}
+
+// benchCrowd divides b.N calls of f among goroutines that start together.
+func benchCrowd(b *testing.B, goroutines int, f func() error) {
+	var ready, done sync.WaitGroup
+	start := make(chan struct{})
+	for i := range goroutines {
+		n := b.N / goroutines
+		if i < b.N%goroutines {
+			n++
+		}
+		ready.Add(1)
+		done.Go(func() {
+			ready.Done()
+			<-start
+			for range n {
+				if err := f(); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	}
+	ready.Wait()
+	b.ResetTimer()
+	close(start)
+	done.Wait()
+}
+
+// BenchmarkSerial: one goroutine, a connection is always idle.
+func BenchmarkSerial(b *testing.B) { benchEach(b, 8, benchSerially(context.Background())) }
+
+// BenchmarkSerialCancellable: the same with a context that can end.
+func BenchmarkSerialCancellable(b *testing.B) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	benchEach(b, 8, benchSerially(ctx))
+}
+
+// BenchmarkParallel: as many goroutines as processors, a connection for each.
+func BenchmarkParallel(b *testing.B) {
+	benchEach(b, max(64, runtime.GOMAXPROCS(0)), func(b *testing.B, p benchPool) {
+		b.RunParallel(func(pb *testing.PB) {
+			for pb.Next() {
+				if err := p.cycle(context.Background(), nil); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	})
+}
+
+// BenchmarkExhausted: 64 goroutines on 4 connections. Each holder yields once,
+// so nearly every Get waits.
+func BenchmarkExhausted(b *testing.B) {
+	benchEach(b, 4, func(b *testing.B, p benchPool) {
+		benchCrowd(b, 64, func() error { return p.cycle(context.Background(), runtime.Gosched) })
+	})
+}
+
+// BenchmarkCrowd: 10,000 goroutines on 100 connections.
+func BenchmarkCrowd(b *testing.B) {
+	benchEach(b, 100, func(b *testing.B, p benchPool) {
+		benchCrowd(b, 10_000, func() error { return p.cycle(context.Background(), runtime.Gosched) })
+	})
+}
+
+// BenchmarkCancelStorm: nothing is ever free, and 64 goroutines ask with
+// contexts that end while they wait.
+func BenchmarkCancelStorm(b *testing.B) {
+	benchEach(b, 1, func(b *testing.B, p benchPool) {
+		err := p.cycle(context.Background(), func() {
+			benchCrowd(b, 64, func() error {
+				ctx, cancel := context.WithCancel(context.Background())
+				go cancel() // its turn comes when the Get parks
+				if err := p.cycle(ctx, nil); !errors.Is(err, context.Canceled) {
+					return fmt.Errorf("a Get that was cancelled: %w", err)
+				}
+				return nil
+			})
+			b.StopTimer()
+		})
+		require.NoError(b, err)
+	})
+}
+
+// BenchmarkTaintStorm: 64 goroutines on 4 connections, and every connection is
+// tainted as soon as it is lent.
+func BenchmarkTaintStorm(b *testing.B) {
+	benchEach(b, 4, func(b *testing.B, p benchPool) {
+		benchCrowd(b, 64, func() error { return p.taint(context.Background()) })
+	})
+}
+
+// BenchmarkSetting is a placeholder: a Get with a Label. Settings come later,
+// and then this is a Get that asks for the setting which the connection has.
+func BenchmarkSetting(b *testing.B) {
+	for _, kind := range benchPools[:2] { // the lock-free pool knows neither
+		b.Run(kind.name, func(b *testing.B) {
+			p := kind.make(b, 8).(benchActorPool)
+			defer p.close()
+			benchRun(b, p, func(b *testing.B, _ benchPool) {
+				for b.Loop() {
+					l, err := p.GetWith(context.Background(), client.GetOptions{Label: "bench"})
+					if err != nil || l.Put() != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+		})
+	}
+}
+
+// BenchmarkWait: 8 goroutines on one connection, each holder yields: every Get
+// waits for a Put. waits/op says how many really did.
+func BenchmarkWait(b *testing.B) {
+	benchEach(b, 1, func(b *testing.B, p benchPool) {
+		benchCrowd(b, 8, func() error { return p.cycle(context.Background(), runtime.Gosched) })
+		if p, ok := p.(benchActorPool); ok {
+			b.ReportMetric(float64(p.Stats().Waits)/float64(b.N), "waits/op")
+		}
+	})
+}
+
+// BenchmarkCancelOneOf: of n Gets that wait, any one leaves and comes back at
+// the end of the line. The cost must not grow with n.
+func BenchmarkCancelOneOf(b *testing.B) {
+	for _, n := range []int{1_000, 100_000} {
+		b.Run(fmt.Sprintf("waiters=%d", n), func(b *testing.B) {
+			benchEach(b, 1, func(b *testing.B, p benchPool) {
+				err := p.cycle(context.Background(), func() { benchCancelOneOf(b, p, n) })
+				require.NoError(b, err)
+			})
+		})
+	}
+}
+
+func benchCancelOneOf(b *testing.B, p benchPool, n int) {
+	cancels := make([]context.CancelFunc, n)
+	left := make(chan struct{}) // a Get has left, and its successor can be cancelled
+	ended, end := context.WithCancel(context.Background())
+	var all sync.WaitGroup
+	for i := range n {
+		var ctx context.Context
+		ctx, cancels[i] = context.WithCancel(ended)
+		all.Go(func() {
+			for {
+				_ = p.cycle(ctx, nil)
+				if ended.Err() != nil {
+					return
+				}
+				ctx, cancels[i] = context.WithCancel(ended)
+				left <- struct{}{}
+			}
+		})
+	}
+	for p.waiting() < n {
+		runtime.Gosched()
+	}
+	random := rand.New(rand.NewPCG(1, 2))
+	b.ResetTimer()
+	for b.Loop() {
+		cancels[random.IntN(n)]()
+		<-left
+	}
+	b.StopTimer()
+	end()
+	all.Wait()
+}
+
+// BenchmarkEvents: what a listener costs the borrower.
+func BenchmarkEvents(b *testing.B) {
+	for name, handler := range map[string]func(messages.Event){"off": nil, "noop-handler": func(messages.Event) {}} {
+		b.Run(name, func(b *testing.B) {
+			cfg := benchConfig(8)
+			cfg.OnEvent = handler
+			p := benchActor(b, cfg)
+			defer p.close()
+			benchRun(b, p, benchSerially(context.Background()))
+			b.ReportMetric(float64(p.Stats().DroppedEvents)/float64(b.N), "dropped/op")
+		})
+	}
+}
+
+// BenchmarkFailFast: a Get that fails because the pool backs off, next to one
+// that succeeds.
+func BenchmarkFailFast(b *testing.B) {
+	b.Run("get-in-backoff", func(b *testing.B) {
+		cfg := benchConfig(8)
+		cfg.Connect = func(context.Context) (*benchConn, error) { return nil, errors.New("no route") }
+		cfg.Classify = func(messages.Phase, error) messages.Class { return messages.ClassOverload }
+		cfg.Backoff = client.Backoff{Mode: client.BackoffFailFast, Base: 1 << 40, Cap: 1 << 41, Jitter: client.NoJitter}
+		p := benchActor(b, cfg)
+		defer p.close()
+		require.Error(b, p.cycle(context.Background(), nil))
+		b.ReportAllocs()
+		for b.Loop() {
+			if err := p.cycle(context.Background(), nil); !errors.Is(err, messages.ErrConnectFailed) && err == nil {
+				b.Fatal("the Get should fail")
+			}
+		}
+	})
+	b.Run("successful-get", func(b *testing.B) {
+		p := benchActor(b, benchConfig(8))
+		defer p.close()
+		benchRun(b, p, benchSerially(context.Background()))
+	})
+}
+
+// TestGetAndPutAllocateNothing holds for Gets that find an idle connection and
+// for those that wait.
+func TestGetAndPutAllocateNothing(t *testing.T) {
+	if benchRaced() {
+		t.Skip("under the race detector a sync.Pool forgets on purpose")
+	}
+	cancellable, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	for name, ctx := range map[string]context.Context{"serial": context.Background(), "cancellable": cancellable} {
+		t.Run(name, func(t *testing.T) {
+			p := benchActor(t, benchConfig(1))
+			defer p.close()
+			require.Zero(t, testing.AllocsPerRun(1000, func() {
+				if p.cycle(ctx, nil) != nil {
+					t.Error("Get or Put failed")
+				}
+			}))
+		})
+		t.Run(name+" and waiting", func(t *testing.T) {
+			p := benchActor(t, benchConfig(1))
+			defer p.close()
+			ask, held := make(chan struct{}), make(chan struct{})
+			go func() {
+				defer close(held)
+				lend := func() {
+					held <- struct{}{}
+					for range 10 {
+						runtime.Gosched() // the other one gets in line
+					}
+				}
+				for range ask {
+					_ = p.cycle(ctx, lend)
+				}
+			}()
+			const runs = 1000
+			require.Zero(t, testing.AllocsPerRun(runs, func() {
+				ask <- struct{}{}
+				<-held
+				if p.cycle(ctx, nil) != nil {
+					t.Error("Get or Put failed")
+				}
+			}))
+			close(ask)
+			<-held
+			require.GreaterOrEqual(t, p.Stats().Waits, uint64(runs*9/10), "Gets that waited")
+		})
+	}
+}
+
+// benchRaced says whether the race detector is on.
+func benchRaced() bool {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return false
+	}
+	for _, s := range info.Settings {
+		if s.Key == "-race" {
+			return s.Value == "true"
+		}
+	}
+	return false
+}

@@ -1,0 +1,230 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/actorpool/actorpool/client"
+	"github.com/actorpool/actorpool/messages"
+)
+
+// result is what a run has shown.
+type result struct {
+	duration    time.Duration
+	stats       client.Stats // the pool's last
+	waits       *histogram
+	errors      [kinds]int64
+	example     error // one of the errors that should not have happened
+	outage      outage
+	mostProbes  int64
+	recovery    time.Duration // from the server's return to the pool's
+	opened      int64
+	closed      int64
+	afterOutage uint64 // connections lent after the server came back
+	checks      []check
+}
+
+// check is one promise, and whether it was kept.
+type check struct {
+	kept bool
+	text string
+}
+
+func (r *result) check(kept bool, format string, args ...any) {
+	r.checks = append(r.checks, check{kept, fmt.Sprintf(format, args...)})
+}
+
+// err gives the promises that were not kept.
+func (r *result) err() error {
+	var broken []error
+	for _, c := range r.checks {
+		if !c.kept {
+			broken = append(broken, errors.New("not so: "+c.text))
+		}
+	}
+	return errors.Join(broken...)
+}
+
+// result sums up, when pool and workers have ended.
+func (d *demo) result(closed error, waits *histogram) *result {
+	r := &result{
+		duration:   time.Since(d.start),
+		stats:      d.pool.Stats(),
+		waits:      waits,
+		outage:     d.outage,
+		mostProbes: d.conns.mostProbes.Load(),
+		opened:     d.conns.opened.Load(),
+		closed:     d.conns.closed.Load(),
+	}
+	for k := range r.errors {
+		r.errors[k] = d.tally.counts[k].Load()
+	}
+	if e := d.tally.example.Load(); e != nil {
+		r.example = *e
+	}
+	if !d.outage.until.IsZero() {
+		r.afterOutage = r.stats.Grants - d.outage.after.Grants
+		if e := d.watch.ready.Load(); e != nil && e.Time.After(d.outage.until) {
+			r.recovery = e.Time.Sub(d.outage.until)
+		}
+	}
+
+	s := r.stats
+	r.check(closed == nil && s.State == messages.StateClosed, "the pool is closed: %v", orNone(closed))
+	r.check(r.opened == r.closed, "connections: %d opened, %d closed", r.opened, r.closed)
+	r.check(s.Open+s.Connecting+s.Closing == 0, "the pool knows of none any more")
+	if d.up {
+		n := settle(d.server.CurrentConnectionCount)
+		r.check(n == 0, "the server has %d connections", n)
+	}
+	n := settle(poolGoroutines)
+	r.check(n == 0, "goroutines of the pool: %d", n)
+	r.check(s.Grants == s.Puts+s.Taints, "leases: %s granted, %s returned", count(s.Grants), count(s.Puts+s.Taints))
+	most, bound := int(d.conns.most.Load()), d.opts.capacity+d.opts.capacity/2
+	r.check(most <= bound, "at most %d connections at once, of %d allowed", most, bound)
+	r.check(d.overflow == 0, "every snapshot of the pool adds up")
+	wrong := r.errors[wrongReply] + r.errors[unexpected]
+	r.check(wrong == 0, "nobody got a wrong reply or an unexpected error: %v", orNone(r.example))
+	if !d.outage.until.IsZero() {
+		connects, periods := r.outageConnects()
+		r.check(connects <= periods+maxConnecting, "no storm: %d connects in %d backoff periods", connects, periods)
+		r.check(d.interrupt || r.afterOutage > 0, "work went on after the outage: %s gets", count(r.afterOutage))
+	}
+	return r
+}
+
+// outageConnects gives the connects begun during the outage, and the backoff
+// periods. One probe follows each period; only the first connects, before the
+// pool knew, can be several.
+func (r *result) outageConnects() (connects, periods uint64) {
+	o := r.outage
+	return o.after.Connects - o.before.Connects, o.after.Backoffs - o.before.Backoffs
+}
+
+// settle waits a moment for a count to become 0: the other side of a connection
+// sees its end a little later, and a goroutine is there until it has returned.
+func settle(n func() int) int {
+	for deadline := time.Now().Add(time.Second); time.Now().Before(deadline) && n() > 0; {
+		time.Sleep(5 * time.Millisecond)
+	}
+	return n()
+}
+
+// poolGoroutines counts the goroutines that run code of the pool or of the actor
+// library below it.
+func poolGoroutines() int {
+	buf := make([]byte, 1<<20)
+	buf = buf[:runtime.Stack(buf, true)]
+	n := 0
+	for stack := range strings.SplitSeq(string(buf), "\n\n") {
+		if strings.Contains(stack, "/actorpool/actors.") || strings.Contains(stack, "/protoactor-go/") {
+			n++
+		}
+	}
+	return n
+}
+
+// print prints the table.
+func (r *result) print(s *screen) {
+	st := r.stats
+	s.title("result")
+	s.row("gets", "%s, %s a second", count(st.Gets), count(uint64(float64(st.Gets)/r.duration.Seconds())))
+	s.row("wait for a connection", "p50 %v   p99 %v   max %v",
+		round(r.waits.percentile(0.50)), round(r.waits.percentile(0.99)), round(r.waits.max))
+	s.row("connects", "%d, of which %d failed", st.Connects, st.ConnectErrors)
+	if !r.outage.until.IsZero() {
+		connects, periods := r.outageConnects()
+		s.row("  during the outage", "%d, in %d backoff periods; while backing off, at most %d at a time",
+			connects, periods, r.mostProbes)
+		s.row("  back in service", "%v after the server", round(r.recovery))
+	}
+	s.row("errors", "")
+	for k, n := range r.errors {
+		if n == 0 {
+			continue
+		}
+		note := ""
+		if kind(k) == refused {
+			note = "  (bugs of the application; the connection stays)"
+		}
+		s.row("  "+kindNames[k], "%s%s", count(uint64(n)), note)
+	}
+	s.title("proof")
+	for _, c := range r.checks {
+		s.verdict(c)
+	}
+}
+
+// screen prints, in colour or not.
+type screen struct {
+	out                     io.Writer
+	bold, green, red, reset string
+}
+
+func newScreen(out io.Writer, colour bool) *screen {
+	if !colour {
+		return &screen{out: out}
+	}
+	return &screen{out: out, bold: "\x1b[1m", green: "\x1b[32m", red: "\x1b[31m", reset: "\x1b[0m"}
+}
+
+func (s *screen) printf(format string, args ...any) { _, _ = fmt.Fprintf(s.out, format, args...) }
+
+func (s *screen) head(o options, addr string) {
+	s.printf("%d workers share %d connections to %s for %v\n\n", o.workers, o.capacity, addr, o.duration)
+	s.printf("%s%7s %6s %6s %9s %8s %8s %7s  %s%s\n",
+		s.bold, "time", "open", "idle", "borrowed", "waiting", "gets/s", "errors", "state", s.reset)
+}
+
+func (s *screen) line(at time.Duration, st client.Stats, rate float64, errors int64, state string) {
+	s.printf("%6.1fs %6d %6d %9d %8d %8.0f %7d  %s\n",
+		at.Seconds(), st.Open, st.Idle, st.Borrowed, st.Waiting, rate, errors, state)
+}
+
+func (s *screen) phase(at time.Duration, text string) {
+	s.printf("%s%6.1fs -- %s%s\n", s.bold, at.Seconds(), text, s.reset)
+}
+
+func (s *screen) title(text string) { s.printf("\n%s%s%s\n", s.bold, text, s.reset) }
+
+func (s *screen) row(name, format string, args ...any) {
+	text := fmt.Sprintf("  %-26s %s", name, fmt.Sprintf(format, args...))
+	s.printf("%s\n", strings.TrimRight(text, " "))
+}
+
+func (s *screen) verdict(c check) {
+	if c.kept {
+		s.printf("  %sok%s    %s\n", s.green, s.reset, c.text)
+		return
+	}
+	s.printf("  %sFAIL%s  %s\n", s.red, s.reset, c.text)
+}
+
+// count writes a number in groups of three digits.
+func count(n uint64) string {
+	text := fmt.Sprint(n)
+	for i := len(text) - 3; i > 0; i -= 3 {
+		text = text[:i] + "," + text[i:]
+	}
+	return text
+}
+
+// round leaves a duration three digits or so.
+func round(d time.Duration) time.Duration {
+	unit := time.Nanosecond
+	for d/unit >= 1000 {
+		unit *= 10
+	}
+	return d.Round(unit)
+}
+
+func orNone(err error) string {
+	if err == nil {
+		return "no error"
+	}
+	return err.Error()
+}

@@ -1,0 +1,198 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// redisConn is one connection that speaks RESP, the protocol of Redis: just
+// enough of it for this demo. Like most clients it serves one caller at a time;
+// that only one has it is the pool's business.
+type redisConn struct {
+	nc  net.Conn
+	in  *bufio.Reader
+	out []byte // the request being built, kept to be used again
+
+	// broken is why the connection cannot be used any more. Once a reply was not
+	// read to its end, the next one would be taken for it.
+	broken error
+}
+
+// serverError is an error that the server replied, such as "ERR value is not an
+// integer". The connection is as good as before.
+type serverError string
+
+func (e serverError) Error() string { return "redis: " + string(e) }
+
+// errProtocol: what came is not RESP, or not the reply that was asked for.
+var errProtocol = errors.New("redis: unexpected reply")
+
+// dial connects, and makes sure that a Redis server is at the other end.
+func dial(ctx context.Context, addr string) (*redisConn, error) {
+	var d net.Dialer
+	nc, err := d.DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	c := &redisConn{nc: nc, in: bufio.NewReader(nc)}
+	if err := c.Ping(ctx); err != nil {
+		_ = nc.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// Close closes the connection.
+func (c *redisConn) Close() error { return c.nc.Close() }
+
+// Ping asks whether the server is there.
+func (c *redisConn) Ping(ctx context.Context) error {
+	return c.expect(ctx, "PONG", "PING")
+}
+
+// Set stores a value that the server forgets after a while.
+func (c *redisConn) Set(ctx context.Context, key, value string, ttl time.Duration) error {
+	return c.expect(ctx, "OK", "SET", key, value, "PX", strconv.FormatInt(ttl.Milliseconds(), 10))
+}
+
+// Get reads a value. ok is false if there is none.
+func (c *redisConn) Get(ctx context.Context, key string) (value string, ok bool, err error) {
+	r, err := c.do(ctx, "GET", key)
+	switch {
+	case err != nil:
+		return "", false, err
+	case r.kind != '$':
+		return "", false, c.fail(errProtocol)
+	}
+	return r.text, !r.null, nil
+}
+
+// Incr adds 1 to a number and gives the sum.
+func (c *redisConn) Incr(ctx context.Context, key string) (int64, error) {
+	r, err := c.do(ctx, "INCR", key)
+	if err != nil {
+		return 0, err
+	}
+	n, err := strconv.ParseInt(r.text, 10, 64)
+	if r.kind != ':' || err != nil {
+		return 0, c.fail(errProtocol)
+	}
+	return n, nil
+}
+
+// expect sends a command to which there is one good reply.
+func (c *redisConn) expect(ctx context.Context, want string, command ...string) error {
+	r, err := c.do(ctx, command...)
+	switch {
+	case err != nil:
+		return err
+	case r.kind != '+' || r.text != want:
+		return c.fail(errProtocol)
+	}
+	return nil
+}
+
+// do sends a command and reads the reply, as long as ctx lasts.
+func (c *redisConn) do(ctx context.Context, command ...string) (reply, error) {
+	if c.broken != nil {
+		return reply{}, c.broken
+	}
+	// A deadline in the past ends a read or write that is under way. Thus the
+	// context's end does, be it its deadline or a cancel.
+	stop := context.AfterFunc(ctx, func() { _ = c.nc.SetDeadline(time.Unix(1, 0)) })
+	r, err := c.roundTrip(command)
+	if !stop() {
+		err = ctx.Err() // also when the reply has come: the deadline in the past stays
+	}
+	switch {
+	case err != nil:
+		return reply{}, c.fail(fmt.Errorf("redis: %s: %w", command[0], err))
+	case r.kind == '-':
+		return reply{}, serverError(r.text)
+	}
+	return r, nil
+}
+
+// fail remembers why the connection cannot be used any more.
+func (c *redisConn) fail(err error) error {
+	c.broken = err
+	return err
+}
+
+// roundTrip writes a command, an array of strings, and reads what is replied.
+func (c *redisConn) roundTrip(command []string) (reply, error) {
+	b := fmt.Appendf(c.out[:0], "*%d\r\n", len(command))
+	for _, arg := range command {
+		b = fmt.Appendf(b, "$%d\r\n%s\r\n", len(arg), arg)
+	}
+	c.out = b
+	if _, err := c.nc.Write(b); err != nil {
+		return reply{}, err
+	}
+	return readReply(c.in)
+}
+
+// reply is what the server replied. Its kind is the first byte on the wire:
+// + a simple string, - an error, : a number, $ a string of any bytes.
+type reply struct {
+	kind byte
+	text string
+	null bool // the string that is not there
+}
+
+// maxString is the longest string that Redis allows.
+const maxString = 512 << 20
+
+func readReply(in *bufio.Reader) (reply, error) {
+	line, err := in.ReadString('\n')
+	if err != nil {
+		return reply{}, unfinished(err, line != "")
+	}
+	text, ok := strings.CutSuffix(line, "\r\n")
+	if !ok || text == "" {
+		return reply{}, errProtocol
+	}
+	r := reply{kind: text[0], text: text[1:]}
+	switch r.kind {
+	case '+', '-', ':':
+		return r, nil
+	case '$':
+		return readString(in, r.text)
+	}
+	return reply{}, errProtocol // arrays and the kinds of RESP3: no command here has them
+}
+
+// readString reads the rest of a string, of which the length is known.
+func readString(in *bufio.Reader, length string) (reply, error) {
+	n, err := strconv.Atoi(length)
+	switch {
+	case err != nil || n < -1 || n > maxString:
+		return reply{}, errProtocol
+	case n == -1:
+		return reply{kind: '$', null: true}, nil
+	}
+	b := make([]byte, n+2)
+	if _, err := io.ReadFull(in, b); err != nil {
+		return reply{}, unfinished(err, true)
+	}
+	if string(b[n:]) != "\r\n" {
+		return reply{}, errProtocol
+	}
+	return reply{kind: '$', text: string(b[:n])}, nil
+}
+
+// unfinished tells a stream that ended within a reply from one that ended
+// between two.
+func unfinished(err error, within bool) error {
+	if within && err == io.EOF {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
