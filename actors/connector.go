@@ -83,6 +83,11 @@ func (a *connectorActor) run(ctx actor.Context, j *job) {
 			panic(reason)
 		}
 	}()
+	if j.ctx != nil && j.ctx.Err() != nil {
+		// The pool was closed, or cleared, before this began: nothing is opened.
+		j.err, j.class = j.ctx.Err(), messages.ClassIgnore
+		return
+	}
 	switch j.kind {
 	case machine.Open:
 		a.connect(j)

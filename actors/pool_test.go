@@ -3,6 +3,7 @@ package actors
 import (
 	"context"
 	"errors"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -266,4 +267,26 @@ func TestSlowEventHandlersLoseTheOldestAndAreTold(t *testing.T) {
 		gaps += seqs[i] - seqs[i-1] - 1
 	}
 	assert.Equal(t, dropped, gaps)
+}
+
+func TestAnIdleConnectionHoldsNoGoroutine(t *testing.T) {
+	const many = 1000
+	f := &fake{}
+	spec := f.spec(many)
+	spec.Policy.MaxConnecting = many
+	_, ref := spawnPool(t, spec)
+	before := runtime.NumGoroutine()
+	loans := make([]Loan, many)
+	for i := range loans {
+		var err error
+		loans[i], err = ref.Get(t.Context(), "")
+		require.NoError(t, err)
+	}
+	for _, loan := range loans {
+		require.NoError(t, loan.Put())
+	}
+	assert.Equal(t, many, ref.Stats().Idle)
+	until(t, "no goroutine is left", func() bool { return runtime.NumGoroutine() <= before })
+	require.NoError(t, ref.Close(t.Context()))
+	assert.EqualValues(t, many, f.closed.Load())
 }

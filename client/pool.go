@@ -190,8 +190,9 @@ func (p *Pool[C]) Do(ctx context.Context, f func(ctx context.Context, conn C) er
 		}
 	}()
 	err = f(ctx, lease.Conn())
+	broken := err != nil && p.ref.Load().Broken(err) // it may panic too
 	done = true
-	if err != nil && p.ref.Load().Broken(err) {
+	if broken {
 		_ = lease.Taint(err)
 	} else {
 		_ = lease.Put()
