@@ -162,7 +162,9 @@ func (p *pool) receive(message any) {
 	now := p.now()
 	switch msg := message.(type) {
 	case *leave:
-		msg.handled = p.m.Waits(&msg.call.waiter)
+		if p.m.Waits(&msg.call.waiter) {
+			msg.handled = true // else the caller may be looking at it already
+		}
 		p.m.Leave(now, &msg.call.waiter, msg.err)
 	case *job:
 		p.report(now, msg)

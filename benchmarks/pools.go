@@ -127,7 +127,9 @@ func (p lockfreePool) close() { _ = p.Close(context.Background()) }
 type puddlePool struct{ *puddle.Pool[*conn] }
 
 func newPuddle(capacity int) (pool, error) {
-	p, err := puddle.NewPool(&puddle.Config[*conn]{Constructor: connect, MaxSize: int32(capacity)})
+	p, err := puddle.NewPool(&puddle.Config[*conn]{
+		Constructor: connect, Destructor: func(*conn) {}, MaxSize: int32(capacity),
+	})
 	return puddlePool{p}, err
 }
 

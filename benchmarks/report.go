@@ -111,22 +111,22 @@ func (r *results) ratio(name, pool string, measure func(sample) float64) spread 
 
 // goal is a bound that the actor pool was set before it was measured.
 type goal struct {
-	text       string
-	case_      string
-	pool       string
-	measure    func(sample) float64
-	bound      float64
+	text    string
+	name    string
+	pool    string
+	measure func(sample) float64
+	bound   float64
 }
 
 var goals = []goal{
-	{text: "serial, actor / puddle", case_: "serial", pool: "puddle", measure: nsPerOp, bound: 0.65},
-	{text: "serial, actor / lockfree", case_: "serial", pool: "lockfree", measure: nsPerOp, bound: 1},
-	{text: "parallel, actor / puddle", case_: "parallel", pool: "puddle", measure: nsPerOp, bound: 0.6},
-	{text: "exhausted, actor / puddle", case_: "exhausted", pool: "puddle", measure: nsPerOp, bound: 0.6},
-	{text: "exhausted, actor / lockfree", case_: "exhausted", pool: "lockfree", measure: nsPerOp, bound: 0.8},
-	{text: "serial, actor / actor-default", case_: "serial", pool: "actor-default", measure: nsPerOp, bound: 0.06},
-	{text: "wait p99, actor / puddle", case_: "wait", pool: "puddle", measure: p99, bound: 1},
-	{text: "serial, actor / mutex+slice (moonshot)", case_: "serial", pool: "mutex+slice", measure: nsPerOp, bound: 2},
+	{text: "serial, actor / puddle", name: "serial", pool: "puddle", measure: nsPerOp, bound: 0.65},
+	{text: "serial, actor / lockfree", name: "serial", pool: "lockfree", measure: nsPerOp, bound: 1},
+	{text: "parallel, actor / puddle", name: "parallel", pool: "puddle", measure: nsPerOp, bound: 0.6},
+	{text: "exhausted, actor / puddle", name: "exhausted", pool: "puddle", measure: nsPerOp, bound: 0.6},
+	{text: "exhausted, actor / lockfree", name: "exhausted", pool: "lockfree", measure: nsPerOp, bound: 0.8},
+	{text: "serial, actor / actor-default", name: "serial", pool: "actor-default", measure: nsPerOp, bound: 0.06},
+	{text: "wait p99, actor / puddle", name: "wait", pool: "puddle", measure: p99, bound: 1},
+	{text: "serial, actor / mutex+slice (moonshot)", name: "serial", pool: "mutex+slice", measure: nsPerOp, bound: 2},
 }
 
 func verdict(met bool) string {
@@ -147,7 +147,7 @@ func (r *results) table() string {
 
 	fmt.Fprintf(&b, "\n## Goals\n\n| measure | bound | reached | |\n| --- | --- | --- | --- |\n")
 	for _, g := range goals {
-		got := r.ratio(g.case_, g.pool, g.measure)
+		got := r.ratio(g.name, g.pool, g.measure)
 		fmt.Fprintf(&b, "| %s | ≤ %.2f | %.2f (%.2f to %.2f) | %s |\n", g.text, g.bound, got.median, got.min, got.max, verdict(got.median <= g.bound))
 	}
 	for _, c := range cases {

@@ -74,9 +74,9 @@ func (d *demo) result(closed error, waits *histogram) *result {
 	}
 
 	s := r.stats
-	r.check(closed == nil && s.State == messages.StateClosed, "the pool is closed: %v", orNone(closed))
+	r.check(closed == nil && s.State == messages.StateClosed, "the pool closed: %v", orNone(closed))
 	r.check(r.opened == r.closed, "connections: %d opened, %d closed", r.opened, r.closed)
-	r.check(s.Open+s.Connecting+s.Closing == 0, "the pool knows of none any more")
+	r.check(s.Open+s.Connecting+s.Closing == 0, "the pool knows of no connection any more")
 	if d.up {
 		n := settle(d.server.CurrentConnectionCount)
 		r.check(n == 0, "the server has %d connections", n)
@@ -86,7 +86,7 @@ func (d *demo) result(closed error, waits *histogram) *result {
 	r.check(s.Grants == s.Puts+s.Taints, "leases: %s granted, %s returned", count(s.Grants), count(s.Puts+s.Taints))
 	most, bound := int(d.conns.most.Load()), d.opts.capacity+d.opts.capacity/2
 	r.check(most <= bound, "at most %d connections at once, of %d allowed", most, bound)
-	r.check(d.overflow == 0, "every snapshot of the pool adds up")
+	r.check(d.excesses == 0, "at every progress line, capacity was kept and the numbers added up")
 	wrong := r.errors[wrongReply] + r.errors[unexpected]
 	r.check(wrong == 0, "nobody got a wrong reply or an unexpected error: %v", orNone(r.example))
 	if !d.outage.until.IsZero() {
@@ -140,7 +140,9 @@ func (r *result) print(s *screen) {
 		connects, periods := r.outageConnects()
 		s.row("  during the outage", "%d, in %d backoff periods; while backing off, at most %d at a time",
 			connects, periods, r.mostProbes)
-		s.row("  back in service", "%v after the server", round(r.recovery))
+		if r.recovery > 0 {
+			s.row("  back in service", "%v after the server", round(r.recovery))
+		}
 	}
 	s.row("errors", "")
 	for k, n := range r.errors {

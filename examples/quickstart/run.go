@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -10,6 +11,7 @@ import (
 	"github.com/alicebob/miniredis/v2"
 
 	"github.com/actorpool/actorpool/client"
+	"github.com/actorpool/actorpool/messages"
 )
 
 // demo is one run. Its own fields belong to the goroutine that called run, which
@@ -27,7 +29,8 @@ type demo struct {
 	tally tally
 
 	outage    outage
-	overflow  int    // snapshots in which the pool broke its own rules
+	bound     int64  // connections that may be in use now
+	excesses  int    // progress lines at which there were more, or Stats did not add up
 	last      sample // of the last progress line
 	interrupt bool
 }
@@ -47,7 +50,7 @@ type step struct {
 // run runs the demo until its time is over or ctx ends. The error says what
 // went wrong, in particular if something has leaked.
 func run(ctx context.Context, opts options, out io.Writer) (*result, error) {
-	d := &demo{opts: opts, screen: newScreen(out, opts.colour)}
+	d := &demo{opts: opts, screen: newScreen(out, opts.colour), bound: int64(opts.capacity)}
 	addr := opts.addr
 	if addr == "" {
 		server, err := miniredis.Run()
@@ -59,6 +62,11 @@ func run(ctx context.Context, opts options, out io.Writer) (*result, error) {
 	}
 	var err error
 	if d.pool, err = newPool(addr, opts.capacity, &d.conns, &d.watch); err != nil {
+		return nil, err
+	}
+	// A pool connects when somebody asks for a connection. Ready asks now, so that
+	// a wrong address is found out at once.
+	if err := d.ready(ctx); err != nil {
 		return nil, err
 	}
 	d.start = time.Now()
@@ -78,6 +86,16 @@ func run(ctx context.Context, opts options, out io.Writer) (*result, error) {
 		return r, err
 	}
 	return r, r.err()
+}
+
+// ready waits for the first connection.
+func (d *demo) ready(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	if err := d.pool.Ready(ctx); err != nil {
+		return errors.Join(err, d.closeWithin(time.Second))
+	}
+	return nil
 }
 
 // work starts the workers. The function it returns waits for their end.
@@ -153,12 +171,11 @@ func (d *demo) takeServerAway(context.Context) error {
 
 // bringServerBack starts the server again, at the same address.
 func (d *demo) bringServerBack(context.Context) error {
-	d.outage.after = d.pool.Stats()
-	d.outage.until = time.Now()
+	after, now := d.pool.Stats(), time.Now()
 	if err := d.server.Restart(); err != nil {
 		return fmt.Errorf("the server does not come back: %w", err)
 	}
-	d.up = true
+	d.up, d.outage.after, d.outage.until = true, after, now
 	d.phase("server up: the next probe will find it")
 	return nil
 }
@@ -169,11 +186,14 @@ func (d *demo) capacity(from, to int) func(context.Context) error {
 		d.phase("capacity %d -> %d", from, to)
 		ctx, cancel := context.WithTimeout(ctx, patience)
 		defer cancel()
+		d.bound = max(d.bound, int64(to))
 		// A lower capacity waits for borrowed connections to come back. If that
 		// takes too long, it stays in force all the same: no reason to stop.
 		if err := d.pool.SetCapacity(ctx, to); err != nil {
 			d.phase("%v", err)
+			return nil
 		}
+		d.bound = int64(to)
 		return nil
 	}
 }
@@ -215,8 +235,8 @@ type sample struct {
 // progress prints one line, and looks whether the pool keeps its promises.
 func (d *demo) progress() {
 	s := d.pool.Stats()
-	if s.Open != s.Idle+s.Borrowed+s.InTransition {
-		d.overflow++
+	if s.Open != s.Idle+s.Borrowed+s.InTransition || d.conns.inUse.Load() > d.bound {
+		d.excesses++
 	}
 	now := sample{at: time.Since(d.start), grants: s.Grants, errors: d.tally.errors()}
 	rate := float64(now.grants-d.last.grants) / (now.at - d.last.at).Seconds()
@@ -229,10 +249,10 @@ func (d *demo) state(s client.Stats) string {
 	e := d.watch.backoff.Load()
 	switch {
 	case e == nil:
-	case s.State == "backoff":
+	case s.State == messages.StateBackoff:
 		next := max(0, time.Until(e.Time.Add(e.Duration)))
 		return fmt.Sprintf("backoff #%d, next in %v", e.Attempt, next.Round(time.Millisecond))
-	case s.State == "probing":
+	case s.State == messages.StateProbing:
 		return fmt.Sprintf("probing after backoff #%d", e.Attempt)
 	}
 	return s.State

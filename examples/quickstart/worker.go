@@ -18,7 +18,7 @@ const (
 	// have a bound: without one, an outage is a program that hangs.
 	patience = 2 * time.Second
 	// thinking is how long a worker pauses between operations, on average.
-	thinking = 20 * time.Millisecond
+	thinking = 15 * time.Millisecond
 	// holding is how long it keeps the connection besides talking to the server.
 	holding = time.Millisecond
 	// everyNth operation is one that the server refuses.

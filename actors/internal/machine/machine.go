@@ -353,6 +353,7 @@ func (m *Machine) connectFailed(s *Slot, err error, class messages.Class) {
 		m.reject(w, failure, messages.ReasonConnectionError)
 	}
 	m.answerAll(&m.readies, failure)
+	m.evict() // after the one whose failure it is, who is told the cause
 	if m.backoff.state != blocked {
 		// Nothing else keeps the background from dialling in a loop.
 		m.populateAfter = m.now + max(m.cfg.Backoff.Base, time.Millisecond)
@@ -524,6 +525,7 @@ func (m *Machine) Clear(now time.Duration, err error, interrupt bool) error {
 		m.lastErr = err
 	}
 	m.clear(err, interrupt)
+	m.evict()
 	m.settle()
 	return nil
 }
@@ -559,11 +561,15 @@ func (m *Machine) clear(err error, interrupt bool) {
 			}
 		}
 	}
+	m.refresh()
+}
+
+// evict ends every wait if the pool has been paused.
+func (m *Machine) evict() {
 	if m.paused {
 		m.rejectAll(messages.ErrCleared, messages.ReasonCleared)
 		m.answerAll(&m.readies, messages.ErrCleared)
 	}
-	m.refresh()
 }
 
 // Suspend stops grants until Resume. Returns go on.

@@ -1,0 +1,436 @@
+/*
+ * The combining mailbox of actors/mailbox.go, for the model checker Spin.
+ * README.md says how to run this and what is checked; check.sh runs it.
+ *
+ * A goroutine is a loop over its program counter pc. Every option of the loop
+ * is one indivisible step, and does at most one access to shared memory: a
+ * load, a compare-and-swap or a swap of word or sys. What else a step does is to
+ * data that is the runner's alone or the poster's alone; that it is, is
+ * asserted at every touch (mine, at).
+ *
+ * A configuration is chosen by defines; the defaults are below.
+ */
+
+#ifndef N1
+#define N1 1            /* messages of sender 1; every one is the same node */
+#endif
+#ifndef N2
+#define N2 1            /* messages of sender 2; every one is the same node */
+#endif
+#ifndef N3
+#define N3 1            /* messages of sender 3, at most 3; each a fresh node */
+#endif
+#ifndef NSYS
+#define NSYS 0          /* system messages of the source, at most 3: */
+#endif
+#ifndef SYS1
+#define SYS1 SUSPEND
+#endif
+#ifndef SYS2
+#define SYS2 RESUME
+#endif
+#ifndef SYS3
+#define SYS3 STOP
+#endif
+#ifndef BUDGET
+#define BUDGET 20       /* in effect none */
+#endif
+/* SELF:  the handler of sender 1's first and sender 3's first message sends one
+ *        to its own actor.
+ * FAIL:  the handler of sender 2's first message fails: it suspends its actor. */
+
+#define NIL   0
+#define BUSY  12        /* &busy */
+#define NODES 13
+
+/* Nodes 1 and 2 belong to senders 1 and 2; 3 to 5 are sender 3's; 6 and 7 are
+ * sent by handlers; 8 to 11 are the nudges of system messages 1 to 4. */
+#define SENDER(n)   ((n) <= 2 -> (n) : ((n) <= 5 -> 3 : 0))
+#define ISNUDGE(n)  ((n) >= 8)
+#define NUDGE(q)    (7 + (q))
+#define PLANNED(s)  ((s) == 1 -> N1 : ((s) == 2 -> N2 : N3))
+
+/* Who a goroutine is, besides the senders 1 to 3. */
+#define SOURCE  4       /* posts system messages */
+#define STARTER 5       /* calls Start */
+#define RUNNER  6       /* go m.work(false) */
+
+mtype = { SUSPEND, RESUME, STOP };
+
+mtype = {
+	POST, FAST_LOOK, FAST_BEGIN, FAST_RELEASE, /* PostUserMessage */
+	SYS_LOAD, SYS_CAS,                         /* PostSystemMessage */
+	PUSH_LOAD, PUSH_GRAB, PUSH_LINK,           /* push */
+	LOOK, SYS_TAKE, POP, HAND, RELEASE, TAKE,  /* work, system, take */
+	SELF_SEND, ANSWER, ZAP,                    /* the handler */
+	WAIT, END
+};
+
+/* Shared memory. */
+byte word = BUSY;
+byte sys = NIL;
+byte next[NODES];       /* of nodes that go through the word */
+byte snext[5];          /* of system messages */
+byte queued;
+
+/* What the runner owns. */
+byte todo, held, last;
+bool suspended;
+bool stopped;           /* the actor's, not the mailbox's: user messages are dropped */
+
+/* What follows is only there to be asserted. */
+byte owner;             /* the process that is the runner; 0: none */
+bool running;           /* a handler runs */
+byte at[NODES];         /* where a node is: */
+#define SENDERS 0       /*   with whoever posts it */
+#define PENDING 1       /*   in the word's list */
+#define TAKEN   2       /*   in todo or held */
+byte posted[4];         /* messages of each sender (0: of handlers) */
+byte begun[4];          /* those of them that a handler has been given */
+byte seq[NODES];        /* which of its sender's messages a node is */
+byte after[NODES];      /* the system messages that were posted before it */
+byte sysposted, syshandled, syslast;
+byte overtaken;         /* user messages begun since the oldest in sys was posted */
+bool answered[3];       /* the message of sender 1, 2 is handled */
+
+inline mine()    { assert(owner == _pid) }
+inline acquire() { assert(owner == 0); owner = _pid }
+inline free()    { mine(); owner = 0 }
+
+/* A post begins: its message has a place among its sender's. */
+inline compose(n)
+{
+	assert(at[n] == SENDERS);
+	posted[SENDER(n)]++;
+	seq[n] = posted[SENDER(n)];
+	after[n] = sysposted
+}
+
+/* The load in push, and the link that follows. */
+inline load()
+{
+	assert(at[p] == SENDERS);
+	old = word;
+	if
+	:: old == NIL -> pc = PUSH_GRAB
+	:: else -> next[p] = old; pc = PUSH_LINK
+	fi
+}
+
+/* work begins. */
+inline enter(o) { own = o; left = BUDGET; p = NIL; old = NIL; pc = LOOK }
+
+/* A post, or a runner, is done. */
+inline done()
+{
+	p = NIL; old = NIL; left = 0; own = false;
+	if
+	:: who == 1 || who == 2 -> pc = WAIT
+	:: who == 3 -> pc = (posted[3] < N3 -> POST : END)
+	:: who == SOURCE ->
+		if
+		:: q < NSYS -> q++; pc = SYS_LOAD
+		:: else -> q = 0; pc = END
+		fi
+	:: else -> pc = END
+	fi
+}
+
+/* A push is done: back to the handler, or to the caller. */
+inline pushed()
+{
+	old = NIL; p = NIL;
+	if
+	:: h != NIL -> q = 0; pc = ANSWER
+	:: else -> done()
+	fi
+}
+
+/* invoke: the handler is given node h. */
+inline begin()
+{
+	mine();
+	assert(!running);
+	running = true;
+	assert(!suspended);
+	assert(!ISNUDGE(h));
+	/* every message once, and in the order of its sender */
+	begun[SENDER(h)]++;
+	assert(seq[h] == begun[SENDER(h)]);
+	/* system messages that were posted before it are handled */
+	assert(syshandled >= after[h]);
+	/* of user messages, one at most goes before a system message that is
+	 * posted: the one that was begun */
+	if
+	:: sys != NIL -> overtaken++; assert(overtaken <= 1)
+	:: else
+	fi;
+	pc = ANSWER;
+	if
+	:: stopped
+	:: else ->
+#ifdef SELF
+		if
+		:: (h == 1 && seq[h] == 1) || h == 3 -> pc = SELF_SEND
+		:: else
+		fi;
+#endif
+#ifdef FAIL
+		if
+		:: h == 2 && seq[h] == 1 -> q = 4; pc = SYS_LOAD
+		:: else
+		fi;
+#endif
+	fi
+}
+
+proctype goroutine(byte who; mtype pc)
+{
+	byte p;         /* the node that is being posted */
+	byte h;         /* the node that is being handled */
+	byte old;       /* what push has loaded */
+	byte q;         /* the system message that is being posted */
+	byte left;
+	bool own, fast;
+	byte n, list;   /* only used within a step */
+
+again:	do
+
+	/* ------------------------------------------------ PostUserMessage */
+
+	:: d_step { pc == POST && who <= 2 ->   /* word.CompareAndSwap(nil, busy) */
+		p = who;
+		compose(p);
+		answered[who] = false;
+		if
+		:: word == NIL -> word = BUSY; acquire(); pc = FAST_LOOK
+		:: else -> queued++; pc = PUSH_LOAD
+		fi }
+
+	:: d_step { pc == FAST_LOOK ->          /* sys.Load() != nil || suspended */
+		mine();
+		if
+#ifndef BROKEN_LOOK
+		:: sys != NIL || suspended ->   /* append */
+			assert(todo == NIL && next[p] == NIL);
+			queued++;
+			todo = p; at[p] = TAKEN;
+			enter(true)
+#endif
+		:: else -> pc = FAST_BEGIN
+		fi }
+
+	:: d_step { pc == FAST_BEGIN -> h = p; fast = true; begin() }
+
+	:: d_step { pc == FAST_RELEASE ->       /* word.CompareAndSwap(busy, nil) */
+		mine();
+		fast = false;
+		if
+#ifdef BROKEN_RELEASE
+		:: true -> word = NIL; free(); done()
+#else
+		:: word == BUSY -> word = NIL; free(); done()
+		:: else -> enter(true)
+#endif
+		fi }
+
+	:: d_step { pc == POST && who == 3 ->   /* &node{message}, word.Load() */
+		p = 3 + posted[3];
+		compose(p);
+		queued++;
+		load() }
+
+	/* ---------------------------------------------- PostSystemMessage */
+
+	:: d_step { pc == SYS_LOAD -> snext[q] = sys; pc = SYS_CAS }
+
+	:: d_step { pc == SYS_CAS ->            /* sys.CompareAndSwap(n.next, n) */
+		if
+		:: sys == snext[q] ->
+			sys = q;
+			sysposted++;
+#ifdef BROKEN_NUDGE
+			pushed()
+#else
+			p = NUDGE(q);
+			pc = PUSH_LOAD
+#endif
+		:: else -> pc = SYS_LOAD
+		fi }
+
+	/* ----------------------------------------------------------- push */
+
+	:: d_step { pc == PUSH_LOAD -> load() } /* word.Load() */
+
+	:: d_step { pc == PUSH_GRAB ->          /* word.CompareAndSwap(nil, busy) */
+		if
+		:: word == NIL ->
+			word = BUSY;
+			acquire();
+			assert(h == NIL);       /* a handler would run within a handler */
+#ifndef BROKEN_NEXT
+			next[p] = NIL;
+#endif
+			assert(todo == NIL);
+			todo = p; at[p] = TAKEN;
+			enter(true)
+		:: else -> pc = PUSH_LOAD
+		fi }
+
+	:: d_step { pc == PUSH_LINK ->          /* word.CompareAndSwap(old, n) */
+		if
+		:: word == old -> word = p; at[p] = PENDING; pushed()
+		:: else -> pc = PUSH_LOAD
+		fi }
+
+	/* ----------------------------------------------------------- work */
+
+	:: d_step { pc == LOOK ->               /* system: sys.Load() */
+		if
+		:: who == STARTER && owner == 0 && left == 0 ->
+			acquire(); enter(true)  /* Start is the first runner */
+		:: else
+		fi;
+		mine();
+		pc = (sys != NIL -> SYS_TAKE : POP) }
+
+	:: d_step { pc == SYS_TAKE ->           /* system: sys.Swap(nil) */
+		mine();
+		assert(!running);
+		n = sys; sys = NIL; list = NIL;
+		overtaken = 0;
+		do
+		:: n != NIL -> last0 = snext[n]; snext[n] = list; list = n; n = last0
+		:: else -> break
+		od;
+		do                              /* invokeSystem */
+		:: list != NIL ->
+			syshandled++;
+			if
+			:: list <= 3 -> assert(list == syslast + 1); syslast = list
+			:: else
+			fi;
+			if
+			:: KIND(list) == SUSPEND -> suspended = true
+			:: KIND(list) == RESUME ->
+				suspended = false;
+				if
+				:: held != NIL ->
+					next[last] = todo;
+					todo = held; held = NIL; last = NIL
+				:: else
+				fi
+			:: KIND(list) == STOP -> stopped = true
+			fi;
+			n = list; list = snext[n]; snext[n] = NIL
+		:: else -> break
+		od;
+		n = NIL;
+		pc = LOOK }
+
+	:: d_step { pc == POP ->                /* no access to shared memory */
+		mine();
+		if
+		:: todo == NIL -> pc = RELEASE
+		:: todo != NIL && left == 0 && own -> pc = HAND
+		:: todo != NIL && left == 0 && !own -> left = BUDGET    /* Gosched */
+		:: else ->
+			left--;
+			n = todo;
+			assert(n != BUSY);
+			assert(at[n] == TAKEN);
+#ifdef BROKEN_CLEAR
+			todo = next[n];
+#else
+			todo = next[n]; next[n] = NIL;
+#endif
+			if
+			:: ISNUDGE(n) -> at[n] = SENDERS; next[n] = NIL; pc = LOOK
+			:: !ISNUDGE(n) && suspended -> /* hold */
+				next[n] = NIL;
+				if
+				:: held == NIL -> held = n
+				:: else -> next[last] = n
+				fi;
+				last = n;
+				pc = LOOK
+			:: else ->
+				assert(queued > 0);
+				queued--;
+				at[n] = SENDERS;
+				h = n;
+				begin()
+			fi;
+			n = NIL
+		fi }
+
+	:: atomic { pc == HAND ->               /* go m.work(false) */
+		mine();
+		owner = run goroutine(RUNNER, LOOK);
+		done() }
+
+	:: d_step { pc == RELEASE ->            /* word.CompareAndSwap(busy, nil) */
+		mine();
+		if
+#ifdef BROKEN_RELEASE
+		:: true -> word = NIL; free(); done()
+#else
+		:: word == BUSY -> word = NIL; free(); done()
+		:: else -> pc = TAKE
+#endif
+		fi }
+
+	:: d_step { pc == TAKE ->               /* take: word.Swap(busy), reverse */
+		mine();
+		assert(todo == NIL);
+		n = word; word = BUSY;
+		do
+		:: n == BUSY -> break
+		:: else ->
+			assert(n != NIL && at[n] == PENDING);
+			at[n] = TAKEN;
+			list = next[n]; next[n] = todo; todo = n; n = list
+		od;
+		n = NIL; list = NIL;
+		pc = LOOK }
+
+	/* ---------------------------------------------------- the handler */
+
+	:: d_step { pc == SELF_SEND ->          /* PostUserMessage, word.Load() */
+		mine();
+		p = 6 + posted[0];
+		compose(p);
+		queued++;
+		load() }
+
+	:: d_step { pc == ANSWER ->             /* the sender may post its node again */
+		mine();
+		assert(running);
+		running = false;
+		if
+		:: h <= 2 && !stopped -> answered[h] = true
+		:: else
+		fi;
+#ifdef BROKEN_CLEAR
+		pc = ZAP }
+
+	:: d_step { pc == ZAP ->
+		next[h] = NIL;
+#endif
+		h = NIL;
+		pc = (fast -> FAST_RELEASE : LOOK) }
+
+	/* ---------------------------------------------------- the callers */
+
+	:: pc == WAIT -> goto sleep
+	:: pc == END -> goto over
+	od;
+
+	/* A sender uses its node again only when it has been answered. It sleeps
+	 * for good if the message is held, or was dropped. */
+end_sleep:
+sleep:	d_step { answered[who] ->
+		pc = (posted[who] < PLANNED(who) -> POST : END) };
+	goto again;
+over:	skip
+}
