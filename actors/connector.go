@@ -2,6 +2,7 @@ package actors
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"runtime/debug"
 	"sync/atomic"
@@ -59,7 +60,7 @@ func (a *connectorActor) Receive(ctx actor.Context) {
 		// The pool was stopped from outside, or this connector was given up.
 		if h := a.held.handle; h != nil {
 			a.held.handle = nil
-			a.disconnect(h)
+			contain(func() { a.disconnect(h) })
 		}
 	}
 }
@@ -68,21 +69,21 @@ func (a *connectorActor) Receive(ctx actor.Context) {
 // goes on to the supervisor.
 func (a *connectorActor) run(ctx actor.Context, j *job) {
 	j.started.Store(true)
-	defer func() {
-		reason := recover()
-		if reason != nil {
-			j.err = &messages.PanicError{Value: reason, Stack: debug.Stack()}
-			j.class = messages.ClassOverload
-			a.spec.log(slog.LevelWarn, "Panic in user code", "phase", j.kind.String(), "error", j.err)
-		}
-		if j.cancel != nil {
-			j.cancel()
-		}
-		ctx.Send(ctx.Parent(), j)
-		if reason != nil {
-			panic(reason)
-		}
-	}()
+	failure := contain(func() { a.perform(j) })
+	if failure != nil {
+		j.err, j.class = failure, messages.ClassOverload
+		a.spec.log(slog.LevelWarn, "Panic in user code", "phase", j.kind.String(), "error", j.err)
+	}
+	if j.cancel != nil {
+		j.cancel()
+	}
+	ctx.Send(ctx.Parent(), j)
+	if failure != nil {
+		panic(failure.Value)
+	}
+}
+
+func (a *connectorActor) perform(j *job) {
 	if j.ctx != nil && j.ctx.Err() != nil {
 		// The pool was closed, or cleared, before this began: nothing is opened.
 		j.err, j.class = j.ctx.Err(), messages.ClassIgnore
@@ -99,6 +100,31 @@ func (a *connectorActor) run(ctx actor.Context, j *job) {
 		a.held.handle = nil
 		a.disconnect(j.handle)
 	}
+}
+
+// errGoexit is the value of a PanicError when user code did not return.
+var errGoexit = errors.New("actorpool: the function ended its goroutine")
+
+// contain runs user code. It has a goroutine of its own, because code that ends
+// its goroutine, as FailNow in a test does, must not take the actor's with it.
+func contain(f func()) *messages.PanicError {
+	failure := make(chan *messages.PanicError, 1)
+	go func() {
+		returned := false
+		defer func() {
+			reason := recover()
+			if reason == nil && !returned {
+				reason = errGoexit
+			}
+			if reason != nil {
+				failure <- &messages.PanicError{Value: reason, Stack: debug.Stack()}
+			}
+			close(failure)
+		}()
+		f()
+		returned = true
+	}()
+	return <-failure
 }
 
 func (a *connectorActor) connect(j *job) {

@@ -117,8 +117,7 @@ func (p *pool) Receive(ctx actor.Context) {
 }
 
 // refuse is all that is left to do for a pool that is over, and for an
-// incarnation that was not spawned but restarted. Ordinary Go sees the end by
-// itself.
+// incarnation that was not spawned but restarted.
 func (p *pool) refuse(ctx actor.Context) {
 	switch msg := ctx.Message().(type) {
 	case *actor.Started:
@@ -127,6 +126,14 @@ func (p *pool) refuse(ctx actor.Context) {
 		p.stopped()
 	case *hello:
 		msg.ref <- p.ref
+	case *Call:
+		if p.ref != nil {
+			p.reject(msg, p.ref.endError())
+		}
+	case *control:
+		p.refuseControl(msg)
+	case *giveUp:
+		p.drained(msg.control)
 	case *messages.Get:
 		respond(ctx, &messages.Denied{Err: messages.ErrClosed})
 	case *messages.Put, *messages.Taint:
@@ -139,6 +146,23 @@ func (p *pool) refuse(ctx actor.Context) {
 		if p.ref != nil {
 			respond(ctx, p.ref.final.Load())
 		}
+	}
+}
+
+// refuseControl answers a control that comes while the actor stops, which can
+// take long: an event handler that hangs keeps it from ending.
+func (p *pool) refuseControl(c *control) {
+	switch {
+	case p.ref == nil:
+	case c.kind == closePool && !p.flushed:
+		p.closing = append(p.closing, c) // answered when it has stopped
+	case c.kind == closePool:
+		p.reply(c, nil)
+	case c.kind == statistics:
+		c.stats = *p.ref.final.Load()
+		p.reply(c, nil)
+	default:
+		p.reply(c, p.ref.endError())
 	}
 }
 
@@ -174,9 +198,13 @@ func (p *pool) receive(message any) {
 		p.m.GiveUp(now, &msg.control.ticket, msg.err)
 		p.drained(msg.control)
 	case *messages.BackoffElapsed:
-		p.m.BackoffElapsed(now, msg.Epoch)
+		if msg != nil { // these two can come from outside
+			p.m.BackoffElapsed(now, msg.Epoch)
+		}
 	case *messages.Tick:
-		p.m.Tick(now, msg.Epoch)
+		if msg != nil {
+			p.m.Tick(now, msg.Epoch)
+		}
 	case *batch:
 		p.feed.back(msg)
 	case *flushElapsed:

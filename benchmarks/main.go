@@ -9,7 +9,7 @@ import (
 
 func main() {
 	rounds := flag.Int("rounds", 7, "how often everything is measured")
-	each := flag.Duration("each", 300*time.Millisecond, "how long one measurement takes, about")
+	each := flag.Duration("each", 100*time.Millisecond, "how long one measurement takes, about")
 	out := flag.String("out", "../docs/benchmarks", "the directory for the results")
 	flag.Parse()
 	if err := run(*rounds, *each, *out); err != nil {

@@ -38,7 +38,11 @@ func New[C any](cfg Config[C]) (*Pool[C], error) {
 		return nil, err
 	}
 	quiet := slog.New(slog.DiscardHandler) // the pool's own logger says what matters
-	system := actor.NewActorSystem(actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger { return quiet }))
+	system := actor.NewActorSystem(
+		actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger { return quiet }),
+		// The library counts dead letters for its log on a goroutine that lives
+		// this long. The shortest is enough for a log that nobody reads.
+		actor.WithDeadLetterThrottleInterval(time.Nanosecond))
 	return spawn[C](system.Root, spec)
 }
 

@@ -32,12 +32,18 @@
 #ifndef SYS3
 #define SYS3 STOP
 #endif
-#ifndef BUDGET
-#define BUDGET 20       /* in effect none */
-#endif
-/* SELF:  the handler of sender 1's first and sender 3's first message sends one
+/* BUDGET: messages of others that a poster handles; without it, all of them. */
+/* STARTED: Start has been called, and is done; without it, it is called
+ *        while all the others run.
+ * SELF:  the handler of sender 1's first and sender 3's first message sends one
  *        to its own actor.
  * FAIL:  the handler of sender 2's first message fails: it suspends its actor. */
+
+#ifdef BUDGET
+#define LIMIT BUDGET
+#else
+#define LIMIT 0
+#endif
 
 #define NIL   0
 #define BUSY  12        /* &busy */
@@ -48,6 +54,7 @@
 #define SENDER(n)   ((n) <= 2 -> (n) : ((n) <= 5 -> 3 : 0))
 #define ISNUDGE(n)  ((n) >= 8)
 #define NUDGE(q)    (7 + (q))
+#define KIND(q)     ((q) == 1 -> SYS1 : ((q) == 2 -> SYS2 : ((q) == 3 -> SYS3 : SUSPEND)))
 #define PLANNED(s)  ((s) == 1 -> N1 : ((s) == 2 -> N2 : N3))
 
 /* Who a goroutine is, besides the senders 1 to 3. */
@@ -61,13 +68,18 @@ mtype = {
 	POST, FAST_LOOK, FAST_BEGIN, FAST_RELEASE, /* PostUserMessage */
 	SYS_LOAD, SYS_CAS,                         /* PostSystemMessage */
 	PUSH_LOAD, PUSH_GRAB, PUSH_LINK,           /* push */
-	LOOK, SYS_TAKE, POP, HAND, RELEASE, TAKE,  /* work, system, take */
+	START, LOOK, SYS_TAKE, POP, HAND, RELEASE, TAKE,  /* work, system, take */
 	SELF_SEND, ANSWER, ZAP,                    /* the handler */
-	WAIT, END
+	END
 };
 
 /* Shared memory. */
+bool answered[4] = true; /* the message of sender 1, 2 is handled */
+#ifdef STARTED
+byte word = NIL;
+#else
 byte word = BUSY;
+#endif
 byte sys = NIL;
 byte next[NODES];       /* of nodes that go through the word */
 byte snext[5];          /* of system messages */
@@ -88,10 +100,10 @@ byte at[NODES];         /* where a node is: */
 byte posted[4];         /* messages of each sender (0: of handlers) */
 byte begun[4];          /* those of them that a handler has been given */
 byte seq[NODES];        /* which of its sender's messages a node is */
-byte after[NODES];      /* the system messages that were posted before it */
-byte sysposted, syshandled, syslast;
+bool behind[NODES];     /* it was posted when a system message pended */
+byte syslast;           /* the system message of the source that was handled last */
 byte overtaken;         /* user messages begun since the oldest in sys was posted */
-bool answered[3];       /* the message of sender 1, 2 is handled */
+byte awake;            /* goroutines that are not at their END */
 
 inline mine()    { assert(owner == _pid) }
 inline acquire() { assert(owner == 0); owner = _pid }
@@ -103,7 +115,7 @@ inline compose(n)
 	assert(at[n] == SENDERS);
 	posted[SENDER(n)]++;
 	seq[n] = posted[SENDER(n)];
-	after[n] = sysposted
+	behind[n] = (sys != NIL)
 }
 
 /* The load in push, and the link that follows. */
@@ -118,21 +130,46 @@ inline load()
 }
 
 /* work begins. */
-inline enter(o) { own = o; left = BUDGET; p = NIL; old = NIL; pc = LOOK }
+inline enter(o)
+{
+#ifdef BUDGET
+	own = o;
+	left = BUDGET;
+#endif
+	p = NIL; old = NIL;
+	pc = LOOK
+}
+
+/* The load in system; and whether anything is left to do. */
+inline look()
+{
+	mine();
+	if
+	:: sys != NIL -> pc = SYS_TAKE
+	:: sys == NIL && todo == NIL -> pc = RELEASE
+	:: else -> pc = POP
+	fi
+}
 
 /* A post, or a runner, is done. */
 inline done()
 {
-	p = NIL; old = NIL; left = 0; own = false;
+	p = NIL; old = NIL;
+#ifdef BUDGET
+	left = 0; own = false;
+#endif
 	if
-	:: who == 1 || who == 2 -> pc = WAIT
-	:: who == 3 -> pc = (posted[3] < N3 -> POST : END)
+	:: who <= 3 -> pc = (posted[who] < PLANNED(who) -> POST : END)
 	:: who == SOURCE ->
 		if
 		:: q < NSYS -> q++; pc = SYS_LOAD
 		:: else -> q = 0; pc = END
 		fi
 	:: else -> pc = END
+	fi;
+	if
+	:: pc == END -> awake--
+	:: else
 	fi
 }
 
@@ -157,8 +194,8 @@ inline begin()
 	/* every message once, and in the order of its sender */
 	begun[SENDER(h)]++;
 	assert(seq[h] == begun[SENDER(h)]);
-	/* system messages that were posted before it are handled */
-	assert(syshandled >= after[h]);
+	/* system messages that were posted before it have been handled */
+	assert(!behind[h]);
 	/* of user messages, one at most goes before a system message that is
 	 * posted: the one that was begun */
 	if
@@ -167,7 +204,7 @@ inline begin()
 	fi;
 	pc = ANSWER;
 	if
-	:: stopped
+	:: stopped              /* it is dropped */
 	:: else ->
 #ifdef SELF
 		if
@@ -181,7 +218,9 @@ inline begin()
 		:: else
 		fi;
 #endif
-	fi
+		skip
+	fi;
+	seq[h] = 0
 }
 
 proctype goroutine(byte who; mtype pc)
@@ -189,19 +228,23 @@ proctype goroutine(byte who; mtype pc)
 	byte p;         /* the node that is being posted */
 	byte h;         /* the node that is being handled */
 	byte old;       /* what push has loaded */
-	byte q;         /* the system message that is being posted */
-	byte left;
-	bool own, fast;
-	byte n, list;   /* only used within a step */
+	byte q = (who == SOURCE -> 1 : NIL); /* the system message that is being posted */
+	byte left = (who == RUNNER -> LIMIT : 0);
+	bool own;
+	bool fast;      /* the handler was called by PostUserMessage, not by work */
+	byte n, m, list; /* only used within a step */
 
-again:	do
+	/* A goroutine rests here when it is at its END, or waits for an answer:
+	 * init asserts that it is there for no other reason. */
+end:	do
 
 	/* ------------------------------------------------ PostUserMessage */
 
-	:: d_step { pc == POST && who <= 2 ->   /* word.CompareAndSwap(nil, busy) */
-		p = who;
-		compose(p);
+	:: d_step { pc == POST && who <= 2 &&
+		answered[who] ->        /* only then is the node used again */
 		answered[who] = false;
+		p = who;                /* word.CompareAndSwap(nil, busy) */
+		compose(p);
 		if
 		:: word == NIL -> word = BUSY; acquire(); pc = FAST_LOOK
 		:: else -> queued++; pc = PUSH_LOAD
@@ -248,7 +291,6 @@ again:	do
 		if
 		:: sys == snext[q] ->
 			sys = q;
-			sysposted++;
 #ifdef BROKEN_NUDGE
 			pushed()
 #else
@@ -280,32 +322,35 @@ again:	do
 	:: d_step { pc == PUSH_LINK ->          /* word.CompareAndSwap(old, n) */
 		if
 		:: word == old -> word = p; at[p] = PENDING; pushed()
-		:: else -> pc = PUSH_LOAD
+		:: else -> old = NIL; pc = PUSH_LOAD
 		fi }
 
 	/* ----------------------------------------------------------- work */
 
-	:: d_step { pc == LOOK ->               /* system: sys.Load() */
-		if
-		:: who == STARTER && owner == 0 && left == 0 ->
-			acquire(); enter(true)  /* Start is the first runner */
-		:: else
-		fi;
-		mine();
-		pc = (sys != NIL -> SYS_TAKE : POP) }
+	:: d_step { pc == START ->              /* the word begins as held */
+		assert(word != NIL);
+		acquire();
+		enter(true);
+		look() }
+
+	:: d_step { pc == LOOK -> look() }      /* system: sys.Load() */
 
 	:: d_step { pc == SYS_TAKE ->           /* system: sys.Swap(nil) */
 		mine();
 		assert(!running);
 		n = sys; sys = NIL; list = NIL;
 		overtaken = 0;
+		m = 1;
 		do
-		:: n != NIL -> last0 = snext[n]; snext[n] = list; list = n; n = last0
+		:: m < NODES -> behind[m] = false; m++
+		:: else -> break
+		od;
+		do
+		:: n != NIL -> m = snext[n]; snext[n] = list; list = n; n = m
 		:: else -> break
 		od;
 		do                              /* invokeSystem */
 		:: list != NIL ->
-			syshandled++;
 			if
 			:: list <= 3 -> assert(list == syslast + 1); syslast = list
 			:: else
@@ -325,17 +370,20 @@ again:	do
 			n = list; list = snext[n]; snext[n] = NIL
 		:: else -> break
 		od;
-		n = NIL;
+		n = NIL; m = NIL;
 		pc = LOOK }
 
 	:: d_step { pc == POP ->                /* no access to shared memory */
 		mine();
 		if
-		:: todo == NIL -> pc = RELEASE
-		:: todo != NIL && left == 0 && own -> pc = HAND
-		:: todo != NIL && left == 0 && !own -> left = BUDGET    /* Gosched */
+#ifdef BUDGET
+		:: left == 0 && own -> pc = HAND
+		:: left == 0 && !own -> left = BUDGET    /* Gosched */
+#endif
 		:: else ->
+#ifdef BUDGET
 			left--;
+#endif
 			n = todo;
 			assert(n != BUSY);
 			assert(at[n] == TAKEN);
@@ -367,6 +415,7 @@ again:	do
 	:: atomic { pc == HAND ->               /* go m.work(false) */
 		mine();
 		owner = run goroutine(RUNNER, LOOK);
+		awake++;
 		done() }
 
 	:: d_step { pc == RELEASE ->            /* word.CompareAndSwap(busy, nil) */
@@ -419,18 +468,64 @@ again:	do
 #endif
 		h = NIL;
 		pc = (fast -> FAST_RELEASE : LOOK) }
+	od
+}
 
-	/* ---------------------------------------------------- the callers */
+inline spawn(g, at_) { run goroutine(g, at_); awake++ }
 
-	:: pc == WAIT -> goto sleep
-	:: pc == END -> goto over
-	od;
+/* Everything runs until nothing can; then it is asserted what must be so. */
+init
+{
+	byte n, s, kept[4], all;
 
-	/* A sender uses its node again only when it has been answered. It sleeps
-	 * for good if the message is held, or was dropped. */
-end_sleep:
-sleep:	d_step { answered[who] ->
-		pc = (posted[who] < PLANNED(who) -> POST : END) };
-	goto again;
-over:	skip
+	atomic {
+#ifndef STARTED
+		spawn(STARTER, START);
+#endif
+		if :: N1 > 0 -> spawn(1, POST) :: else fi;
+		if :: N2 > 0 -> spawn(2, POST) :: else fi;
+		if :: N3 > 0 -> spawn(3, POST) :: else fi;
+		if :: NSYS > 0 -> spawn(SOURCE, SYS_LOAD) :: else fi
+	};
+
+	d_step { timeout ->
+		assert(word == NIL);            /* free */
+		assert(owner == 0 && !running);
+		assert(todo == NIL && sys == NIL);
+		assert(syslast == NSYS);
+		assert(held == NIL || suspended);
+		n = held;
+		do
+		:: n != NIL ->
+			assert(at[n] == TAKEN && !ISNUDGE(n));
+			at[n] = SENDERS;
+			kept[SENDER(n)]++;
+			all++;
+			assert(next[n] != NIL || n == last);
+			n = next[n]
+		:: else -> break
+		od;
+		assert(queued == all);
+		/* every message is handled (or dropped), or held */
+		s = 0;
+		do
+		:: s < 4 ->
+			assert(posted[s] == begun[s] + kept[s]);
+			/* whoever has not posted all waits for an answer */
+			if
+			:: s != 0 && posted[s] < PLANNED(s) ->
+				assert(s != 3 && (stopped || kept[s] > 0));
+				awake--
+			:: else
+			fi;
+			s++
+		:: else -> break
+		od;
+		assert(awake == 0);
+		/* no node is anywhere else */
+		n = 1;
+		do
+		:: n < NODES -> assert(at[n] == SENDERS); n++
+		:: else -> break
+		od }
 }

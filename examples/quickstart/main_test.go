@@ -39,7 +39,7 @@ func TestRun(t *testing.T) {
 		t.Errorf("%d connections opened, %d closed", r.opened, r.closed)
 	}
 	if r.afterOutage < 100 {
-		t.Errorf("%d gets after the outage", r.afterOutage)
+		t.Errorf("%d operations after the outage", r.afterOutage)
 	}
 	if r.recovery == 0 || r.recovery > 1500*time.Millisecond {
 		t.Errorf("recovered %v after the server", r.recovery)
@@ -47,9 +47,8 @@ func TestRun(t *testing.T) {
 	if r.outage.after.ConnectErrors == r.outage.before.ConnectErrors {
 		t.Error("no connect failed during the outage")
 	}
-	for _, want := range []string{"server down", "server up", "capacity 8 -> 4", "capacity 4 -> 12", "closing", "backoff #1"} {
-		// The line of backoff #1 may fall between two progress lines; any number does.
-		if !strings.Contains(out.String(), strings.TrimSuffix(want, "1")) {
+	for _, want := range []string{"server down", "server up", "capacity 8 -> 4", "capacity 4 -> 12", "closing", "backoff #"} {
+		if !strings.Contains(out.String(), want) {
 			t.Errorf("the output has no %q", want)
 		}
 	}

@@ -20,11 +20,10 @@ type result struct {
 	errors      [kinds]int64
 	example     error // one of the errors that should not have happened
 	outage      outage
-	mostProbes  int64
 	recovery    time.Duration // from the server's return to the pool's
 	opened      int64
 	closed      int64
-	afterOutage uint64 // connections lent after the server came back
+	afterOutage int64 // operations that succeeded after the server came back
 	checks      []check
 }
 
@@ -52,13 +51,12 @@ func (r *result) err() error {
 // result sums up, when pool and workers have ended.
 func (d *demo) result(closed error, waits *histogram) *result {
 	r := &result{
-		duration:   time.Since(d.start),
-		stats:      d.pool.Stats(),
-		waits:      waits,
-		outage:     d.outage,
-		mostProbes: d.conns.mostProbes.Load(),
-		opened:     d.conns.opened.Load(),
-		closed:     d.conns.closed.Load(),
+		duration: time.Since(d.start),
+		stats:    d.pool.Stats(),
+		waits:    waits,
+		outage:   d.outage,
+		opened:   d.conns.opened.Load(),
+		closed:   d.conns.closed.Load(),
 	}
 	for k := range r.errors {
 		r.errors[k] = d.tally.counts[k].Load()
@@ -67,7 +65,7 @@ func (d *demo) result(closed error, waits *histogram) *result {
 		r.example = *e
 	}
 	if !d.outage.until.IsZero() {
-		r.afterOutage = r.stats.Grants - d.outage.after.Grants
+		r.afterOutage = d.tally.done.Load() - d.outage.done
 		if e := d.watch.ready.Load(); e != nil && e.Time.After(d.outage.until) {
 			r.recovery = e.Time.Sub(d.outage.until)
 		}
@@ -84,7 +82,13 @@ func (d *demo) result(closed error, waits *histogram) *result {
 	n := settle(poolGoroutines)
 	r.check(n == 0, "goroutines of the pool: %d", n)
 	r.check(s.Grants == s.Puts+s.Taints, "leases: %s granted, %s returned", count(s.Grants), count(s.Puts+s.Taints))
-	most, bound := int(d.conns.most.Load()), d.opts.capacity+d.opts.capacity/2
+	// Each connection that failed its holder cost one error, and then was gone;
+	// those that brought a refusal stayed.
+	lost := r.errors[connectionLost] + r.errors[noReply] + r.errors[wrongReply]
+	tainted := int64(s.Taints)
+	r.check(lost <= tainted && tainted <= lost+r.errors[interrupted]+r.errors[unexpected],
+		"connections that failed in use: %d, taken out of the pool: %d", lost, tainted)
+	most, bound := int(d.conns.most.Load()), d.opts.more()
 	r.check(most <= bound, "at most %d connections at once, of %d allowed", most, bound)
 	r.check(d.excesses == 0, "at every progress line, capacity was kept and the numbers added up")
 	wrong := r.errors[wrongReply] + r.errors[unexpected]
@@ -92,7 +96,7 @@ func (d *demo) result(closed error, waits *histogram) *result {
 	if !d.outage.until.IsZero() {
 		connects, periods := r.outageConnects()
 		r.check(connects <= periods+maxConnecting, "no storm: %d connects in %d backoff periods", connects, periods)
-		r.check(d.interrupt || r.afterOutage > 0, "work went on after the outage: %s gets", count(r.afterOutage))
+		r.check(d.interrupt || r.afterOutage > 0, "work went on after the outage: %s operations", count(uint64(r.afterOutage)))
 	}
 	return r
 }
@@ -139,12 +143,16 @@ func (r *result) print(s *screen) {
 	if !r.outage.until.IsZero() {
 		connects, periods := r.outageConnects()
 		s.row("  during the outage", "%d, in %d backoff periods; while backing off, at most %d at a time",
-			connects, periods, r.mostProbes)
+			connects, periods, r.outage.mostProbes)
 		if r.recovery > 0 {
 			s.row("  back in service", "%v after the server", round(r.recovery))
 		}
 	}
-	s.row("errors", "")
+	if r.errors == ([kinds]int64{}) {
+		s.row("errors", "none")
+	} else {
+		s.row("errors", "")
+	}
 	for k, n := range r.errors {
 		if n == 0 {
 			continue

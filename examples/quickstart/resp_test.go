@@ -72,13 +72,14 @@ func TestServerError(t *testing.T) {
 // The end of the connection condemns it.
 func TestConnectionLost(t *testing.T) {
 	server := miniredis.RunT(t)
-	c := connectTo(t, server.Addr())
+	addr := server.Addr()
+	c := connectTo(t, addr)
 	server.Close()
 	err := c.Ping(t.Context())
 	if err == nil || !broken(err) || classify(err) != connectionLost {
 		t.Errorf("not a lost connection: %v", err)
 	}
-	if _, err := dial(t.Context(), server.Addr()); err == nil {
+	if _, err := dial(t.Context(), addr); err == nil {
 		t.Error("dial finds a server that is not there")
 	}
 }

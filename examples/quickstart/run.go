@@ -38,6 +38,8 @@ type demo struct {
 // outage is what the pool did while the server was away.
 type outage struct {
 	before, after client.Stats
+	mostProbes    int64     // connects at once, while the pool backed off
+	done          int64     // operations that had succeeded by its end
 	until         time.Time // zero: it never came back, or never went
 }
 
@@ -153,12 +155,15 @@ func (d *demo) script() []step {
 			step{calm * 3 / 10, d.takeServerAway},
 			step{calm*3/10 + o.outage, d.bringServerBack})
 	}
-	fewer, more := max(1, o.capacity/2), o.capacity+o.capacity/2
 	return append(steps,
-		step{calm*6/10 + o.outage, d.capacity(o.capacity, fewer)},
-		step{calm*8/10 + o.outage, d.capacity(fewer, more)},
+		step{calm*6/10 + o.outage, d.capacity(o.capacity, o.fewer())},
+		step{calm*8/10 + o.outage, d.capacity(o.fewer(), o.more())},
 		step{o.duration, func(context.Context) error { return nil }})
 }
+
+// fewer and more are the capacities that the demo changes to, 4 and 12 from 8.
+func (o options) fewer() int { return max(1, o.capacity/2) }
+func (o options) more() int  { return o.capacity + max(1, o.capacity/2) }
 
 // takeServerAway closes the server's listener and every connection.
 func (d *demo) takeServerAway(context.Context) error {
@@ -171,11 +176,12 @@ func (d *demo) takeServerAway(context.Context) error {
 
 // bringServerBack starts the server again, at the same address.
 func (d *demo) bringServerBack(context.Context) error {
-	after, now := d.pool.Stats(), time.Now()
+	after, probes, done, now := d.pool.Stats(), d.conns.mostProbes.Load(), d.tally.done.Load(), time.Now()
 	if err := d.server.Restart(); err != nil {
 		return fmt.Errorf("the server does not come back: %w", err)
 	}
-	d.up, d.outage.after, d.outage.until = true, after, now
+	d.up = true
+	d.outage.after, d.outage.mostProbes, d.outage.done, d.outage.until = after, probes, done, now
 	d.phase("server up: the next probe will find it")
 	return nil
 }

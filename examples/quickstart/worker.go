@@ -152,8 +152,9 @@ func classify(err error) kind {
 	return unexpected
 }
 
-// tally counts errors, for all workers.
+// tally counts how operations end, for all workers.
 type tally struct {
+	done   atomic.Int64 // without an error
 	counts [kinds]atomic.Int64
 	// example is one of the errors that should not have happened.
 	example atomic.Pointer[error]
@@ -161,6 +162,7 @@ type tally struct {
 
 func (t *tally) count(err error) {
 	if err == nil {
+		t.done.Add(1)
 		return
 	}
 	k := classify(err)

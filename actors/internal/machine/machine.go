@@ -186,10 +186,12 @@ func (m *Machine) Get(now time.Duration, w *Waiter) {
 		m.reject(w, messages.ErrExhausted, messages.ReasonExhausted)
 		return
 	}
-	m.stats.Waits++
 	if m.bare && w.slot == nil && m.hopeless(w) {
+		w.position = 0
 		m.rejectHopeless(w)
+		return
 	}
+	m.stats.Waits++
 }
 
 // Leave ends a Get whose caller has left, for the reason err: it is taken out

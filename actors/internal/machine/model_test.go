@@ -21,10 +21,10 @@ type world struct {
 	cfg Config
 	now time.Duration
 
-	gets    int            // begun
-	grants  int            // got a connection
-	queue   []*get         // who waits, in order of arrival
-	conns   []*conn        // all that ever were, by id from 1
+	gets    int             // begun
+	grants  int             // got a connection
+	queue   []*get          // who waits, in order of arrival
+	conns   []*conn         // all that ever were, by id from 1
 	current map[*Slot]*conn // who lives in a slot
 	retired map[*Slot]bool
 	rested  []*conn   // idle connections, newest last
@@ -35,7 +35,7 @@ type world struct {
 	paused     bool
 	suspended  bool
 	probing    bool
-	failing    bool // a connect fails in this step
+	failing    bool          // a connect fails in this step
 	closedAt   time.Duration // -1: open
 	cancelled  int
 	stopped    int

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -41,13 +42,22 @@ import (
 // of the connection when there is no effect to tell it. Ticks are shown on
 // demand, and rejections without the picture of the pool that they carry.
 func TestTracesReadAsTheyRun(t *testing.T) {
-	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
-		tr := &trace{t: t}
-		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
-			tr.d = d
-			return tr.run()
+	paths, err := filepath.Glob("testdata/*.txt")
+	if err != nil || len(paths) == 0 {
+		t.Fatalf("no traces: %v", err)
+	}
+	for _, path := range paths {
+		t.Run(strings.TrimSuffix(filepath.Base(path), ".txt"), func(t *testing.T) {
+			tr := &trace{t: t}
+			datadriven.RunTest(t, path, func(_ *testing.T, d *datadriven.TestData) string {
+				tr.d = d
+				if d.Cmd != "new" && tr.world == nil {
+					tr.Fatalf("the first input must be new")
+				}
+				return tr.run()
+			})
 		})
-	})
+	}
 }
 
 type trace struct {

@@ -1,0 +1,334 @@
+package machine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/actorpool/actorpool/messages"
+)
+
+func seconds(n ...int) (out []time.Duration) {
+	for _, n := range n {
+		out = append(out, time.Duration(n)*time.Second)
+	}
+	return out
+}
+
+func TestTheDelayDoublesFromBaseUpToCap(t *testing.T) {
+	for _, tt := range []struct {
+		base, limit time.Duration
+		want        []time.Duration
+	}{
+		{5 * time.Second, time.Minute, seconds(5, 10, 20, 40, 60, 60)},
+		{time.Second, 4 * time.Second, seconds(1, 2, 4, 4)},
+		{10 * time.Second, 3 * time.Second, seconds(3, 3)}, // a Base above Cap
+		{time.Second, time.Second, seconds(1, 1, 1)},
+		{0, time.Second, seconds(0, 0, 0)},
+	} {
+		cfg := Config{Backoff: Backoff{Base: tt.base, Cap: tt.limit}}
+		for i, want := range tt.want {
+			if got := cfg.delay(i + 1); got != want {
+				t.Errorf("base %v, cap %v, attempt %d: %v, want %v", tt.base, tt.limit, i+1, got, want)
+			}
+		}
+		if got, want := cfg.delay(1_000_000), tt.want[len(tt.want)-1]; got != want {
+			t.Errorf("base %v, cap %v, attempt 1000000: %v, want %v", tt.base, tt.limit, got, want)
+		}
+	}
+}
+
+func TestJitterTakesAwayItsPartOfTheDelayAndNoMore(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		attempt := rapid.IntRange(1, 40).Draw(t, "attempt")
+		jitter := rapid.Float64Range(0, 1).Draw(t, "jitter")
+		random := rapid.Float64Range(0, 0.999999).Draw(t, "random")
+		cfg := Config{
+			Backoff: Backoff{Base: 200 * time.Millisecond, Cap: 10 * time.Second},
+			Random:  func() float64 { return random },
+		}
+		full := cfg.delay(attempt)
+		cfg.Backoff.Jitter = jitter
+		got := cfg.delay(attempt)
+		if least := full - time.Duration(float64(full)*jitter); got < least || got > full {
+			t.Fatalf("%v is not between %v and %v", got, least, full)
+		}
+	})
+}
+
+func TestWithoutJitterNothingIsDrawn(t *testing.T) {
+	cfg := Config{
+		Backoff: Backoff{Base: time.Second, Cap: time.Minute},
+		Random:  func() float64 { panic("drawn") },
+	}
+	cfg.delay(3)
+}
+
+func TestAMachineIsTimedIfAgesMatterOrATakeMayConnect(t *testing.T) {
+	for name, tt := range map[string]struct {
+		cfg  Config
+		want bool
+	}{
+		"nothing":              {Config{}, false},
+		"reset":                {Config{Reset: true}, false},
+		"check never":          {Config{Check: true, CheckAfterIdle: -1}, false},
+		"check always":         {Config{Check: true}, true},
+		"check after a second": {Config{Check: true, CheckAfterIdle: time.Second}, true},
+		"no check":             {Config{CheckAfterIdle: time.Second}, false},
+		"idle timeout":         {Config{IdleTimeout: time.Second}, true},
+		"max lifetime":         {Config{MaxLifetime: time.Second}, true},
+		"leak after":           {Config{LeakAfter: time.Second}, true},
+		"min idle":             {Config{MinIdle: 1}, true},
+		"rare events":          {Config{Events: RareEvents}, false},
+		"all events":           {Config{Events: AllEvents}, true},
+	} {
+		if got := New(tt.cfg).Timed(); got != tt.want {
+			t.Errorf("%s: timed %v, want %v", name, got, tt.want)
+		}
+	}
+}
+
+// newTestMachine starts a machine of which capacity connections are open and
+// idle.
+func newTestMachine(t testing.TB, cfg Config) *Machine {
+	cfg.MaxConnecting = max(1, cfg.Capacity)
+	cfg.ConnectTimeout = 10 * time.Second
+	cfg.Random = func() float64 { return 0 }
+	m := New(cfg)
+	m.Start(0)
+	waiters := make([]Waiter, cfg.Capacity)
+	for i := range waiters {
+		m.Get(0, &waiters[i])
+	}
+	var slots []*Slot
+	for _, e := range m.Effects() {
+		if e.Kind == Open {
+			slots = append(slots, e.Slot)
+		}
+	}
+	for i, s := range slots {
+		m.Connected(0, s, i)
+	}
+	for _, s := range slots {
+		m.Put(0, s, s.ID, s.Epoch)
+	}
+	m.Done()
+	if m.idle.n != cfg.Capacity {
+		t.Fatalf("%d idle, want %d", m.idle.n, cfg.Capacity)
+	}
+	return m
+}
+
+func TestTakeAndStowAllocateNothing(t *testing.T) {
+	for name, cfg := range map[string]Config{
+		"plain": {Capacity: 2},
+		"timed": {Capacity: 2, IdleTimeout: time.Hour, MaxLifetime: time.Hour},
+	} {
+		m := newTestMachine(t, cfg)
+		w := &Waiter{}
+		if n := testing.AllocsPerRun(100, func() {
+			s := m.Take(time.Second, w)
+			if s == nil || !m.Stow(time.Second, s, s.ID, s.Epoch) {
+				t.Fatal("not lent, or not taken back")
+			}
+			m.Done()
+		}); n != 0 {
+			t.Errorf("%s: %v allocations", name, n)
+		}
+	}
+}
+
+func TestAnErrorUnwrapsToItsReasonAndSaysWhatThePoolLookedLike(t *testing.T) {
+	refused := errors.New("connection refused")
+	w := newWorld(t, Config{
+		Name: "orders", Capacity: 2, MaxConnecting: 1, ConnectTimeout: time.Minute,
+		Start:   time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC),
+		Backoff: Backoff{Base: 5 * time.Second, Cap: time.Minute},
+	})
+	a, b, c := &get{name: "a"}, &get{name: "b"}, &get{name: "c"}
+	d := &get{name: "d", Waiter: Waiter{Deadline: 4 * time.Second}}
+	w.get(a)
+	w.get(b)
+	w.get(c)
+	w.now = time.Second
+	w.connectFailed(w.conns[0], refused, messages.ClassOverload)
+	w.now = 3 * time.Second
+	w.leave(b, context.DeadlineExceeded)
+	w.get(d)
+
+	got := func(g *get) *messages.GetError {
+		var e *messages.GetError
+		if !errors.As(g.err, &e) {
+			t.Fatalf("%s: %v", g.name, g.err)
+		}
+		return e
+	}
+	// The one whose connect it was: the cause.
+	var ce *messages.ConnectError
+	if e := got(a); !errors.Is(e, messages.ErrConnectFailed) || !errors.Is(e, refused) || !errors.As(e, &ce) ||
+		ce.Phase != messages.PhaseConnect || e.Position != 1 || e.Waited != time.Second || e.LastConnectError != refused {
+		t.Errorf("a: %+v", e)
+	}
+	// The one who had hope and left: his own deadline, and what he waited for.
+	if e := got(b); !errors.Is(e, context.DeadlineExceeded) || errors.Is(e, messages.ErrConnectFailed) ||
+		e.LastConnectError != refused || e.Attempt != 1 || !e.NextAttempt.Equal(w.cfg.Start.Add(6*time.Second)) ||
+		e.Position != 2 || e.Waited != 3*time.Second || e.Stats.State != messages.StateBackoff || e.Stats.Capacity != 2 {
+		t.Errorf("b: %+v", e)
+	}
+	// The one who had none: the cause, at once, without having been queued.
+	if e := got(d); !errors.Is(e, messages.ErrConnectFailed) || !errors.Is(e, refused) || e.LastConnectError != refused ||
+		e.Position != 0 || e.Waited != 0 {
+		t.Errorf("d: %+v", e)
+	}
+	if c.over() {
+		t.Errorf("c has ended: %v", c.err)
+	}
+	if n := w.m.Stats().Waits; n != 3 {
+		t.Errorf("%d have waited, want 3", n)
+	}
+}
+
+func TestADrainNamesTheLongestHoldersFirstAndNotMoreThanAHundred(t *testing.T) {
+	m := newTestMachine(t, Config{Capacity: 150})
+	for i := range 150 {
+		w := &Waiter{Label: fmt.Sprint(i)}
+		if m.Take(time.Duration(i)*time.Second, w) == nil {
+			t.Fatal("nothing idle")
+		}
+	}
+	ticket := &Ticket{}
+	m.Close(200*time.Second, ticket)
+	m.GiveUp(201*time.Second, ticket, context.Canceled)
+	effects := m.Effects()
+	var e *messages.DrainError
+	if last := effects[len(effects)-1]; last.Kind != Answer || !errors.As(last.Err, &e) || !errors.Is(e, context.Canceled) {
+		t.Fatalf("%+v", last)
+	}
+	if len(e.Holders) != maxHolders || e.Holders[0].Label != "0" || e.Holders[0].Age != 201*time.Second || e.Holders[99].Label != "99" {
+		t.Errorf("%d holders: %v", len(e.Holders), e.Holders)
+	}
+}
+
+func TestAbandonGivesUpWhoeverWaitsOnce(t *testing.T) {
+	m := New(Config{Capacity: 2, MaxConnecting: 1, ConnectTimeout: time.Minute})
+	m.Start(0)
+	waiters := make([]Waiter, 3)
+	for i := range waiters {
+		m.Get(0, &waiters[i])
+	}
+	resize, ready := &Ticket{}, &Ticket{}
+	m.SetCapacity(0, 0, resize)
+	m.Ready(0, ready)
+	m.Done()
+	gaveUp, told := map[*Waiter]int{}, map[*Ticket]int{}
+	abandon := func() { m.Abandon(func(w *Waiter) { gaveUp[w]++ }, func(t *Ticket) { told[t]++ }) }
+	abandon()
+	abandon()
+	for i := range waiters {
+		if w := &waiters[i]; gaveUp[w] != 1 || m.Waits(w) {
+			t.Errorf("waiter %d was given up %d times, waits %v", i, gaveUp[w], m.Waits(w))
+		}
+	}
+	if told[resize] != 1 || told[ready] != 1 || !m.Closed() || m.Decided() {
+		t.Errorf("tickets were told %v, closed %v, decided %v", told, m.Closed(), m.Decided())
+	}
+}
+
+func TestCheckFindsEveryDisorder(t *testing.T) {
+	// A machine with something of everything: c1 borrowed, c2 connecting for a
+	// waiter, one who waits for nothing in particular.
+	var a, b, c Waiter
+	fresh := func() *Machine {
+		a, b, c = Waiter{}, Waiter{}, Waiter{}
+		m := New(Config{Capacity: 3, MaxConnecting: 1, ConnectTimeout: time.Minute})
+		m.Start(0)
+		m.Get(0, &a)
+		m.Connected(0, m.slots[0], nil)
+		m.Get(0, &b)
+		m.Get(0, &c)
+		m.Done()
+		return m
+	}
+	if err := fresh().Check(); err != nil {
+		t.Fatal(err)
+	}
+	for name, tt := range map[string]struct {
+		spoil func(*Machine)
+		want  string
+	}{
+		"index":             {func(m *Machine) { m.slots[1].index = 7 }, "index"},
+		"id":                {func(m *Machine) { m.slots[0].ID = 0 }, "id"},
+		"count":             {func(m *Machine) { m.n[idle]++ }, "counts"},
+		"spare":             {func(m *Machine) { m.spare++ }, "spare"},
+		"strays":            {func(m *Machine) { m.strays++ }, "strays"},
+		"list":              {func(m *Machine) { m.busy.n-- }, "lists"},
+		"job of a stranger": {func(m *Machine) { b.slot = nil }, "works for a waiter"},
+		"job in no state":   {func(m *Machine) { m.slots[0].waiter, b.slot = &b, m.slots[0] }, "works for a waiter"},
+		"queue mark":        {func(m *Machine) { c.queued = false }, "not marked"},
+		"queue count":       {func(m *Machine) { m.waiters.unstarted++ }, "queue says"},
+		"foreign slot":      {func(m *Machine) { c.slot = m.slots[1] }, "works for another"},
+		"reducing":          {func(m *Machine) { m.reducing = true }, "reducing"},
+		"lost wake-up":      {func(m *Machine) { m.cfg.MaxConnecting = 2 }, "a connect is allowed"},
+		"idle and waiting": {func(m *Machine) {
+			s := m.slots[0]
+			m.move(s, idle)
+		}, "are idle"},
+		"drain": {func(m *Machine) { m.resizer = &Ticket{} }, "waits for nothing"},
+		"closed with waiters": {func(m *Machine) {
+			m.phase = closed
+		}, "closed with"},
+		"closing with waiters": {func(m *Machine) { m.phase = closingDown }, "closing with"},
+		"paused":               {func(m *Machine) { m.paused = true }, "paused with"},
+		"timer":                {func(m *Machine) { m.tickArmed = false }, "is due"},
+		"late timer":           {func(m *Machine) { m.tickAt = never }, "is due"},
+	} {
+		m := fresh()
+		tt.spoil(m)
+		if err := m.Check(); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// BenchmarkLeave cancels waiters out of the middle of a queue of that many; the
+// cost of one must not depend on how many there are. Setting up the queue is
+// not measured.
+func BenchmarkLeave(b *testing.B) {
+	for _, n := range []int{1000, 100_000} {
+		b.Run(fmt.Sprintf("waiters=%d", n), func(b *testing.B) {
+			m := New(Config{ConnectTimeout: time.Minute})
+			m.Start(0)
+			waiters := make([]Waiter, n)
+			for i := range waiters {
+				m.Get(0, &waiters[i])
+			}
+			// The one in the middle leaves. After a tenth of all has left they
+			// come back at the end, so that after half of all the order is as
+			// it was.
+			left := make([]*Waiter, 0, n/10)
+			b.ReportAllocs()
+			b.ResetTimer()
+			for i := range b.N {
+				w := &waiters[n/2+i%(n/2)]
+				m.Leave(0, w, context.Canceled)
+				m.Done()
+				if left = append(left, w); len(left) == cap(left) {
+					b.StopTimer()
+					for _, w := range left {
+						m.Get(0, w)
+					}
+					left = left[:0]
+					b.StartTimer()
+				}
+			}
+			if got := m.Stats().Cancels; got != uint64(b.N) {
+				b.Fatalf("%d have left, want %d", got, b.N)
+			}
+		})
+	}
+}
