@@ -79,7 +79,7 @@ func (c *Call) answer() {
 }
 
 // Get borrows a connection. See client.Pool for what it promises.
-func (r *Ref) Get(ctx context.Context, label string) (Loan, error) {
+func (r *Ref) Get(ctx context.Context, label string, setting any) (Loan, error) {
 	if ctx == nil {
 		return Loan{}, messages.ErrNilContext
 	}
@@ -88,6 +88,13 @@ func (r *Ref) Get(ctx context.Context, label string) (Loan, error) {
 	}
 	c := r.calls.Get().(*Call)
 	c.waiter.Label = label
+	if setting != nil {
+		if err := r.settings(setting); err != nil {
+			r.calls.Put(c)
+			return Loan{}, err
+		}
+		c.waiter.Setting = setting
+	}
 	if deadline, ok := ctx.Deadline(); ok {
 		c.waiter.Deadline = r.clock.at(deadline)
 	}
@@ -124,6 +131,9 @@ func (r *Ref) finish(c *Call) (Loan, error) {
 	loan, err := c.loan, c.err
 	c.loan, c.err, c.ended, c.try = Loan{}, nil, nil, false
 	c.waiter.Label, c.waiter.Deadline = "", 0
+	if c.waiter.Setting != nil {
+		c.waiter.Setting = nil
+	}
 	r.calls.Put(c)
 	return loan, err
 }

@@ -29,9 +29,10 @@ type held struct{ handle *Handle }
 // job is one call of user code, and its report. The pool actor sends it to a
 // connector, the connector sends it back.
 type job struct {
-	kind    machine.EffectKind // Open, Check, Reset or Disconnect
+	kind    machine.EffectKind // Open, Check, Reset, Apply, Unapply or Disconnect
 	slot    *machine.Slot
 	handle  *Handle // the connection; for Open, the result
+	setting any     // for Apply
 	ctx     context.Context
 	cancel  context.CancelFunc
 	started atomic.Bool // user code may have run
@@ -96,6 +97,10 @@ func (a *connectorActor) perform(j *job) {
 		j.err = a.call(j, a.spec.Check)
 	case machine.Reset:
 		j.err = a.call(j, a.spec.Reset)
+	case machine.Apply:
+		j.err = a.call(j, func(ctx context.Context, conn any) error { return a.spec.Apply(ctx, conn, j.setting) })
+	case machine.Unapply:
+		j.err = a.call(j, a.spec.Unapply)
 	case machine.Disconnect:
 		a.held.handle = nil
 		a.disconnect(j.handle)

@@ -86,6 +86,7 @@ func (p *pool) init(ctx actor.Context, spec Spec) {
 		name:       spec.Policy.Name,
 		connType:   spec.ConnType,
 		broken:     spec.Broken,
+		applies:    spec.Apply != nil,
 		clock:      spec.clock,
 		getTimeout: spec.GetTimeout,
 		ended:      make(chan struct{}),
@@ -282,7 +283,7 @@ func (p *pool) grant(c *Call, s *machine.Slot) {
 	stop(c.timer)
 	h.borrower = c.sender
 	// As a request, so that the library says so if nobody is there to take it.
-	p.ctx.Request(c.sender, &messages.Lease{ID: messages.LeaseID{Conn: s.ID, Epoch: s.Epoch}, Conn: h.conn})
+	p.ctx.Request(c.sender, &messages.Lease{ID: messages.LeaseID{Conn: s.ID, Epoch: s.Epoch}, Conn: h.conn, Setting: s.Setting()})
 }
 
 // undelivered takes back what was granted to somebody who is not there any
@@ -323,7 +324,7 @@ func (p *pool) do(e *machine.Effect) {
 		p.grant(e.Waiter.Owner.(*Call), e.Slot)
 	case machine.Reject:
 		p.reject(e.Waiter.Owner.(*Call), e.Err)
-	case machine.Open, machine.Check, machine.Reset, machine.Disconnect:
+	case machine.Open, machine.Check, machine.Reset, machine.Apply, machine.Unapply, machine.Disconnect:
 		p.start(e.Kind, e.Slot)
 	case machine.Interrupt:
 		if c, ok := e.Slot.Shell.(*connector); ok && c.job != nil && c.job.cancel != nil {
@@ -374,7 +375,7 @@ func (p *pool) start(kind machine.EffectKind, s *machine.Slot) {
 		c = &connector{held: &held{}}
 		s.Shell = c
 	}
-	j := &job{kind: kind, slot: s}
+	j := &job{kind: kind, slot: s, setting: s.Want}
 	if s.Conn != nil {
 		j.handle = s.Conn.(*Handle)
 	}
@@ -413,6 +414,10 @@ func (p *pool) report(now time.Duration, j *job) {
 		p.m.Checked(now, j.slot, j.err)
 	case machine.Reset:
 		p.m.WasReset(now, j.slot, j.err)
+	case machine.Apply:
+		p.m.Applied(now, j.slot, j.err)
+	case machine.Unapply:
+		p.m.Unapplied(now, j.slot, j.err)
 	case machine.Disconnect:
 		delete(p.handles, j.handle.id)
 		p.m.Disconnected(now, j.slot)
@@ -672,9 +677,15 @@ func (p *pool) getFor(now time.Duration, msg *messages.Get) {
 		p.ctx.Send(sender, &messages.Denied{Err: errRemote})
 		return
 	}
+	if msg.Setting != nil {
+		if err := p.ref.settings(msg.Setting); err != nil {
+			p.ctx.Send(sender, &messages.Denied{Err: err})
+			return
+		}
+	}
 	c := newCall()
 	c.sender = sender
-	c.waiter.Label = msg.Label
+	c.waiter.Label, c.waiter.Setting = msg.Label, msg.Setting
 	if !msg.Deadline.IsZero() {
 		c.waiter.Deadline = p.spec.clock.at(msg.Deadline)
 		if c.waiter.Deadline <= now {

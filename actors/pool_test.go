@@ -58,14 +58,14 @@ func TestAPoolActorThatPanicsIsStoppedAndTellsEverybody(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			f := &fake{}
 			system, ref := spawnPool(t, f.spec(2), opts...)
-			held, err := ref.Get(t.Context(), "held")
+			held, err := ref.Get(t.Context(), "held", nil)
 			require.NoError(t, err)
-			other, err := ref.Get(t.Context(), "")
+			other, err := ref.Get(t.Context(), "", nil)
 			require.NoError(t, err)
 
 			errs := make(chan error)
 			go func() {
-				_, err := ref.Get(context.Background(), "waiter")
+				_, err := ref.Get(context.Background(), "waiter", nil)
 				errs <- err
 			}()
 			until(t, "the waiter waits", func() bool { return ref.Stats().Waiting == 1 })
@@ -77,7 +77,7 @@ func TestAPoolActorThatPanicsIsStoppedAndTellsEverybody(t *testing.T) {
 			<-ref.Ended()
 			assert.ErrorIs(t, held.Put(), messages.ErrLeaseEnded)
 			assert.ErrorIs(t, other.Taint(nil), messages.ErrLeaseEnded)
-			_, err = ref.Get(t.Context(), "")
+			_, err = ref.Get(t.Context(), "", nil)
 			assert.ErrorIs(t, err, messages.ErrClosed)
 			assert.ErrorIs(t, ref.SetCapacity(t.Context(), 5), messages.ErrPoolFailed)
 			assert.Equal(t, messages.StateClosed, ref.Stats().State)
@@ -94,11 +94,11 @@ func TestAPoolActorThatPanicsIsStoppedAndTellsEverybody(t *testing.T) {
 func TestAPoolThatIsStoppedFromOutsideFailsWaitersAndClosesEverything(t *testing.T) {
 	f := &fake{}
 	system, ref := spawnPool(t, f.spec(1))
-	held, err := ref.Get(t.Context(), "")
+	held, err := ref.Get(t.Context(), "", nil)
 	require.NoError(t, err)
 	errs := make(chan error)
 	go func() {
-		_, err := ref.Get(context.Background(), "")
+		_, err := ref.Get(context.Background(), "", nil)
 		errs <- err
 	}()
 	until(t, "the waiter waits", func() bool { return ref.Stats().Waiting == 1 })
@@ -137,7 +137,7 @@ func TestConnectorsThatPanicAreRestartedThenReplaced(t *testing.T) {
 			_, ref := spawnPool(t, spec)
 			armed.Store(true)
 			for range 5 * supervisor.Limit {
-				loan, err := ref.Get(t.Context(), "")
+				loan, err := ref.Get(t.Context(), "", nil)
 				if err != nil {
 					var p *messages.PanicError
 					require.ErrorAs(t, err, &p)
@@ -153,7 +153,7 @@ func TestConnectorsThatPanicAreRestartedThenReplaced(t *testing.T) {
 				}
 			}
 			armed.Store(false)
-			loan, err := ref.Get(t.Context(), "")
+			loan, err := ref.Get(t.Context(), "", nil)
 			require.NoError(t, err)
 			require.NoError(t, loan.Put())
 			require.NoError(t, ref.Close(t.Context()))
@@ -171,7 +171,7 @@ func TestAJobBehindTheLastPanicIsNotLost(t *testing.T) {
 	spec.Reset = func(context.Context, any) error { panic("reset") }
 	_, ref := spawnPool(t, spec)
 	for range 4 * supervisor.Limit {
-		loan, err := ref.Get(t.Context(), "")
+		loan, err := ref.Get(t.Context(), "", nil)
 		require.NoError(t, err)
 		require.NoError(t, loan.Put())
 	}
@@ -183,7 +183,7 @@ func TestTwoPutsOfOneLeaseAtOnceReturnItOnce(t *testing.T) {
 	f := &fake{}
 	_, ref := spawnPool(t, f.spec(4))
 	for range 200 {
-		loan, err := ref.Get(t.Context(), "")
+		loan, err := ref.Get(t.Context(), "", nil)
 		require.NoError(t, err)
 		var ended atomic.Int32
 		var wg sync.WaitGroup
@@ -222,11 +222,11 @@ func TestAConnectThatIgnoresItsContextIsGivenUpAndItsConnectionClosed(t *testing
 		}
 		_, ref := spawnPool(t, spec)
 		start := time.Now()
-		_, err := ref.Get(t.Context(), "")
+		_, err := ref.Get(t.Context(), "", nil)
 		require.ErrorIs(t, err, messages.ErrConnectFailed)
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		assert.Equal(t, 12500*time.Millisecond, time.Since(start))
-		loan, err := ref.Get(t.Context(), "")
+		loan, err := ref.Get(t.Context(), "", nil)
 		require.NoError(t, err)
 		close(release)
 		synctest.Wait()
@@ -252,7 +252,7 @@ func TestSlowEventHandlersLoseTheOldestAndAreTold(t *testing.T) {
 	}
 	_, ref := spawnPool(t, spec)
 	for range maxWaiting {
-		loan, err := ref.Get(t.Context(), "")
+		loan, err := ref.Get(t.Context(), "", nil)
 		require.NoError(t, err)
 		require.NoError(t, loan.Put())
 	}
@@ -279,7 +279,7 @@ func TestAnIdleConnectionHoldsNoGoroutine(t *testing.T) {
 	loans := make([]Loan, many)
 	for i := range loans {
 		var err error
-		loans[i], err = ref.Get(t.Context(), "")
+		loans[i], err = ref.Get(t.Context(), "", nil)
 		require.NoError(t, err)
 	}
 	for _, loan := range loans {

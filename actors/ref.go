@@ -23,6 +23,7 @@ type Ref struct {
 	name       string
 	connType   reflect.Type
 	broken     func(error) bool
+	applies    bool // settings can be applied
 	clock      clock
 	getTimeout time.Duration
 
@@ -83,6 +84,20 @@ func (r *Ref) endError() error {
 		return fmt.Errorf("%w: %w", messages.ErrClosed, messages.ErrPoolFailed)
 	}
 	return messages.ErrClosed
+}
+
+// settings says what is wrong with a setting: that the pool cannot apply any, or
+// that this one cannot be compared.
+func (r *Ref) settings(setting any) error {
+	switch {
+	case !r.applies:
+		return &messages.ConfigError{Field: "Apply", Reason: "a setting is asked for, and the pool has no Apply"}
+	case !reflect.ValueOf(setting).Comparable():
+		return &messages.ConfigError{Field: "Setting", Reason: fmt.Sprintf("a %T cannot be compared with ==", setting)}
+	case setting != setting: //nolint:gocritic,staticcheck // a NaN is not equal to itself
+		return &messages.ConfigError{Field: "Setting", Reason: fmt.Sprintf("%v is not equal to itself", setting)}
+	}
+	return nil
 }
 
 // control is a request about the pool as a whole, with its answer.

@@ -35,6 +35,8 @@ type Spec struct {
 	Disconnect func(ctx context.Context, conn any) error // nil: nothing to do
 	Check      func(ctx context.Context, conn any) error
 	Reset      func(ctx context.Context, conn any) error
+	Apply      func(ctx context.Context, conn, setting any) error
+	Unapply    func(ctx context.Context, conn any) error
 	Classify   func(messages.Phase, error) messages.Class
 	Broken     func(error) bool
 	OnEvent    func(messages.Event)

@@ -41,6 +41,17 @@ type Config[C any] struct {
 	// before the next holder gets the connection. If it fails, the connection is
 	// replaced. nil: no reset.
 	Reset func(ctx context.Context, conn C) error
+	// ResetWipesSetting says that Reset also takes the setting off, as
+	// PostgreSQL's DISCARD ALL does.
+	ResetWipesSetting bool
+	// Apply puts a setting on a clean connection, for a Get that asks for one:
+	// see GetOptions. If it fails, that Get fails with messages.ErrConnectFailed
+	// and the connection is closed; no backoff starts. nil: the pool has no
+	// settings.
+	Apply func(ctx context.Context, conn C, setting any) error
+	// Unapply takes the setting off again. If it fails, or is nil, a connection
+	// whose setting nobody wants is replaced by a new one.
+	Unapply func(ctx context.Context, conn C) error
 
 	// Capacity bounds the connections that are open, being opened or being
 	// closed. Default max(4, GOMAXPROCS). SetCapacity changes it.
@@ -64,6 +75,9 @@ type Config[C any] struct {
 	// CheckAfterIdle: a connection that was idle for longer is checked before it
 	// is handed out. 0: one second. Negative: never.
 	CheckAfterIdle time.Duration
+	// KeepAlive checks connections in the background that have been idle for so
+	// long, again and again. It needs Check. 0: off.
+	KeepAlive time.Duration
 	// IdleTimeout closes connections that are idle for longer, oldest first and
 	// at most half of them at once, down to MinIdle. 0: off.
 	IdleTimeout time.Duration
@@ -74,7 +88,8 @@ type Config[C any] struct {
 	// it, decided once, so that connections opened together do not end together.
 	// 0: a tenth of MaxLifetime.
 	MaxLifetimeJitter time.Duration
-	// ConnectTimeout bounds each call of Connect, Disconnect, Check and Reset.
+	// ConnectTimeout bounds each call of Connect, Disconnect, Check, Reset, Apply
+	// and Unapply.
 	// Default 10s.
 	ConnectTimeout time.Duration
 	// GetTimeout bounds a Get whose context has no deadline. 0: none.
@@ -179,6 +194,9 @@ func (cfg Config[C]) spec() (actors.Spec, error) {
 			Check:          cfg.Check != nil,
 			CheckAfterIdle: or(cfg.CheckAfterIdle, time.Second),
 			Reset:          cfg.Reset != nil,
+			ResetWipes:     cfg.ResetWipesSetting,
+			Unapply:        cfg.Unapply != nil,
+			KeepAlive:      cfg.KeepAlive,
 			IdleTimeout:    cfg.IdleTimeout,
 			MaxLifetime:    cfg.MaxLifetime,
 			LifetimeJitter: or(cfg.MaxLifetimeJitter, cfg.MaxLifetime/10),
@@ -191,11 +209,15 @@ func (cfg Config[C]) spec() (actors.Spec, error) {
 		Disconnect: onConn(cfg.Disconnect),
 		Check:      onConn(cfg.Check),
 		Reset:      onConn(cfg.Reset),
+		Unapply:    onConn(cfg.Unapply),
 		Classify:   cfg.Classify,
 		Broken:     cfg.Broken,
 		OnEvent:    cfg.OnEvent,
 		Logger:     cfg.Logger,
 		GetTimeout: cfg.GetTimeout,
+	}
+	if apply := cfg.Apply; apply != nil {
+		s.Apply = func(ctx context.Context, conn, setting any) error { return apply(ctx, conn.(C), setting) }
 	}
 	if s.Disconnect == nil {
 		s.Disconnect = closeConn
@@ -232,6 +254,7 @@ func (cfg Config[C]) validate() error {
 		field string
 		d     time.Duration
 	}{
+		{"KeepAlive", cfg.KeepAlive},
 		{"IdleTimeout", cfg.IdleTimeout},
 		{"MaxLifetime", cfg.MaxLifetime},
 		{"MaxLifetimeJitter", cfg.MaxLifetimeJitter},
@@ -244,6 +267,9 @@ func (cfg Config[C]) validate() error {
 		if f.d < 0 {
 			return &messages.ConfigError{Field: f.field, Reason: fmt.Sprintf("%v is negative", f.d)}
 		}
+	}
+	if cfg.KeepAlive > 0 && cfg.Check == nil {
+		return &messages.ConfigError{Field: "KeepAlive", Reason: fmt.Sprintf("%v, and there is no Check to do it with", cfg.KeepAlive)}
 	}
 	if n := cfg.capacity(); cfg.MinIdle > n {
 		return &messages.ConfigError{Field: "MinIdle", Reason: fmt.Sprintf("%d is above Capacity, %d", cfg.MinIdle, n)}

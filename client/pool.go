@@ -144,7 +144,11 @@ func (p *Pool[C]) Get(ctx context.Context) (Lease[C], error) {
 
 // GetOptions says more about a Get. The zero value is that of Get.
 type GetOptions struct {
-	// Setting asks for a connection with a setting applied.
+	// Setting asks for a connection with this setting on it: one that is idle
+	// with an equal setting, or else a clean one to which Config.Apply is
+	// applied, or else one whose setting is taken off first. It is compared with
+	// ==; a *[messages.ConfigError] says if its type cannot be. nil: a
+	// connection without a setting.
 	Setting any
 	// Label says what the connection is for: in events, and in the errors of
 	// those who wait for it to come back.
@@ -160,10 +164,7 @@ func (p *Pool[C]) GetWith(ctx context.Context, o GetOptions) (Lease[C], error) {
 			return Lease[C]{}, err
 		}
 	}
-	if o.Setting != nil {
-		return Lease[C]{}, &messages.ConfigError{Field: "Apply", Reason: "a setting is asked for, and the pool has no Apply"}
-	}
-	loan, err := ref.Get(ctx, o.Label)
+	loan, err := ref.Get(ctx, o.Label, o.Setting)
 	return Lease[C]{loan: loan}, err
 }
 

@@ -18,6 +18,9 @@ type Config struct {
 	Check          bool          // there is a check
 	CheckAfterIdle time.Duration // negative: never
 	Reset          bool          // there is a reset
+	ResetWipes     bool          // which also takes the setting off
+	Unapply        bool          // a setting can be taken off
+	KeepAlive      time.Duration // check idle connections that often; 0: off
 	IdleTimeout    time.Duration // 0: off
 	MaxLifetime    time.Duration // 0: off
 	LifetimeJitter time.Duration
@@ -83,6 +86,6 @@ func (c *Config) delay(attempt int) time.Duration {
 // only with the inputs that always ask for it: ages matter, or a Take may begin
 // a connect for MinIdle, whose timeout counts from then.
 func (c *Config) timed() bool {
-	return c.Check && c.CheckAfterIdle >= 0 || c.IdleTimeout > 0 || c.MaxLifetime > 0 ||
+	return c.Check && (c.CheckAfterIdle >= 0 || c.KeepAlive > 0) || c.IdleTimeout > 0 || c.MaxLifetime > 0 ||
 		c.LeakAfter > 0 || c.MinIdle > 0 || c.Events == AllEvents
 }

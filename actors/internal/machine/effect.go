@@ -13,6 +13,10 @@ const (
 	Check
 	// Reset: run the user's reset on the slot's connection; report WasReset.
 	Reset
+	// Apply: put the slot's Want on its connection; report Applied.
+	Apply
+	// Unapply: take the setting off the slot's connection; report Unapplied.
+	Unapply
 	// Disconnect: close the slot's connection; report Disconnected.
 	Disconnect
 	// Interrupt: cancel the job that runs in the slot's connector.
@@ -43,7 +47,8 @@ const (
 )
 
 var effectKinds = [...]string{
-	Open: "Open", Check: "Check", Reset: "Reset", Disconnect: "Disconnect", Interrupt: "Interrupt", Revoke: "Revoke",
+	Open: "Open", Check: "Check", Reset: "Reset", Apply: "Apply",
+	Unapply: "Unapply", Disconnect: "Disconnect", Interrupt: "Interrupt", Revoke: "Revoke",
 	Retire: "Retire", Grant: "Grant", Reject: "Reject", Answer: "Answer", ArmBackoff: "ArmBackoff",
 	DisarmBackoff: "DisarmBackoff", ArmTick: "ArmTick", DisarmTick: "DisarmTick", CancelLifetime: "CancelLifetime",
 	Stopped: "Stopped",

@@ -30,7 +30,10 @@ type Machine struct {
 
 	slots  []*Slot
 	vacant slotList
-	idle   slotList // newest first
+	idle   slotList // the clean ones, newest first
+	worn   slotList // the idle ones with a setting, newest first
+	kins   map[any]*kin
+	legacy []any    // settings that background connects inherit from connections that timed out
 	busy   slotList // those with a job under way, oldest job first
 	leases slotList // with LeakAfter: unreported leases, oldest first
 	n      [borrowed + 1]int
@@ -130,6 +133,9 @@ func (m *Machine) Start(now time.Duration) {
 // time need be exact only if Timed says so or the waiter has a label.
 func (m *Machine) Take(now time.Duration, w *Waiter) *Slot {
 	s := m.idle.head
+	if w.Setting != nil {
+		s = m.newest(w.Setting)
+	}
 	if s == nil || !m.plain || m.waiters.n > 0 {
 		return nil
 	}
@@ -143,9 +149,12 @@ func (m *Machine) Take(now time.Duration, w *Waiter) *Slot {
 	}
 	m.stats.Gets++
 	m.stats.Grants++
+	if w.Setting != nil {
+		m.stats.SettingHits++
+	}
 	if m.heard {
 		m.tell(messages.Event{Kind: messages.CheckOutStarted, Label: w.Label})
-		m.tell(messages.Event{Kind: messages.CheckedOut, ConnID: s.ID, Label: w.Label})
+		m.tell(messages.Event{Kind: messages.CheckedOut, ConnID: s.ID, Label: w.Label, Setting: w.Setting})
 	}
 	m.lend(s, w, m.timed || w.Label != "")
 	switch {
@@ -172,7 +181,7 @@ func (m *Machine) Get(now time.Duration, w *Waiter) {
 		m.reject(w, messages.ErrCleared, messages.ReasonCleared)
 		return
 	}
-	if m.backoff.state == blocked && m.cfg.Backoff.Mode == BackoffFailFast && m.idle.n == 0 && !m.suspended {
+	if m.backoff.state == blocked && m.cfg.Backoff.Mode == BackoffFailFast && m.n[idle] == 0 && !m.suspended {
 		m.refuseFast(w)
 		return
 	}
@@ -232,7 +241,7 @@ func leaving(err error) messages.Reason {
 // need be exact only if Timed says so.
 func (m *Machine) Stow(now time.Duration, s *Slot, id, epoch uint64) bool {
 	if !m.plain || m.waiters.n > 0 || m.cfg.Reset || !s.lent(id, epoch) ||
-		s.generation != m.generation || m.idle.n >= m.maxIdle() {
+		s.generation != m.generation || m.n[idle] >= m.maxIdle() {
 		return false
 	}
 	if m.timed {
@@ -311,7 +320,12 @@ func (m *Machine) Connected(now time.Duration, s *Slot, conn any) {
 		}
 		m.tell(messages.Event{Kind: messages.ConnectionReady, ConnID: s.ID, Duration: m.now - s.since})
 		m.recover()
-		m.available(s)
+		s.alive = m.now
+		if s.Want != nil && m.waiters.n == 0 && m.condemned(s) == 0 {
+			m.begin(s, applying, Apply) // it replaces one that had this setting
+		} else {
+			m.available(s)
+		}
 	}
 	m.settle()
 }
@@ -400,6 +414,9 @@ func (m *Machine) resetBackoff() {
 	*b = backoff{epoch: b.epoch}
 	m.bare = false
 	m.populateAfter = 0
+	if m.cfg.KeepAlive > 0 {
+		m.idleDue = min(m.idleDue, m.now) // the checks have stood still
+	}
 	m.refresh()
 }
 
@@ -425,10 +442,25 @@ func (m *Machine) Checked(now time.Duration, s *Slot, err error) {
 // WasReset reports the outcome of Reset.
 func (m *Machine) WasReset(now time.Duration, s *Slot, err error) {
 	m.at(now)
+	if err == nil && m.cfg.ResetWipes && !s.abandoned {
+		m.wear(s, nil)
+	}
 	m.worked(s, err)
 }
 
+// worked is what the jobs have in common that are done on a connection which
+// stands: one that came back too late or failed is closed, and otherwise the
+// connection is free for whoever waits.
 func (m *Machine) worked(s *Slot, err error) {
+	if !m.spoilt(s, err) {
+		s.alive = m.now
+		m.available(s)
+	}
+	m.settle()
+}
+
+// spoilt closes a connection whose job came back too late, or failed.
+func (m *Machine) spoilt(s *Slot, err error) bool {
 	switch {
 	case s.abandoned:
 		m.late(s)
@@ -436,6 +468,49 @@ func (m *Machine) worked(s *Slot, err error) {
 		m.release(s)
 		m.close(s, messages.ReasonError, err)
 	default:
+		return false
+	}
+	return true
+}
+
+// Applied reports the outcome of Apply. If it failed, the Get that it was done
+// for fails; what it held is free for others (H9).
+func (m *Machine) Applied(now time.Duration, s *Slot, err error) {
+	m.at(now)
+	w := s.waiter
+	if m.spoilt(s, err) {
+		if err != nil && w != nil {
+			m.reject(w, &messages.ConnectError{Phase: messages.PhaseApply, Err: err}, messages.ReasonConnectionError)
+		}
+		m.populateAfter = m.now + max(m.cfg.Backoff.Base, time.Millisecond)
+		m.settle()
+		return
+	}
+	m.wear(s, s.Want)
+	s.Want, s.alive = nil, m.now
+	m.dressed(s, w)
+}
+
+// Unapplied reports the outcome of Unapply. If it failed, the connection is
+// closed, and a bare one is opened instead.
+func (m *Machine) Unapplied(now time.Duration, s *Slot, err error) {
+	m.at(now)
+	w := s.waiter
+	if m.spoilt(s, err) {
+		m.settle()
+		return
+	}
+	m.wear(s, nil)
+	s.alive = m.now
+	m.dressed(s, w)
+}
+
+// dressed goes on with a connection after a change of setting that was made for
+// w: it is w's, whoever else waits, if w still does.
+func (m *Machine) dressed(s *Slot, w *Waiter) {
+	if w != nil && !m.suspended && m.condemned(s) == 0 {
+		m.give(s, w)
+	} else {
 		m.available(s)
 	}
 	m.settle()
@@ -462,15 +537,125 @@ func (m *Machine) available(s *Slot) {
 		return
 	}
 	if m.waiters.n > 0 && !m.suspended {
-		m.grant(m.waiters.head, s)
+		m.give(s, m.heir(s))
 		return
 	}
 	m.release(s)
-	if m.idle.n >= m.maxIdle() {
+	if m.n[idle] >= m.maxIdle() {
 		m.close(s, messages.ReasonIdle, nil)
 		return
 	}
 	m.rest(s)
+}
+
+// lookahead bounds how far down the queue a match of settings is looked for, and
+// maxOvertaken how often somebody is passed over for one (G7).
+const (
+	lookahead    = 64
+	maxOvertaken = 8
+)
+
+// heir finds who gets a connection that has come free: the first who waits; or,
+// if a later one asks for just the setting that it has, that one, unless he
+// would overtake somebody too often.
+func (m *Machine) heir(s *Slot) *Waiter {
+	setting := s.setting()
+	w := m.waiters.head
+	for range lookahead {
+		if w == nil || w.overtaken >= maxOvertaken {
+			break
+		}
+		if w.Setting == setting {
+			for o := m.waiters.head; o != w; o = o.next {
+				o.overtaken++
+			}
+			return w
+		}
+		w = w.next
+	}
+	return m.waiters.head
+}
+
+// give lends a connection to w, or first makes it what w asks for. A setting
+// that cannot be taken off means a bare reconnect: the connection is closed.
+func (m *Machine) give(s *Slot, w *Waiter) {
+	setting := s.setting()
+	if w.Setting == setting {
+		m.grant(w, s)
+		return
+	}
+	m.exchange(w, s)
+	s.rested = 0
+	switch {
+	case setting == nil:
+		m.stats.SettingSwitches++
+		s.Want = w.Setting
+		m.begin(s, applying, Apply)
+	case m.cfg.Unapply:
+		m.stats.SettingResets++
+		m.begin(s, unapplying, Unapply)
+	default:
+		m.stats.SettingResets++
+		m.close(s, messages.ReasonError, nil)
+		return
+	}
+	m.assign(w, s, false)
+}
+
+// exchange parts w and s from the jobs that were under way for w, and that s
+// was under way with for somebody else. That one gets w's, so that there are not
+// more connects than are needed; its failure is then nobody's (G10).
+func (m *Machine) exchange(w *Waiter, s *Slot) {
+	own, other := w.slot, s.waiter
+	m.release(s)
+	m.unassign(w)
+	if own != nil && own != s && other != nil && other != w && (own.state == connecting || own.state == checking) {
+		m.assign(other, own, false)
+	}
+}
+
+// wear notes the setting on a connection that is not idle; nil: it is clean.
+func (m *Machine) wear(s *Slot, setting any) {
+	if k := s.kin; k != nil {
+		k.members--
+		if k.members == 0 {
+			delete(m.kins, k.setting)
+		}
+		s.kin = nil
+	}
+	if setting == nil {
+		return
+	}
+	k := m.kins[setting]
+	if k == nil {
+		if m.kins == nil {
+			m.kins = make(map[any]*kin)
+		}
+		k = &kin{setting: setting}
+		m.kins[setting] = k
+	}
+	k.members++
+	s.kin = k
+}
+
+// newest is the newest idle connection with a setting; nil: a clean one.
+func (m *Machine) newest(setting any) *Slot {
+	if setting == nil {
+		return m.idle.head
+	}
+	if k := m.kins[setting]; k != nil {
+		return k.head
+	}
+	return nil
+}
+
+// oldest is the connection that has been idle for longest.
+func (m *Machine) oldest() *Slot {
+	a, b := m.idle.tail, m.worn.tail
+	if a == nil || b != nil && b.since < a.since {
+		return b
+	}
+	return a
 }
 
 // condemned says why a connection that has come free must not live on; 0: it
@@ -506,8 +691,8 @@ func (m *Machine) SetCapacity(now time.Duration, n int, t *Ticket) {
 		m.tell(messages.Event{Kind: messages.CapacityChanged, From: m.capacity, To: n})
 		m.capacity = n
 	}
-	for m.idle.n > 0 && m.counted()-m.n[closing] > m.capacity {
-		m.close(m.idle.tail, messages.ReasonCapacity, nil)
+	for m.n[idle] > 0 && m.counted()-m.n[closing] > m.capacity {
+		m.close(m.oldest(), messages.ReasonCapacity, nil)
 	}
 	for m.vacant.n > 0 && len(m.slots)-m.strays > m.capacity {
 		m.drop(m.vacant.head)
@@ -534,6 +719,7 @@ func (m *Machine) Clear(now time.Duration, err error, interrupt bool) error {
 
 func (m *Machine) clear(err error, interrupt bool) {
 	m.generation++
+	m.legacy = nil
 	m.resetBackoff()
 	m.backoff.epoch++
 	if !m.paused {
@@ -549,7 +735,7 @@ func (m *Machine) clear(err error, interrupt bool) {
 		switch s.state {
 		case idle:
 			m.close(s, messages.ReasonStale, nil)
-		case connecting, checking, resetting:
+		case connecting, checking, resetting, applying, unapplying:
 			m.release(s)
 			if interrupt {
 				m.tellClosed(s, messages.ReasonStale, err)
@@ -669,7 +855,7 @@ func (m *Machine) Close(now time.Duration, t *Ticket) {
 			switch s.state {
 			case idle:
 				m.close(s, messages.ReasonPoolClosed, nil)
-			case connecting, checking, resetting:
+			case connecting, checking, resetting, applying, unapplying:
 				m.tellClosed(s, messages.ReasonPoolClosed, nil)
 			}
 		}
@@ -709,7 +895,7 @@ func (m *Machine) Tick(now time.Duration, epoch uint64) {
 	if m.phase != open && m.now >= m.drainSince+closeGrace {
 		for s := m.busy.head; s != nil; {
 			next := s.next
-			if s.state == checking || s.state == resetting {
+			if s.state != connecting && s.state != closing {
 				m.abandon(s)
 			}
 			s = next
@@ -728,43 +914,70 @@ func (m *Machine) Tick(now time.Duration, epoch uint64) {
 }
 
 // sweep closes idle connections that are past their time, oldest first, at
-// most half of them at once, so that a quiet pool shrinks by degrees.
+// most half of them at once, so that a quiet pool shrinks by degrees; and begins
+// checks that keep others alive, a tenth of them at once.
 func (m *Machine) sweep() {
 	m.idleDue = never
-	quota := max(1, m.idle.n/2)
-	for s := m.idle.tail; s != nil; {
-		older := s
-		s = s.prev
-		switch due := m.due(older); {
-		case due > m.now:
-			m.idleDue = min(m.idleDue, due)
-		case quota == 0:
-			m.idleDue = m.now + m.pause()
-			return
-		default:
+	quota, checks := max(1, m.n[idle]/2), max(1, m.n[idle]/10)
+	clean, worn := m.idle.tail, m.worn.tail
+	for clean != nil || worn != nil {
+		s := clean
+		if s == nil || worn != nil && worn.since < s.since {
+			s, worn = worn, worn.prev
+		} else {
+			clean = clean.prev
+		}
+		end, wake := m.due(s), m.checkDue(s)
+		switch {
+		case end <= m.now && quota > 0:
 			quota--
 			reason := messages.ReasonIdle
-			if m.tooOld(older) {
+			if m.tooOld(s) {
 				reason = messages.ReasonLifetime
 			}
-			m.close(older, reason, nil)
+			if s.kin != nil && m.lacking() >= 0 && len(m.legacy) < m.cfg.MinIdle {
+				m.legacy = append(m.legacy, s.kin.setting)
+			}
+			m.close(s, reason, nil)
+		case wake <= m.now && end > m.now && checks > 0:
+			checks--
+			rested := s.since
+			m.begin(s, checking, Check)
+			s.rested = max(rested, 1)
+		default:
+			next := min(end, wake)
+			if next <= m.now {
+				next = m.now + m.pause() // there were too many of them
+			}
+			m.idleDue = min(m.idleDue, next)
 		}
 	}
 }
 
 // pause is the time between two sweeps of which the first left something over.
 func (m *Machine) pause() time.Duration {
-	p := m.cfg.IdleTimeout
-	if p == 0 || m.cfg.MaxLifetime > 0 && m.cfg.MaxLifetime < p {
-		p = m.cfg.MaxLifetime
+	p := never
+	for _, period := range []time.Duration{m.cfg.IdleTimeout, m.cfg.MaxLifetime, m.cfg.KeepAlive} {
+		if period > 0 {
+			p = min(p, period)
+		}
 	}
 	return max(p/10, time.Millisecond)
+}
+
+// checkDue is when an idle connection is to be checked to keep it alive. There
+// is no check while the server is in doubt: a Get makes its own then.
+func (m *Machine) checkDue(s *Slot) time.Duration {
+	if m.cfg.KeepAlive == 0 || !m.cfg.Check || m.backoff.state != ready {
+		return never
+	}
+	return max(s.alive, s.since) + m.cfg.KeepAlive
 }
 
 // due is when an idle connection is past its time.
 func (m *Machine) due(s *Slot) time.Duration {
 	due := never
-	if m.cfg.IdleTimeout > 0 && m.idle.n > m.cfg.MinIdle {
+	if m.cfg.IdleTimeout > 0 && m.n[idle] > m.cfg.MinIdle {
 		due = s.since + m.cfg.IdleTimeout
 	}
 	if s.expires > 0 {
@@ -780,7 +993,7 @@ func (m *Machine) abandon(s *Slot) {
 	switch s.state {
 	case connecting:
 		m.connectFailed(s, errOverdue, messages.ClassOverload)
-	case checking, resetting:
+	case checking, resetting, applying, unapplying:
 		m.release(s)
 		m.stats.ClosedBroken++
 		m.tellClosed(s, messages.ReasonError, errOverdue)
@@ -810,6 +1023,9 @@ func (m *Machine) settle() {
 	if m.phase == open && !m.paused && !m.suspended {
 		m.serve()
 		m.dial()
+		if m.waiters.unstarted > 0 {
+			m.serve() // for whom no connect is allowed any more
+		}
 		if m.backoff.state == blocked {
 			m.despair()
 		}
@@ -820,22 +1036,43 @@ func (m *Machine) settle() {
 
 // serve matches idle connections with whoever waits.
 func (m *Machine) serve() {
-	for m.waiters.n > 0 && m.idle.n > 0 {
-		s := m.idle.head
+	w := m.waiters.head
+	for range lookahead + m.n[idle] + m.waiters.n - m.waiters.unstarted {
+		if w == nil || m.n[idle] == 0 {
+			return
+		}
+		s := m.pick(w)
 		switch {
+		case s == nil, w.slot != nil && m.dubious(s):
+			w = w.next
 		case m.tooOld(s):
 			m.close(s, messages.ReasonLifetime, nil)
 		case m.dubious(s):
-			w := m.waiters.firstUnstarted()
-			if w == nil {
-				return
-			}
 			m.begin(s, checking, Check)
 			m.assign(w, s, false)
+			w = w.next
 		default:
-			m.grant(m.waiters.head, s)
+			next := w.next
+			m.give(s, w)
+			w = next
 		}
 	}
+}
+
+// pick chooses the idle connection for w: one with just his setting, or else a
+// clean one, or else, if no connect is allowed, the one whose setting has been
+// idle for longest. Whoever has a job under way for him gets only the first.
+func (m *Machine) pick(w *Waiter) *Slot {
+	if s := m.newest(w.Setting); s != nil || w.slot != nil {
+		return s
+	}
+	if m.idle.head != nil {
+		return m.idle.head
+	}
+	if m.mayConnect() {
+		return nil
+	}
+	return m.worn.tail
 }
 
 // dial begins the connects that are wanted and allowed: first for those who
@@ -873,7 +1110,7 @@ func (m *Machine) wanting() bool {
 }
 
 func (m *Machine) lacking() int {
-	return m.cfg.MinIdle - m.idle.n - m.spare - m.n[checking] - m.n[resetting]
+	return m.cfg.MinIdle - m.n[idle] - m.spare - m.transit()
 }
 
 // connect begins a connect for w, or for nobody.
@@ -894,6 +1131,8 @@ func (m *Machine) connect(w *Waiter) {
 	m.spare++
 	if w != nil {
 		m.assign(w, s, true)
+	} else if n := len(m.legacy); n > 0 {
+		s.Want, m.legacy = m.legacy[n-1], m.legacy[:n-1]
 	}
 }
 
@@ -981,14 +1220,14 @@ func (m *Machine) nextDue() time.Duration {
 	due := never
 	if s := m.busy.head; s != nil {
 		due = m.deadline(s)
-		if m.phase != open && m.n[checking]+m.n[resetting] > 0 {
+		if m.phase != open && m.transit() > 0 {
 			due = min(due, m.drainSince+closeGrace)
 		}
 	}
 	if m.phase != open {
 		return due
 	}
-	if m.idle.n > 0 {
+	if m.n[idle] > 0 {
 		due = min(due, m.idleDue)
 	}
 	if s := m.leases.head; s != nil {
@@ -1003,22 +1242,17 @@ func (m *Machine) nextDue() time.Duration {
 // deadline is when a job under way is overdue.
 func (m *Machine) deadline(s *Slot) time.Duration { return s.since + m.cfg.overdueAfter() }
 
-// grant ends a wait with a connection. If the connection comes from a job that
-// was under way for somebody else, the two exchange their jobs, so that there
-// are not more connects than are needed; the failure of the one that is handed
-// on is nobody's (G10).
+// grant ends a wait with a connection.
 func (m *Machine) grant(w *Waiter, s *Slot) {
-	own, other := w.slot, s.waiter
-	m.release(s)
-	m.unassign(w)
-	if own != nil && own != s && other != nil && other != w {
-		m.assign(other, own, false)
+	if w.Setting != nil && s.state != applying {
+		m.stats.SettingHits++
 	}
+	m.exchange(w, s)
 	m.waiters.remove(w)
 	wait := m.now - w.since
 	m.stats.Grants++
 	m.stats.WaitTime += wait
-	m.tell(messages.Event{Kind: messages.CheckedOut, ConnID: s.ID, Label: w.Label, Duration: wait})
+	m.tell(messages.Event{Kind: messages.CheckedOut, ConnID: s.ID, Label: w.Label, Setting: w.Setting, Duration: wait})
 	m.lend(s, w, true)
 	m.effect(Effect{Kind: Grant, Slot: s, Waiter: w})
 }
@@ -1113,14 +1347,13 @@ func (m *Machine) lend(s *Slot, w *Waiter, known bool) {
 func (m *Machine) rest(s *Slot) {
 	m.move(s, idle)
 	if m.timed {
-		if m.idle.n == 1 {
+		s.alive = m.now
+		if m.n[idle] == 1 {
 			m.idleDue = never // what it was for is gone
 		}
-		if due := m.due(m.idle.tail); due < m.idleDue {
-			m.idleDue = due
-		}
-		if s.expires > 0 && s.expires < m.idleDue {
-			m.idleDue = s.expires
+		m.idleDue = min(m.idleDue, m.due(m.oldest()), m.checkDue(s))
+		if s.expires > 0 {
+			m.idleDue = min(m.idleDue, s.expires)
 		}
 		if m.idleDue < m.tickAt {
 			m.schedule()
@@ -1165,6 +1398,7 @@ func (m *Machine) vacate(s *Slot) {
 func (m *Machine) drop(s *Slot) {
 	if s.abandoned {
 		m.strays--
+		m.wear(s, nil)
 	} else {
 		m.vacant.remove(s)
 		m.n[vacant]--
@@ -1183,7 +1417,12 @@ func (m *Machine) move(s *Slot, to state) {
 	case vacant:
 		m.vacant.remove(s)
 	case idle:
-		m.idle.remove(s)
+		if s.kin == nil {
+			m.idle.remove(s)
+		} else {
+			m.worn.remove(s)
+			s.kin.remove(s)
+		}
 	case borrowed:
 		if m.cfg.LeakAfter > 0 && !s.leaked {
 			m.leases.remove(s)
@@ -1200,14 +1439,31 @@ func (m *Machine) move(s *Slot, to state) {
 	s.state, s.since = to, m.now
 	switch to {
 	case vacant:
-		s.Conn, s.ID, s.silent, s.expires, s.label = nil, 0, false, 0, ""
+		s.Conn, s.Want, s.ID, s.silent, s.expires, s.rested, s.label = nil, nil, 0, false, 0, 0, ""
+		m.wear(s, nil)
 		m.vacant.pushHead(s)
 	case idle:
-		m.idle.pushHead(s)
+		switch l := m.restingPlace(s); {
+		case s.rested > 0: // a check in the background is no use of it
+			s.since, s.rested = s.rested, 0
+			l.insert(s)
+		default:
+			l.pushHead(s)
+		}
 	case borrowed:
+		s.rested = 0
 	default:
 		m.busy.pushTail(s)
 	}
+}
+
+// restingPlace is the list for an idle connection.
+func (m *Machine) restingPlace(s *Slot) *slotList {
+	if s.kin == nil {
+		return &m.idle
+	}
+	s.kin.push(s)
+	return &m.worn
 }
 
 // refresh works out plain after one of the things it depends on has changed.
@@ -1240,7 +1496,12 @@ func (m *Machine) maxIdle() int {
 }
 
 // open counts established connections.
-func (m *Machine) open() int { return m.n[idle] + m.n[borrowed] + m.n[checking] + m.n[resetting] }
+func (m *Machine) open() int { return m.n[idle] + m.n[borrowed] + m.transit() }
+
+// transit counts connections on which a connector is at work.
+func (m *Machine) transit() int {
+	return m.n[checking] + m.n[resetting] + m.n[applying] + m.n[unapplying]
+}
 
 // counted counts what the capacity bounds.
 func (m *Machine) counted() int { return m.open() + m.n[connecting] + m.n[closing] }

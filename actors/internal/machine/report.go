@@ -79,7 +79,7 @@ func (m *Machine) Stats() messages.Stats {
 	st.Open = m.open()
 	st.Idle = m.n[idle]
 	st.Borrowed = m.n[borrowed]
-	st.InTransition = m.n[checking] + m.n[resetting]
+	st.InTransition = m.transit()
 	st.Connecting = m.n[connecting]
 	st.Closing = m.n[closing]
 	st.Waiting = m.waiters.n

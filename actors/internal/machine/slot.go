@@ -2,8 +2,6 @@ package machine
 
 import (
 	"time"
-
-	"github.com/actorpool/actorpool/messages"
 )
 
 // Slot is a place for one connection, with the connector that serves it. It
@@ -14,6 +12,8 @@ type Slot struct {
 	Shell any
 	// Conn is what the outside keeps for the connection in it.
 	Conn any
+	// Want is the setting to put on the connection, for Apply.
+	Want any
 	// ID is the connection's id, from 1 within the pool; 0 while vacant.
 	ID uint64
 	// Epoch is that of the connection's current lease while it is borrowed,
@@ -26,17 +26,58 @@ type Slot struct {
 	blames     bool // waiter is the one the job was started for: it bears a failure (G10)
 	index      int  // in Machine.slots
 	generation uint64
-	epoch      uint64  // the backoff's epoch when the connect began
-	waiter     *Waiter // who the job under way is for
-	label      string  // the holder's
-	timed      bool    // since is known, not only bounded
-	leaked     bool    // this lease has been reported
-	doom       messages.Reason
+	epoch      uint64        // the backoff's epoch when the connect began
+	waiter     *Waiter       // who the job under way is for
+	label      string        // the holder's
+	timed      bool          // since is known, not only bounded
+	leaked     bool          // this lease has been reported
+	kin        *kin          // the setting on the connection; nil: it is clean
 	since      time.Duration // when the state began
+	rested     time.Duration // when it became idle, for one that is checked in the background; 0: it is not
+	alive      time.Duration // when it was last known to be alive (KeepAlive)
 	expires    time.Duration // end of life; 0: none
 
-	prev, next *Slot // in the list of its state: vacant, idle, busy, or borrowed
+	prev, next   *Slot // in the list of its state: vacant, idle, dressed, busy, or borrowed
+	kprev, knext *Slot // among the idle ones with its setting
 }
+
+// kin are the connections with one setting.
+type kin struct {
+	setting any
+	head    *Slot // the idle ones, newest first, linked by kprev and knext
+	members int   // idle or not
+}
+
+func (k *kin) push(s *Slot) {
+	s.kprev, s.knext = nil, k.head
+	if k.head != nil {
+		k.head.kprev = s
+	}
+	k.head = s
+}
+
+func (k *kin) remove(s *Slot) {
+	if s.kprev != nil {
+		s.kprev.knext = s.knext
+	} else {
+		k.head = s.knext
+	}
+	if s.knext != nil {
+		s.knext.kprev = s.kprev
+	}
+	s.kprev, s.knext = nil, nil
+}
+
+// setting is the one on the connection, nil if it is clean.
+func (s *Slot) setting() any {
+	if s.kin == nil {
+		return nil
+	}
+	return s.kin.setting
+}
+
+// Setting gives the setting on the slot's connection, nil if it is clean.
+func (s *Slot) Setting() any { return s.setting() }
 
 type state uint8
 
@@ -45,12 +86,14 @@ const (
 	connecting       // Connect runs
 	checking         // Check runs
 	resetting        // Reset runs
+	applying         // Apply runs
+	unapplying       // Unapply runs
 	closing          // Disconnect runs
 	idle
 	borrowed
 )
 
-var states = [...]string{"vacant", "connecting", "checking", "resetting", "closing", "idle", "borrowed"}
+var states = [...]string{"vacant", "connecting", "checking", "resetting", "applying", "unapplying", "closing", "idle", "borrowed"}
 
 func (s state) String() string { return states[s] }
 
@@ -80,6 +123,24 @@ func (l *slotList) pushTail(s *Slot) {
 	}
 	l.tail = s
 	l.n++
+}
+
+// insert puts s in its place by since, newest first. s is among the oldest.
+func (l *slotList) insert(s *Slot) {
+	after := l.tail
+	for after != nil && after.since < s.since {
+		after = after.prev
+	}
+	switch {
+	case after == nil:
+		l.pushHead(s)
+	case after.next == nil:
+		l.pushTail(s)
+	default:
+		s.prev, s.next = after, after.next
+		after.next.prev, after.next = s, s
+		l.n++
+	}
 }
 
 func (l *slotList) remove(s *Slot) {

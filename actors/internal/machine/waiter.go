@@ -9,11 +9,15 @@ type Waiter struct {
 	Owner any
 	// Label says what the connection is for.
 	Label string
+	// Setting is the setting that is asked for, nil for a clean connection. It is
+	// compared with ==, so its type must be comparable.
+	Setting any
 	// Deadline is the caller's, in the machine's time; 0: none. The machine
 	// does not enforce it: it only tells early when it cannot be met (G9).
 	Deadline time.Duration
 
 	queued     bool
+	overtaken  int           // how often a later one was served first, for its setting
 	position   int           // the place in the queue it was given, from 1
 	since      time.Duration // when it was queued
 	slot       *Slot         // the connect or check under way for it
@@ -37,7 +41,7 @@ func (l *waiterList) push(w *Waiter) {
 	l.tail = w
 	l.n++
 	l.unstarted++
-	w.position = l.n
+	w.position, w.overtaken = l.n, 0
 }
 
 // remove takes w out of the queue. Its slot must have been unassigned.
