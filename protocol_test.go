@@ -47,7 +47,9 @@ func (w *world) inbox() *inbox {
 	return b
 }
 
-func (b *inbox) request(p *pool, message any) { b.root.RequestWithCustomSender(p.PID(), message, b.pid) }
+func (b *inbox) request(p *pool, message any) {
+	b.root.RequestWithCustomSender(p.PID(), message, b.pid)
+}
 
 // take gives what has come since the last time.
 func (b *inbox) take() []any {

@@ -139,11 +139,15 @@ var goals = []goal{
 	{text: "serial, actor / mutex+slice (moonshot)", name: "serial", pool: "mutex+slice", measure: nsPerOp, bound: 2},
 }
 
-func verdict(met bool) string {
-	if met {
+// verdict is strict: a goal that only some of the measures reach is not met.
+func verdict(met ...bool) string {
+	switch {
+	case !slices.Contains(met, false):
 		return "met"
+	case !slices.Contains(met, true):
+		return "**missed**"
 	}
-	return "**missed**"
+	return "**on the edge**"
 }
 
 // table is everything in Markdown.
@@ -159,9 +163,9 @@ func (r *results) table() string {
 
 	fmt.Fprintf(&b, "\n## Goals\n\n| measure | bound | reached | | ratio of the least |\n| --- | --- | --- | --- | --- |\n")
 	for _, g := range goals {
-		got := r.ratio(g.name, g.pool, g.measure)
+		got, least := r.ratio(g.name, g.pool, g.measure), r.leastRatio(g.name, g.pool, g.measure)
 		fmt.Fprintf(&b, "| %s | ≤ %.2f | %.2f (%.2f to %.2f) | %s | %.2f |\n", g.text, g.bound,
-			got.median, got.min, got.max, verdict(got.median <= g.bound), r.leastRatio(g.name, g.pool, g.measure))
+			got.median, got.min, got.max, verdict(got.median <= g.bound, least <= g.bound), least)
 	}
 	for _, c := range cases {
 		if c.waits {

@@ -108,7 +108,8 @@ type Config[C any] struct {
 	// OnEvent is told everything that happens in the pool, in order, on a
 	// goroutine of its own. A handler that is slow delays nobody else; one that
 	// falls thousands of events behind loses the oldest. A panic in it is
-	// contained. Do not call Close from it: Close waits a moment for it.
+	// contained. Events lag behind what they tell; Stats has the present. Do not
+	// call Close from it: Close waits a moment for it.
 	OnEvent func(messages.Event)
 	// Logger gets events at level debug; backoffs, leaks and panics at warn.
 	Logger *slog.Logger
@@ -141,7 +142,9 @@ type Backoff struct {
 type BackoffMode = actors.BackoffMode
 
 const (
-	// BackoffWait: they wait in line, each within its own context.
+	// BackoffWait: they wait in line, each within its own context. One whose
+	// deadline comes before the next attempt fails at once if nothing is out that
+	// could come back before.
 	BackoffWait = actors.BackoffWait
 	// BackoffFailFast: those that find no idle connection fail at once with a
 	// *messages.BackoffError.

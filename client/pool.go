@@ -137,7 +137,9 @@ func (p *Pool[C]) find(ctx context.Context) (*actors.Ref, error) {
 // says what the pool looked like and unwraps to the reason: the context's error,
 // messages.ErrClosed, messages.ErrExhausted, messages.ErrCleared, or, if the
 // connect that was made for this caller failed, messages.ErrConnectFailed with
-// the connector's error.
+// the connector's error. A Get whose deadline comes before the next attempt of a
+// pool that backs off and has nothing out fails at once, with a
+// *[messages.BackoffError]: there is nothing to wait for.
 func (p *Pool[C]) Get(ctx context.Context) (Lease[C], error) {
 	return p.GetWith(ctx, GetOptions{})
 }
@@ -184,7 +186,12 @@ func (p *Pool[C]) TryGet() (Lease[C], bool) {
 // says that the error condemns it, or if f panics or ends its goroutine. The
 // panic goes on. The error is that of Get or of f.
 func (p *Pool[C]) Do(ctx context.Context, f func(ctx context.Context, conn C) error) error {
-	lease, err := p.Get(ctx)
+	return p.DoWith(ctx, GetOptions{}, f)
+}
+
+// DoWith is Do with options for its Get.
+func (p *Pool[C]) DoWith(ctx context.Context, o GetOptions, f func(ctx context.Context, conn C) error) error {
+	lease, err := p.GetWith(ctx, o)
 	if err != nil {
 		return err
 	}

@@ -61,8 +61,9 @@ func (e *ConnectError) Is(target error) bool { return target == ErrConnectFailed
 // Unwrap gives the error of the user's function.
 func (e *ConnectError) Unwrap() error { return e.Err }
 
-// BackoffError says that the pool backs off after failed connects and is
-// configured to fail fast: nothing was tried for this caller.
+// BackoffError says that the pool backs off after failed connects and that
+// nothing was tried for this caller: the pool is configured to fail fast, or the
+// caller's deadline comes before the next attempt.
 type BackoffError struct {
 	// Attempt is the number of failed attempts so far.
 	Attempt int
@@ -74,8 +75,8 @@ type BackoffError struct {
 
 // Error implements error.
 func (e *BackoffError) Error() string {
-	return fmt.Sprintf("actorpool: backing off after %d failed connects, next attempt at %s: %s",
-		e.Attempt, e.Until.Format(time.RFC3339Nano), text(e.Cause))
+	return fmt.Sprintf("actorpool: backing off after failed attempt %d, next attempt at %s: %s",
+		e.Attempt, e.Until.Format(time.RFC3339Nano), strings.TrimPrefix(text(e.Cause), "actorpool: "))
 }
 
 // Unwrap gives the cause.
@@ -91,7 +92,8 @@ type GetError struct {
 	// Position is the place in the queue that the Get was given, from 1. 0: it
 	// was not queued.
 	Position int
-	// Stats is the pool at the moment the Get ended.
+	// Stats is the pool at the moment the Get ended; a Get that waited is still
+	// counted among the waiting.
 	Stats Stats
 	// Attempt is the number of failed attempts and NextAttempt the time of the
 	// next one, when the pool was backing off; otherwise zero.

@@ -162,8 +162,8 @@ inline done()
 	:: who <= 3 -> pc = (posted[who] < PLANNED(who) -> POST : END)
 	:: who == SOURCE ->
 		if
-		:: q < NSYS -> q++; pc = SYS_LOAD
-		:: else -> q = 0; pc = END
+		:: sent < NSYS -> sent++; q = sent; pc = SYS_LOAD
+		:: else -> pc = END
 		fi
 	:: else -> pc = END
 	fi;
@@ -176,9 +176,9 @@ inline done()
 /* A push is done: back to the handler, or to the caller. */
 inline pushed()
 {
-	old = NIL; p = NIL;
+	old = NIL; p = NIL; q = NIL;
 	if
-	:: h != NIL -> q = 0; pc = ANSWER
+	:: h != NIL -> pc = ANSWER
 	:: else -> done()
 	fi
 }
@@ -229,6 +229,7 @@ proctype goroutine(byte who; mtype pc)
 	byte h;         /* the node that is being handled */
 	byte old;       /* what push has loaded */
 	byte q = (who == SOURCE -> 1 : NIL); /* the system message that is being posted */
+	byte sent = q;  /* of the source's */
 	byte left = (who == RUNNER -> LIMIT : 0);
 	bool own;
 	bool fast;      /* the handler was called by PostUserMessage, not by work */
@@ -505,7 +506,6 @@ init
 			n = next[n]
 		:: else -> break
 		od;
-		assert(queued == all);
 		/* every message is handled (or dropped), or held */
 		s = 0;
 		do
@@ -521,7 +521,7 @@ init
 			s++
 		:: else -> break
 		od;
-		assert(awake == 0);
+		assert(awake == 0 && queued == all);
 		/* no node is anywhere else */
 		n = 1;
 		do

@@ -100,8 +100,8 @@ const never = time.Duration(math.MaxInt64)
 // waited for. One that ignores its context is left behind after it.
 const closeGrace = 20 * time.Millisecond
 
-// errOverdue is the failure of a connect whose function ignored its context.
-var errOverdue = fmt.Errorf("actorpool: Connect ignores its context and was given up: %w", context.DeadlineExceeded)
+// errOverdue is the failure of a job whose function ignored its context.
+var errOverdue = fmt.Errorf("actorpool: the function ignores its context and was given up: %w", context.DeadlineExceeded)
 
 // New makes a machine that has not been started.
 func New(cfg Config) *Machine {
@@ -336,15 +336,14 @@ func (m *Machine) ConnectFailed(now time.Duration, s *Slot, err error, class mes
 	if s.abandoned {
 		m.drop(s)
 	} else {
-		m.connectFailed(s, err, class)
-		m.vacate(s)
+		m.connectFailed(s, err, class, m.vacate)
 	}
 	m.settle()
 }
 
-// connectFailed is everything that a failed connect means but the fate of its
-// slot. It fails the Get that it was started for, and no other (G10).
-func (m *Machine) connectFailed(s *Slot, err error, class messages.Class) {
+// connectFailed is everything that a failed connect means; end is what becomes
+// of its slot. It fails the Get that it was started for, and no other (G10).
+func (m *Machine) connectFailed(s *Slot, err error, class messages.Class, end func(*Slot)) {
 	m.stats.ConnectErrors++
 	w := s.waiter
 	if !s.blames {
@@ -353,6 +352,7 @@ func (m *Machine) connectFailed(s *Slot, err error, class messages.Class) {
 	m.release(s)
 	if m.phase != open || s.generation != m.generation {
 		m.tellClosed(s, messages.ReasonStale, err)
+		end(s)
 		return
 	}
 	m.lastErr = err
@@ -364,6 +364,7 @@ func (m *Machine) connectFailed(s *Slot, err error, class messages.Class) {
 	case messages.ClassOverload, messages.ClassFatal:
 		m.block(s, err)
 	}
+	end(s)
 	failure := &messages.ConnectError{Phase: messages.PhaseConnect, Err: err}
 	if w != nil && w.queued {
 		m.reject(w, failure, messages.ReasonConnectionError)
@@ -992,14 +993,20 @@ func (m *Machine) due(s *Slot) time.Duration {
 func (m *Machine) abandon(s *Slot) {
 	switch s.state {
 	case connecting:
-		m.connectFailed(s, errOverdue, messages.ClassOverload)
+		m.connectFailed(s, errOverdue, messages.ClassOverload, m.strand)
 	case checking, resetting, applying, unapplying:
 		m.release(s)
 		m.stats.ClosedBroken++
 		m.tellClosed(s, messages.ReasonError, errOverdue)
+		m.strand(s)
 	case closing:
 		m.lingering++
+		m.strand(s)
 	}
+}
+
+// strand stops counting a slot.
+func (m *Machine) strand(s *Slot) {
 	if s.state == connecting {
 		m.spare--
 	}
@@ -1171,7 +1178,9 @@ func (m *Machine) refuseFast(w *Waiter) {
 func (m *Machine) hopeless(w *Waiter) bool { return w.Deadline > 0 && w.Deadline < m.backoff.until }
 
 func (m *Machine) rejectHopeless(w *Waiter) {
-	m.reject(w, &messages.ConnectError{Phase: messages.PhaseConnect, Err: m.backoff.cause}, messages.ReasonBackoff)
+	err := m.backoffError()
+	err.Cause = &messages.ConnectError{Phase: messages.PhaseConnect, Err: err.Cause}
+	m.reject(w, err, messages.ReasonBackoff)
 }
 
 // drain answers whoever waits for the pool to shrink, to close or to be ready.

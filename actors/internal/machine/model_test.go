@@ -630,7 +630,7 @@ func (w *world) rejected(g *get) {
 	var b *messages.BackoffError
 	switch {
 	case errors.As(g.err, &b):
-		if w.cfg.Backoff.Mode != BackoffFailFast || !w.backoff.armed {
+		if w.cfg.Backoff.Mode != BackoffFailFast && !w.hopeless(g) || !w.backoff.armed {
 			w.fail("%s is told of a blocking period: %v", g.name, g.err)
 		}
 	case errors.Is(g.err, messages.ErrConnectFailed) && !w.failing:

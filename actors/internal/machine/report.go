@@ -127,7 +127,7 @@ func (m *Machine) getError(w *Waiter, err error) error {
 	return e
 }
 
-func (m *Machine) backoffError() error {
+func (m *Machine) backoffError() *messages.BackoffError {
 	return &messages.BackoffError{Attempt: m.backoff.attempt, Until: m.wall(m.backoff.until), Cause: m.backoff.cause}
 }
 
