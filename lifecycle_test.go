@@ -1236,6 +1236,145 @@ func TestAnyFunctionThatEndsItsGoroutineIsContained(t *testing.T) {
 	}
 }
 
+// Functions that do not come back.
+
+// G3, P3
+func TestACheckThatHangsIsGivenUp(t *testing.T) {
+	rule(t, func(t *testing.T, w *world) {
+		release := make(chan struct{})
+		p := w.pool(capacity(1), func(cfg *config) {
+			cfg.ConnectTimeout = 4 * time.Second
+			cfg.Check = func(context.Context, *conn) error { <-release; return nil }
+		})
+		fill(t, p, 1)
+		time.Sleep(2 * time.Second)
+		g := begin(ctx, p)
+		time.Sleep(5 * time.Second)
+		assert.Equal(t, 2, g.granted(t).Conn().n)
+		put(t, g.lease)
+		close(release)
+		synctest.Wait()
+		assert.EqualValues(t, 1, w.server.conns[0].closed.Load())
+		assert.Equal(t, 1, p.Stats().Open)
+	})
+}
+
+// P3
+func TestAResetThatHangsIsGivenUp(t *testing.T) {
+	rule(t, func(t *testing.T, w *world) {
+		release := make(chan struct{})
+		p := w.pool(capacity(1), func(cfg *config) {
+			cfg.ConnectTimeout = 4 * time.Second
+			cfg.Reset = func(_ context.Context, c *conn) error {
+				if c.n == 1 {
+					<-release
+				}
+				return nil
+			}
+		})
+		put(t, get(t, p))
+		g := begin(ctx, p)
+		time.Sleep(5 * time.Second)
+		put(t, g.granted(t))
+		close(release)
+		synctest.Wait()
+		assert.Equal(t, 1, p.Stats().Open)
+		assert.EqualValues(t, 1, w.server.conns[0].closed.Load())
+	})
+}
+
+// P3, X4
+func TestADisconnectThatHangsCostsNoPlaceButIsWaitedForByClose(t *testing.T) {
+	rule(t, func(t *testing.T, w *world) {
+		release := make(chan struct{})
+		w.server.hook = func(c *conn) {
+			if c.n == 1 {
+				<-release
+			}
+		}
+		p := w.pool(capacity(1), func(cfg *config) { cfg.ConnectTimeout = 4 * time.Second })
+		require.NoError(t, get(t, p).Taint(nil))
+		g := begin(ctx, p)
+		time.Sleep(5 * time.Second)
+		put(t, g.granted(t))
+		assert.ErrorIs(t, p.Close(within(t, time.Second)), context.DeadlineExceeded)
+		close(release)
+		synctest.Wait()
+		assert.NoError(t, p.Close(ctx))
+	})
+}
+
+// G10
+func TestManyConnectsThatHangDoNotUseUpThePool(t *testing.T) {
+	rule(t, func(t *testing.T, w *world) {
+		release := make(chan struct{})
+		w.server.becomes(ignoring(release))
+		p := w.pool(capacity(2), func(cfg *config) { cfg.ConnectTimeout = 4 * time.Second })
+		for range 5 {
+			_, err := p.Get(ctx)
+			assert.ErrorIs(t, err, messages.ErrConnectFailed)
+		}
+		w.server.becomes(accept)
+		put(t, get(t, p))
+		close(release)
+		synctest.Wait()
+		assert.Equal(t, 1, p.Stats().Open)
+	})
+}
+
+func TestTheCountersCount(t *testing.T) {
+	rule(t, func(t *testing.T, w *world) {
+		p := w.pool(capacity(1))
+		l := get(t, p)
+		g := begin(ctx, p)
+		_, err := p.Get(within(t, time.Second))
+		require.Error(t, err)
+		leaving, cancel := context.WithCancel(ctx)
+		left := begin(leaving, p)
+		cancel()
+		left.failed(t)
+		put(t, l)
+		require.NoError(t, g.granted(t).Taint(nil))
+		synctest.Wait()
+		w.server.becomes(refuse)
+		_, err = p.Get(ctx)
+		require.Error(t, err)
+		assert.Equal(t, client.Stats{
+			Name: "db", State: messages.StateBackoff, Capacity: 1,
+			Gets: 5, Grants: 2, Waits: 5, WaitTime: time.Second, Timeouts: 1, Cancels: 1,
+			Connects: 2, ConnectErrors: 1, Puts: 1, Taints: 1, ClosedBroken: 1, Backoffs: 1,
+		}, p.Stats())
+	})
+}
+
+// X5
+func TestAPoolActorThatFailsEndsAndNobodyHangs(t *testing.T) {
+	rule(t, func(t *testing.T, w *world) {
+		p := w.spawn(w.config(capacity(2)), actor.WithReceiverMiddleware(func(next actor.ReceiverFunc) actor.ReceiverFunc {
+			return func(ctx actor.ReceiverContext, envelope *actor.MessageEnvelope) {
+				if envelope.Message == "die" {
+					panic("a bug in the middleware")
+				}
+				next(ctx, envelope)
+			}
+		}))
+		t.Cleanup(func() { w.end(p) })
+		held, idle := get(t, p), get(t, p)
+		g := begin(ctx, p)
+		shrink := async(func() error { return p.SetCapacity(ctx, 1) })
+		w.system.Root.Send(p.PID(), "die")
+		assert.ErrorIs(t, g.failed(t), messages.ErrClosed)
+		assert.ErrorIs(t, shrink.returned(t), messages.ErrClosed)
+		_, err := p.Get(ctx)
+		assert.ErrorIs(t, err, messages.ErrClosed)
+		assert.ErrorIs(t, held.Put(), messages.ErrLeaseEnded)
+		assert.Nil(t, idle.Conn())
+		assert.Equal(t, messages.StateClosed, p.Stats().State)
+		_, opened, closed := w.server.count()
+		assert.Equal(t, opened, closed)
+	})
+}
+
 // Input that is wrong.
 
 func TestABadConfigIsRefusedByField(t *testing.T) {

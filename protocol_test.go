@@ -202,6 +202,16 @@ func TestAGetWithoutASenderIsIgnored(t *testing.T) {
 	})
 }
 
+func TestABorrowerInAnotherProcessGetsNothing(t *testing.T) {
+	rule(t, func(t *testing.T, w *world) {
+		p := w.pool()
+		w.system.Root.RequestWithCustomSender(p.PID(), &messages.Get{}, actor.NewPID("elsewhere:1", "x"))
+		synctest.Wait()
+		assert.Zero(t, w.server.dialled())
+		assert.Zero(t, p.Stats().Borrowed)
+	})
+}
+
 func TestNonsenseByMessageDoesNoHarm(t *testing.T) {
 	rule(t, func(t *testing.T, w *world) {
 		p := w.pool()

@@ -86,15 +86,13 @@ func (r *Ref) Get(ctx context.Context, label string, setting any) (Loan, error) 
 	if r.closed.Load() {
 		return Loan{}, messages.ErrClosed
 	}
-	c := r.calls.Get().(*Call)
-	c.waiter.Label = label
 	if setting != nil {
 		if err := r.settings(setting); err != nil {
-			r.calls.Put(c)
 			return Loan{}, err
 		}
-		c.waiter.Setting = setting
 	}
+	c := r.calls.Get().(*Call)
+	c.waiter.Label, c.waiter.Setting = label, setting
 	if deadline, ok := ctx.Deadline(); ok {
 		c.waiter.Deadline = r.clock.at(deadline)
 	}
@@ -130,10 +128,7 @@ func (r *Ref) TryGet() (Loan, bool) {
 func (r *Ref) finish(c *Call) (Loan, error) {
 	loan, err := c.loan, c.err
 	c.loan, c.err, c.ended, c.try = Loan{}, nil, nil, false
-	c.waiter.Label, c.waiter.Deadline = "", 0
-	if c.waiter.Setting != nil {
-		c.waiter.Setting = nil
-	}
+	c.waiter.Label, c.waiter.Setting, c.waiter.Deadline = "", nil, 0
 	r.calls.Put(c)
 	return loan, err
 }

@@ -1,0 +1,187 @@
+//go:build unix
+
+package servers
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// startBound is how long a server may take to begin to serve, or to stop.
+const startBound = 30 * time.Second
+
+// MissingError says that a program is not installed, and how to install it.
+type MissingError struct{ Program, Package string }
+
+// Error implements error.
+func (e *MissingError) Error() string {
+	return fmt.Sprintf("%s is not installed: apt-get install %s", e.Program, e.Package)
+}
+
+// find looks for a program in the path and in the folders that match patterns,
+// the last match first.
+func find(program, pkg string, patterns ...string) (string, error) {
+	if path, err := exec.LookPath(program); err == nil {
+		return path, nil
+	}
+	for _, pattern := range patterns {
+		matches, _ := filepath.Glob(filepath.Join(pattern, program))
+		for i := len(matches) - 1; i >= 0; i-- {
+			if path, err := exec.LookPath(matches[i]); err == nil {
+				return path, nil
+			}
+		}
+	}
+	return "", &MissingError{Program: program, Package: pkg}
+}
+
+// account is whom a server runs as; nil: as we do.
+type account struct{ uid, gid int }
+
+// unprivileged finds an account for a server that refuses to run as root.
+func unprivileged() (*account, error) {
+	if os.Geteuid() != 0 {
+		return nil, nil
+	}
+	for _, name := range []string{"postgres", "nobody"} {
+		if u, err := user.Lookup(name); err == nil {
+			uid, err1 := strconv.Atoi(u.Uid)
+			gid, err2 := strconv.Atoi(u.Gid)
+			return &account{uid, gid}, errors.Join(err1, err2)
+		}
+	}
+	return nil, errors.New("neither postgres nor nobody is a user here")
+}
+
+// folder makes a temporary folder that belongs to the account.
+func folder(name string, a *account) (string, error) {
+	dir, err := os.MkdirTemp("", "actorpool-"+name+"-")
+	if err != nil || a == nil {
+		return dir, err
+	}
+	return dir, os.Chown(dir, a.uid, a.gid)
+}
+
+// freePort gives a port of the loopback interface that nobody listens on.
+func freePort() (int, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, err
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port, nil
+}
+
+// process is a server's process. Its output goes to a file, since a pipe would
+// live as long as the last of its children.
+type process struct {
+	cmd  *exec.Cmd
+	log  string
+	done chan struct{}
+}
+
+func command(a *account, dir, path string, args ...string) *exec.Cmd {
+	cmd := exec.Command(path, args...)
+	cmd.Dir = dir
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "LC_ALL=C", "TZ=UTC"}
+	cmd.SysProcAttr = attributes()
+	if a != nil {
+		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: uint32(a.uid), Gid: uint32(a.gid)}
+	}
+	return cmd
+}
+
+// start starts a server and returns at once.
+func start(a *account, dir, path string, args ...string) (*process, error) {
+	p := &process{cmd: command(a, dir, path, args...), log: filepath.Join(dir, "log"), done: make(chan struct{})}
+	output, err := os.OpenFile(p.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	defer output.Close()
+	p.cmd.Stdout, p.cmd.Stderr = output, output
+	started := make(chan error)
+	go func() {
+		// The server is to die with us, and that is tied to the thread that has
+		// started it.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := p.cmd.Start()
+		started <- err
+		if err == nil {
+			_ = p.cmd.Wait()
+			close(p.done)
+		}
+	}()
+	if err := <-started; err != nil {
+		return nil, fmt.Errorf("starting %s: %w", path, err)
+	}
+	return p, nil
+}
+
+// stop signals the server and waits until it has ended.
+func (p *process) stop(sig os.Signal) error {
+	_ = p.cmd.Process.Signal(sig)
+	select {
+	case <-p.done:
+		return nil
+	case <-time.After(startBound):
+		_ = p.cmd.Process.Kill()
+		<-p.done
+		return fmt.Errorf("%s did not end within %v of %v; %s", p.cmd.Path, startBound, sig, p.tail())
+	}
+}
+
+// serves waits until ping succeeds.
+func (p *process) serves(ping func() error) error {
+	deadline := time.Now().Add(startBound)
+	for {
+		err := ping()
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-p.done:
+			return fmt.Errorf("%s has ended: %v; %s", p.cmd.Path, p.cmd.ProcessState, p.tail())
+		case <-time.After(20 * time.Millisecond):
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("%s does not serve after %v: %w; %s", p.cmd.Path, startBound, err, p.tail())
+		}
+	}
+}
+
+// tail gives the last lines of the log.
+func (p *process) tail() string {
+	text, _ := os.ReadFile(p.log)
+	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+	return "its log ends: " + strings.Join(lines[max(0, len(lines)-10):], "\n")
+}
+
+// children gives the processes whose parent is pid.
+func children(pid int) ([]int, error) {
+	out, err := exec.Command("ps", "-e", "-o", "pid=,ppid=").Output()
+	if err != nil {
+		return nil, err
+	}
+	var found []int
+	for line := range strings.Lines(string(out)) {
+		var child, parent int
+		if n, _ := fmt.Sscan(line, &child, &parent); n == 2 && parent == pid {
+			found = append(found, child)
+		}
+	}
+	return found, nil
+}
+
+func address(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
