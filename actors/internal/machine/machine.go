@@ -49,7 +49,6 @@ type Machine struct {
 
 	backoff       backoff
 	lastErr       error         // of the last connect; nil once one succeeded
-	clearedBy     error         // why the pool is paused, if it was told
 	populateAfter time.Duration // no background connect before
 	drainSince    time.Duration // when a SetCapacity or Close began to drain
 	bare          bool          // an outage without hope, see despair
@@ -727,7 +726,7 @@ func (m *Machine) clear(err error, interrupt bool) {
 		m.tell(messages.Event{Kind: messages.PoolCleared, Interrupt: interrupt, Err: err})
 	}
 	if m.cfg.PauseOnClear {
-		m.paused, m.clearedBy = true, err
+		m.paused = true
 	}
 	for _, s := range m.slots {
 		if s.abandoned {
@@ -804,7 +803,7 @@ func (m *Machine) HealthOK(now time.Duration) {
 
 func (m *Machine) unpause() {
 	if m.paused {
-		m.paused, m.clearedBy = false, nil
+		m.paused = false
 		m.tell(messages.Event{Kind: messages.PoolReady})
 	}
 	m.refresh()

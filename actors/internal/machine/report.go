@@ -120,9 +120,6 @@ func (m *Machine) getError(w *Waiter, err error) error {
 		Pool: m.cfg.Name, Waited: m.now - w.since, Position: w.position, Stats: m.Stats(),
 		LastConnectError: m.lastErr, Err: err,
 	}
-	if m.paused && e.LastConnectError == nil {
-		e.LastConnectError = m.clearedBy
-	}
 	e.Attempt, e.NextAttempt, _ = m.Outlook()
 	return e
 }
