@@ -381,7 +381,7 @@ func (item) IgnoreDeadLetterLogging() {}
 // A real actor over the mailbox: restarted in the middle of a flood, it loses
 // nothing but the message that it panicked on; stopped, it drops what pends.
 func TestAnActorOverTheMailboxIsRestartedAndStopped(t *testing.T) {
-	system := actor.NewActorSystem(actor.WithLoggerFactory(quiet))
+	system := newSystem()
 	var handled atomic.Int64
 	stopped := make(chan struct{})
 	props := actor.PropsFromFunc(func(ctx actor.Context) {

@@ -79,8 +79,12 @@ type observerActor struct{ spec *Spec }
 // Receive implements actor.Actor.
 func (o *observerActor) Receive(ctx actor.Context) {
 	if b, ok := ctx.Message().(*batch); ok {
-		for i := range b.events {
-			o.deliver(&b.events[(b.first+i)%len(b.events)])
+		for i := 0; i < len(b.events); i++ { // once, unless a handler ends its goroutine
+			contain(func() {
+				for ; i < len(b.events); i++ {
+					o.deliver(&b.events[(b.first+i)%len(b.events)])
+				}
+			})
 		}
 		ctx.Send(ctx.Parent(), b)
 	}

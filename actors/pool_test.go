@@ -37,7 +37,7 @@ func (f *fake) spec(capacity int) Spec {
 
 func spawnPool(t *testing.T, spec Spec, opts ...actor.PropsOption) (*actor.ActorSystem, *Ref) {
 	t.Helper()
-	system := actor.NewActorSystem(actor.WithLoggerFactory(quiet))
+	system := newSystem()
 	ref, err := Find(t.Context(), system, system.Root.Spawn(Props(spec, opts...)))
 	require.NoError(t, err)
 	return system, ref
@@ -267,6 +267,29 @@ func TestSlowEventHandlersLoseTheOldestAndAreTold(t *testing.T) {
 		gaps += seqs[i] - seqs[i-1] - 1
 	}
 	assert.Equal(t, dropped, gaps)
+}
+
+func TestAnEventHandlerThatEndsItsGoroutineMissesNoOtherEvent(t *testing.T) {
+	f := &fake{}
+	spec := f.spec(1)
+	var seqs []uint64
+	spec.OnEvent = func(e messages.Event) {
+		seqs = append(seqs, e.Seq)
+		if e.Kind == messages.CheckedOut {
+			runtime.Goexit()
+		}
+	}
+	_, ref := spawnPool(t, spec)
+	for range 5 {
+		loan, err := ref.Get(t.Context(), "", nil)
+		require.NoError(t, err)
+		require.NoError(t, loan.Put())
+	}
+	require.NoError(t, ref.Close(t.Context()))
+	<-ref.Ended()
+	for i, seq := range seqs {
+		require.EqualValues(t, i+1, seq)
+	}
 }
 
 func TestAnIdleConnectionHoldsNoGoroutine(t *testing.T) {

@@ -17,7 +17,7 @@ done
 
 dir=$(mktemp -d) || exit 1
 trap 'rm -rf "$dir"' EXIT
-trap 'exit 1' HUP INT TERM
+trap 'exit 1' HUP INT PIPE TERM
 cp mailbox.pml "$dir" && cd "$dir" || exit 1
 
 runs=0 failures=0 total=0

@@ -32,12 +32,13 @@
 #ifndef SYS3
 #define SYS3 STOP
 #endif
-/* BUDGET: messages of others that a poster handles; without it, all of them. */
-/* STARTED: Start has been called, and is done; without it, it is called
- *        while all the others run.
- * SELF:  the handler of sender 1's first and sender 3's first message sends one
- *        to its own actor.
- * FAIL:  the handler of sender 2's first message fails: it suspends its actor. */
+/* BUDGET:  how many messages a poster handles; without it, all of them.
+ * STARTED: Start has been called, and is done; without it, it is called while
+ *          all the others run.
+ * SELF:    the handler of sender 1's first and sender 3's first message sends
+ *          one to its own actor.
+ * FAIL:    the handler of sender 2's first message fails: it suspends its actor.
+ * BROKEN_RELEASE, _NEXT, _NUDGE, _CLEAR, _LOOK: a mistake that must be caught. */
 
 #ifdef BUDGET
 #define LIMIT BUDGET
@@ -103,7 +104,7 @@ byte seq[NODES];        /* which of its sender's messages a node is */
 bool behind[NODES];     /* it was posted when a system message pended */
 byte syslast;           /* the system message of the source that was handled last */
 byte overtaken;         /* user messages begun since the oldest in sys was posted */
-byte awake;            /* goroutines that are not at their END */
+byte awake;             /* goroutines that are not at their END */
 
 inline mine()    { assert(owner == _pid) }
 inline acquire() { assert(owner == 0); owner = _pid }

@@ -1,0 +1,744 @@
+package integration
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/actorpool/actorpool/client"
+	"github.com/actorpool/actorpool/integration/internal/servers"
+	"github.com/actorpool/actorpool/messages"
+)
+
+// SQLSTATEs.
+const (
+	wrongPassword      = "28P01"
+	notPermitted       = "28000"
+	noSuchDatabase     = "3D000"
+	tooManyConnections = "53300"
+	adminShutdown      = "57P01"
+	cannotConnectNow   = "57P03"
+)
+
+// maxConnections and reserved are the server's. Whoever is not a superuser gets
+// the difference.
+const (
+	maxConnections = 20
+	reserved       = 3
+)
+
+// tenants are those whose rows the table has: the first one, the second two, and
+// so on. A role that is not the owner sees those of app.tenant.
+var tenants = []tenant{"ant", "bee", "cat", "dog", "elk"}
+
+type (
+	tenant string // the row filter
+	schema string // the search_path
+)
+
+const postgresSchema = `
+CREATE ROLE app LOGIN;
+CREATE ROLE guarded LOGIN PASSWORD 'secret';
+CREATE ROLE nologin;
+CREATE TABLE orders (tenant text, n int);
+GRANT SELECT ON orders TO app;
+ALTER TABLE orders ENABLE ROW LEVEL SECURITY;
+CREATE POLICY mine ON orders USING (tenant = current_setting('app.tenant', true));
+`
+
+func startPostgres() (*servers.Postgres, error) {
+	server, err := started(servers.StartPostgres(
+		fmt.Sprintf("max_connections = %d", maxConnections), fmt.Sprintf("superuser_reserved_connections = %d", reserved)))
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	conn, err := pgx.Connect(ctx, server.DSN("postgres", ""))
+	if err != nil {
+		return nil, err
+	}
+	script := postgresSchema
+	for i, tenant := range tenants {
+		script += fmt.Sprintf("INSERT INTO orders SELECT '%s', generate_series(1, %d);", tenant, i+1)
+		script += fmt.Sprintf("CREATE SCHEMA %[1]s; GRANT USAGE ON SCHEMA %[1]s TO app; CREATE TABLE %[1]s.place AS SELECT '%[1]s' AS name; GRANT SELECT ON %[1]s.place TO app;", tenant)
+	}
+	_, err = conn.Exec(ctx, script)
+	return server, errors.Join(err, conn.Close(ctx))
+}
+
+// postgres is the server as a test sees it: the address, and a superuser's
+// connection to look from outside.
+type postgres struct {
+	*servers.Postgres
+	lock  sync.Mutex
+	admin *pgx.Conn
+}
+
+func needPostgres(t *testing.T) *postgres {
+	t.Helper()
+	server, err := postgresOnce()
+	s := &postgres{Postgres: need(t, server, err)}
+	s.look(t)
+	t.Cleanup(func() { _ = s.admin.Close(within(t, patience)) })
+	agreed := func() error { n, err := s.count(); return errors.Join(err, equal("connections", n, 0)) }
+	eventually(t, agreed) // what other tests may have left
+	return s
+}
+
+// look connects the superuser, again after a restart.
+func (s *postgres) look(t *testing.T) {
+	t.Helper()
+	conn, err := pgx.Connect(within(t, patience), s.DSN("postgres", ""))
+	require.NoError(t, err)
+	s.lock.Lock()
+	defer s.lock.Unlock()
+	s.admin = conn
+}
+
+// number asks the superuser's connection for a number.
+func (s *postgres) number(query string) (n int, err error) {
+	s.lock.Lock()
+	defer s.lock.Unlock()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	err = s.admin.QueryRow(ctx, query).Scan(&n)
+	return n, err
+}
+
+const others = "FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+
+// count says how many connections the server has, but for the superuser's.
+func (s *postgres) count() (int, error) { return s.number("SELECT count(*) " + others) }
+
+// terminate ends all of them, and says how many there were.
+func (s *postgres) terminate() (int, error) {
+	return s.number("SELECT count(*) FILTER (WHERE pg_terminate_backend(pid, 10000)) " + others)
+}
+
+// config is a pool of connections of a role.
+func (s *postgres) config(role string) client.Config[*pgx.Conn] {
+	return s.configDSN(s.DSN(role, ""))
+}
+
+func (s *postgres) configDSN(dsn string) client.Config[*pgx.Conn] {
+	return client.Config[*pgx.Conn]{
+		Connect: func(ctx context.Context) (*pgx.Conn, error) {
+			cfg, err := pgx.ParseConfig(dsn)
+			if err != nil {
+				return nil, err
+			}
+			// No prepared statements: DISCARD ALL takes them away.
+			cfg.DefaultQueryExecMode = pgx.QueryExecModeExec
+			return pgx.ConnectConfig(ctx, cfg)
+		},
+		Disconnect: func(ctx context.Context, conn *pgx.Conn) error {
+			err := conn.Close(ctx)
+			select { // one that was cancelled is closed in the background
+			case <-conn.PgConn().CleanupDone():
+				return err
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		},
+		Check:    func(ctx context.Context, conn *pgx.Conn) error { return conn.Ping(ctx) },
+		Capacity: 4,
+		Backoff:  client.Backoff{Base: 20 * time.Millisecond, Cap: backoffCap},
+	}
+}
+
+// backoffCap is short, so that the tests are.
+const backoffCap = 500 * time.Millisecond
+
+func discardAll(ctx context.Context, conn *pgx.Conn) error {
+	_, err := conn.Exec(ctx, "DISCARD ALL")
+	return err
+}
+
+func apply(ctx context.Context, conn *pgx.Conn, setting any) error {
+	name := "app.tenant"
+	if _, ok := setting.(schema); ok {
+		name = "search_path"
+	}
+	_, err := conn.Exec(ctx, "SELECT set_config($1, $2, false)", name, fmt.Sprint(setting))
+	return err
+}
+
+func unapply(ctx context.Context, conn *pgx.Conn) error {
+	_, err := conn.Exec(ctx, "RESET ALL")
+	return err
+}
+
+func selectOne(ctx context.Context, conn *pgx.Conn) error {
+	var one int
+	return conn.QueryRow(ctx, "SELECT 1").Scan(&one)
+}
+
+// checkSetting complains unless the server acts by the setting, and by no other.
+func checkSetting(ctx context.Context, conn *pgx.Conn, setting any) error {
+	var rows int
+	var path string
+	if err := conn.QueryRow(ctx, "SELECT count(*), current_setting('search_path') FROM public.orders").Scan(&rows, &path); err != nil {
+		return err
+	}
+	wantRows, wantPath := 0, `"$user", public`
+	switch setting := setting.(type) {
+	case tenant:
+		for i := range tenants {
+			if tenants[i] == setting {
+				wantRows = i + 1
+			}
+		}
+	case schema:
+		wantPath = string(setting)
+		var name string
+		if err := conn.QueryRow(ctx, "SELECT name FROM place").Scan(&name); err != nil {
+			return err
+		}
+		if err := equal("place", name, string(setting)); err != nil {
+			return err
+		}
+	}
+	return errors.Join(equal(fmt.Sprintf("rows for %v", setting), rows, wantRows), equal("search_path", path, wantPath))
+}
+
+// Whoever asks for a setting gets it, and never the rows of others, however the
+// setting is taken off again.
+func TestPostgresSettingsUnderLoad(t *testing.T) {
+	s := needPostgres(t)
+	for name, configure := range map[string]func(*client.Config[*pgx.Conn]){
+		"the reset wipes them": func(cfg *client.Config[*pgx.Conn]) {
+			cfg.Reset, cfg.ResetWipesSetting = discardAll, true
+		},
+		"they stay until taken off": func(cfg *client.Config[*pgx.Conn]) { cfg.Unapply = unapply },
+		"they stay through a reset": func(cfg *client.Config[*pgx.Conn]) {
+			cfg.Unapply = unapply
+			cfg.Reset = func(ctx context.Context, conn *pgx.Conn) error {
+				_, err := conn.Exec(ctx, "DISCARD TEMP")
+				return err
+			}
+		},
+		"they cannot be taken off": func(*client.Config[*pgx.Conn]) {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg := s.config("app")
+			cfg.Apply = apply
+			configure(&cfg)
+			pool, _ := start(t, cfg)
+			settings := []any{nil, schema("bee"), schema("elk")}
+			for _, tenant := range tenants[:4] {
+				settings = append(settings, tenant)
+			}
+			l := startLoad(t, 12, patience, func(ctx context.Context, _ int) error {
+				setting := settings[rand.IntN(len(settings))]
+				return pool.DoWith(ctx, client.GetOptions{Setting: setting}, func(ctx context.Context, conn *pgx.Conn) error {
+					return checkSetting(ctx, conn, setting)
+				})
+			})
+			l.progress(t, 40)
+			l.halt()
+			assert.Empty(t, l.failures())
+			agrees(t, pool, s.count)
+			stats := pool.Stats()
+			assert.LessOrEqual(t, stats.Open, 4)
+			if cfg.ResetWipesSetting {
+				assert.Zero(t, stats.SettingHits+stats.SettingResets, "nothing is left to find, or to take off")
+			} else {
+				assert.NotZero(t, stats.SettingHits)
+			}
+		})
+	}
+}
+
+// What a holder leaves behind, the next does not find.
+func TestPostgresResetClearsWhatHoldersLeave(t *testing.T) {
+	s := needPostgres(t)
+	cfg := s.config("app")
+	cfg.Capacity = 1
+	cfg.Apply, cfg.Reset, cfg.ResetWipesSetting = apply, discardAll, true
+	pool, _ := start(t, cfg)
+	leftovers := []struct {
+		leave    string
+		replaced bool
+	}{
+		{"CREATE TEMP TABLE scratch (n int)", false},
+		{"SET app.tenant = 'elk'", false},
+		{"SET search_path = elk", false},
+		{"SELECT pg_advisory_lock(1)", false},
+		{"PREPARE p AS SELECT 1", false},
+		{"BEGIN", true}, // DISCARD ALL refuses to run in a transaction
+	}
+	for _, leftover := range leftovers {
+		t.Run(leftover.leave, func(t *testing.T) {
+			before := pool.Stats()
+			require.NoError(t, pool.DoWith(within(t, patience), client.GetOptions{Setting: tenants[1]}, func(ctx context.Context, conn *pgx.Conn) error {
+				_, err := conn.Exec(ctx, leftover.leave)
+				return err
+			}))
+			require.NoError(t, pool.Do(within(t, patience), func(ctx context.Context, conn *pgx.Conn) error {
+				assert.NoError(t, checkSetting(ctx, conn, nil))
+				assert.Equal(t, byte('I'), conn.PgConn().TxStatus(), "no transaction")
+				var left int
+				assert.NoError(t, conn.QueryRow(ctx, `SELECT (SELECT count(*) FROM pg_class WHERE relname = 'scratch')
+					+ (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory') + (SELECT count(*) FROM pg_prepared_statements WHERE name = 'p')`).Scan(&left))
+				assert.Zero(t, left)
+				return nil
+			}))
+			if replaced := pool.Stats().ClosedBroken - before.ClosedBroken; leftover.replaced {
+				assert.EqualValues(t, 1, replaced)
+			} else {
+				assert.Zero(t, replaced)
+			}
+		})
+	}
+}
+
+// A holder that is cancelled in the middle of a query costs a connection, and
+// nobody else gets its reply.
+func TestPostgresCancelledQueries(t *testing.T) {
+	s := needPostgres(t)
+	pool, _ := start(t, s.config("app"))
+	var cut atomic.Int64
+	l := startLoad(t, 8, patience, func(ctx context.Context, worker int) error {
+		if worker == 0 {
+			ctx, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
+			defer cancel()
+			err := pool.Do(ctx, func(ctx context.Context, conn *pgx.Conn) error {
+				_, err := conn.Exec(ctx, "SELECT pg_sleep(60)")
+				return err
+			})
+			if !errors.Is(err, context.DeadlineExceeded) {
+				return fmt.Errorf("not cut off: %w", err)
+			}
+			cut.Add(1)
+			return nil
+		}
+		return pool.Do(ctx, func(ctx context.Context, conn *pgx.Conn) error {
+			want := rand.IntN(1 << 30)
+			var got int
+			if err := conn.QueryRow(ctx, "SELECT $1::int", want).Scan(&got); err != nil {
+				return err
+			}
+			return equal("reply", got, want)
+		})
+	})
+	l.progress(t, 20)
+	l.halt()
+	assert.Empty(t, l.failures())
+	assert.GreaterOrEqual(t, cut.Load(), int64(20))
+	agrees(t, pool, s.count)
+}
+
+// Connections grow old while they are in use, and nobody notices.
+func TestPostgresMaxLifetimeUnderLoad(t *testing.T) {
+	s := needPostgres(t)
+	cfg := s.config("app")
+	cfg.MaxLifetime = 100 * time.Millisecond
+	cfg.MinIdle = 1
+	pool, _ := start(t, cfg)
+	l := startLoad(t, 8, patience, func(ctx context.Context, _ int) error { return pool.Do(ctx, selectOne) })
+	eventually(t, func() error {
+		if n, err := s.count(); err != nil || n > cfg.Capacity {
+			assert.NoError(t, err)
+			assert.LessOrEqual(t, n, cfg.Capacity)
+		}
+		if closed := pool.Stats().ClosedLifetime; closed < 30 {
+			return fmt.Errorf("only %d are closed", closed)
+		}
+		return nil
+	})
+	l.halt()
+	assert.Empty(t, l.failures())
+	// Those that are idle now grow old as well, and MinIdle keeps one young.
+	eventually(t, func() error {
+		n, err := s.number("SELECT count(*) " + others + " AND backend_start < now() - interval '1 second'")
+		return errors.Join(err, equal("older than a second", n, 0))
+	})
+}
+
+// The server ends connections that nobody uses: the next who want one notice
+// nothing, since what was idle for long enough is checked.
+func TestPostgresTerminatesIdleConnections(t *testing.T) {
+	s := needPostgres(t)
+	cfg := s.config("app")
+	cfg.CheckAfterIdle = time.Nanosecond
+	cfg.MinIdle = 4
+	pool, ledger := start(t, cfg)
+	for range 5 {
+		require.NoError(t, pool.Ready(within(t, patience)))
+		agrees(t, pool, s.count)
+		n, err := s.terminate()
+		require.NoError(t, err)
+		require.Equal(t, 4, n)
+		for range 8 {
+			assert.NoError(t, pool.Do(within(t, patience), selectOne))
+		}
+		eventually(t, func() error { return equal("idle", pool.Stats().Idle, 4) })
+	}
+	assert.NotZero(t, pool.Stats().ClosedBroken)
+	assert.Zero(t, pool.Stats().Backoffs, "what stood already says nothing about new connects")
+	assert.Empty(t, ledger.of(messages.CheckOutFailed))
+}
+
+// The same in the background: with KeepAlive they are replaced before somebody
+// comes.
+func TestPostgresKeepAliveFindsTerminatedConnections(t *testing.T) {
+	s := needPostgres(t)
+	cfg := s.config("app")
+	cfg.CheckAfterIdle = -1
+	cfg.KeepAlive = 50 * time.Millisecond
+	cfg.MinIdle = 3
+	pool, _ := start(t, cfg)
+	require.NoError(t, pool.Ready(within(t, patience)))
+	agrees(t, pool, s.count)
+	_, err := s.terminate()
+	require.NoError(t, err)
+	eventually(t, func() error { return equal("closed", pool.Stats().ClosedBroken, 3) })
+	eventually(t, func() error { return equal("idle", pool.Stats().Idle, 3) })
+	require.NoError(t, pool.Do(within(t, patience), selectOne))
+	agrees(t, pool, s.count)
+}
+
+// The server ends connections that are in use: their holders are told, and by
+// Do the pool learns it without a check.
+func TestPostgresTerminatesBorrowedConnections(t *testing.T) {
+	s := needPostgres(t)
+	cfg := s.config("app")
+	cfg.CheckAfterIdle = -1 // no check would find them
+	pool, ledger := start(t, cfg)
+	for range 3 {
+		borrowed := make(chan struct{}, 4)
+		terminated := make(chan struct{})
+		var holders sync.WaitGroup
+		for range 4 {
+			holders.Go(func() {
+				err := pool.Do(within(t, patience), func(ctx context.Context, conn *pgx.Conn) error {
+					borrowed <- struct{}{}
+					<-terminated
+					return selectOne(ctx, conn)
+				})
+				var pgErr *pgconn.PgError
+				if assert.ErrorAs(t, err, &pgErr) {
+					assert.Equal(t, adminShutdown, pgErr.Code)
+				}
+			})
+		}
+		for range 4 {
+			<-borrowed
+		}
+		n, err := s.terminate()
+		assert.NoError(t, err)
+		assert.Equal(t, 4, n)
+		close(terminated)
+		holders.Wait()
+		for range 8 {
+			assert.NoError(t, pool.Do(within(t, patience), selectOne), "a dead connection was lent again")
+		}
+	}
+	for _, e := range ledger.of(messages.ConnectionClosed) {
+		assert.Equal(t, messages.ReasonBroken, e.Reason)
+	}
+	agrees(t, pool, s.count)
+}
+
+// Under load, terminating everything again and again hurts only whoever holds a
+// connection at that moment.
+func TestPostgresTerminatesUnderLoad(t *testing.T) {
+	s := needPostgres(t)
+	pool, _ := start(t, s.config("app"))
+	l := startLoad(t, 8, patience, func(ctx context.Context, _ int) error { return pool.Do(ctx, selectOne) })
+	terminated := 0
+	for range 10 {
+		l.progress(t, 5)
+		n, err := s.terminate()
+		require.NoError(t, err)
+		terminated += n
+	}
+	l.progress(t, 5)
+	l.halt()
+	assert.NotZero(t, terminated)
+	errs := l.failures()
+	assert.LessOrEqual(t, len(errs), terminated, "one error for each that was ended, at most")
+	for _, err := range errs {
+		assert.NotErrorIs(t, err, messages.ErrConnectFailed)
+	}
+	agrees(t, pool, s.count)
+}
+
+// The server goes away and comes back under load.
+func TestPostgresRestartsUnderLoad(t *testing.T) {
+	s := needPostgres(t)
+	for name, how := range map[string]servers.Shutdown{"fast": servers.Fast, "immediate": servers.Immediate} {
+		t.Run(name, func(t *testing.T) {
+			cfg := s.config("app")
+			cfg.Apply, cfg.Reset, cfg.ResetWipesSetting = apply, discardAll, true
+			pool, ledger := start(t, cfg)
+			// Shorter than the longest period, so that some callers leave before it is over.
+			l := startLoad(t, 8, backoffCap*4/5, func(ctx context.Context, worker int) error {
+				setting := tenants[worker%len(tenants)]
+				return pool.DoWith(ctx, client.GetOptions{Setting: setting}, func(ctx context.Context, conn *pgx.Conn) error {
+					return checkSetting(ctx, conn, setting)
+				})
+			})
+			l.progress(t, 5)
+			require.Empty(t, l.failures())
+
+			require.NoError(t, s.Stop(how))
+			for range 3 {
+				l.suffers(t)
+			}
+			eventually(t, func() error {
+				if n := pool.Stats().Backoffs; n < 4 {
+					return fmt.Errorf("only %d backoffs", n)
+				}
+				return nil
+			})
+			assert.Zero(t, pool.Stats().Open, "nothing is left of the old server")
+
+			require.NoError(t, s.Start())
+			back := time.Now()
+			l.progress(t, 5)
+			recovered(t, ledger, back, cfg.Backoff.Cap)
+			l.failures()
+			l.progress(t, 5)
+			l.halt()
+			assert.Empty(t, l.failures())
+			l.punctual(t)
+			s.look(t)
+			agrees(t, pool, s.count)
+		})
+	}
+}
+
+// recovered says that the pool was ready again within one period of backoff
+// after the server was back, at the first attempt.
+func recovered(t *testing.T, l *ledger, back time.Time, longest time.Duration) {
+	t.Helper()
+	for _, e := range l.of(messages.PoolBackoff) {
+		assert.LessOrEqual(t, e.Duration, longest)
+	}
+	begun := make(map[uint64]bool)
+	for _, e := range l.of(messages.ConnectionCreated) {
+		if e.Time.After(back) {
+			begun[e.ConnID] = true
+		}
+	}
+	for _, e := range l.of(messages.PoolBackoff) {
+		// The one that was under way may fail yet.
+		assert.False(t, e.Time.After(back) && begun[e.ConnID], "a connect failed that was begun after the server was back: %v", e.Err)
+	}
+	for _, e := range l.of(messages.PoolReady) {
+		if e.Time.After(back) {
+			assert.Less(t, e.Time.Sub(back), longest+margin)
+			return
+		}
+	}
+	// It was ready before we looked: the server serves a moment before its start
+	// returns.
+	if readies, backoffs := l.of(messages.PoolReady), l.of(messages.PoolBackoff); len(backoffs) > 0 {
+		assert.Greater(t, readies[len(readies)-1].Seq, backoffs[len(backoffs)-1].Seq, "not ready")
+	}
+}
+
+// Refusals come through the pool's errors as the driver made them.
+func TestPostgresRefusals(t *testing.T) {
+	s := needPostgres(t)
+	for name, test := range map[string]struct {
+		dsn   string
+		state string
+	}{
+		"wrong password": {s.DSN("guarded", "wrong"), wrongPassword},
+		"no password":    {s.DSN("guarded", ""), ""},
+		"no such role":   {s.DSN("nobody", ""), notPermitted},
+		"no login":       {s.DSN("nologin", ""), notPermitted},
+		"no database":    {s.DSN("app", "") + " dbname=nowhere", noSuchDatabase},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for mode, backoff := range map[string]client.Backoff{
+				"wait":      {Base: time.Minute, Cap: time.Minute, Jitter: client.NoJitter},
+				"fail fast": {Base: time.Minute, Cap: time.Minute, Jitter: client.NoJitter, Mode: client.BackoffFailFast},
+			} {
+				cfg := s.configDSN(test.dsn)
+				cfg.Backoff = backoff
+				pool, ledger := start(t, cfg)
+				_, err := pool.Get(within(t, patience))
+				require.ErrorIs(t, err, messages.ErrConnectFailed, mode)
+				var pgErr *pgconn.PgError
+				if test.state != "" {
+					require.ErrorAs(t, err, &pgErr)
+					assert.Equal(t, test.state, pgErr.Code)
+					assert.Equal(t, messages.ClassFatal, class(err))
+				}
+				assert.Contains(t, err.Error(), t.Name(), "it names the pool")
+
+				// The next is told the same without asking the server.
+				_, err = pool.Get(within(t, patience))
+				var backingOff *messages.BackoffError
+				require.ErrorAs(t, err, &backingOff, mode)
+				if test.state != "" {
+					require.ErrorAs(t, err, &pgErr)
+					assert.Equal(t, test.state, pgErr.Code)
+				}
+				assert.EqualValues(t, 1, pool.Stats().Connects)
+				assert.Len(t, ledger.of(messages.PoolBackoff), 1)
+			}
+		})
+	}
+	t.Run("right password", func(t *testing.T) {
+		pool, _ := start(t, s.configDSN(s.DSN("guarded", "secret")))
+		assert.NoError(t, pool.Do(within(t, patience), selectOne))
+	})
+}
+
+// A server that shuts down or starts up refuses, and that passes.
+func TestPostgresShuttingDown(t *testing.T) {
+	s := needPostgres(t)
+	stay, err := pgx.Connect(within(t, patience), s.DSN("app", ""))
+	require.NoError(t, err)
+	require.NoError(t, s.Signal(servers.Smart)) // it waits for those who are connected
+	pool, ledger := start(t, s.config("app"))
+	eventually(t, func() error { // the signal may take a moment
+		lease, err := pool.Get(within(t, patience))
+		if err == nil {
+			_ = lease.Taint(nil)
+			return errors.New("it serves")
+		}
+		return nil
+	})
+	backoffs := ledger.of(messages.PoolBackoff)
+	require.NotEmpty(t, backoffs)
+	var pgErr *pgconn.PgError
+	require.ErrorAs(t, backoffs[0].Err, &pgErr)
+	assert.Equal(t, cannotConnectNow, pgErr.Code)
+	assert.Equal(t, messages.ClassOverload, class(backoffs[0].Err))
+	require.NoError(t, stay.Close(within(t, patience)))
+	require.NoError(t, s.admin.Close(within(t, patience)))
+	require.NoError(t, s.Stop(servers.Fast))
+	require.NoError(t, s.Start())
+	s.look(t)
+	eventually(t, func() error { return pool.Do(within(t, patience), selectOne) })
+	agrees(t, pool, s.count)
+}
+
+// A pool larger than the server: it takes what there is, backs off, and serves
+// everybody with that. A caller for whom a connect was made may see it fail.
+func TestPostgresTooManyConnections(t *testing.T) {
+	s := needPostgres(t)
+	cfg := s.config("app")
+	cfg.Capacity = maxConnections + 10
+	cfg.MaxConnecting = 4
+	pool, ledger := start(t, cfg)
+	var refused atomic.Int64
+	l := startLoad(t, 64, patience, func(ctx context.Context, _ int) error {
+		err := pool.Do(ctx, func(ctx context.Context, conn *pgx.Conn) error {
+			_, err := conn.Exec(ctx, "SELECT pg_sleep(0.002)")
+			return err
+		})
+		if errors.Is(err, messages.ErrConnectFailed) {
+			var pgErr *pgconn.PgError
+			if !errors.As(err, &pgErr) || pgErr.Code != tooManyConnections {
+				return fmt.Errorf("refused for another reason: %w", err)
+			}
+			if c := class(err); c != messages.ClassOverload {
+				return fmt.Errorf("it is %v", c)
+			}
+			refused.Add(1)
+			return nil
+		}
+		return err
+	})
+	eventually(t, func() error {
+		if n := len(ledger.of(messages.PoolBackoff)); n < 4 {
+			return fmt.Errorf("only %d backoffs", n)
+		}
+		return nil
+	})
+	l.progress(t, 5)
+	l.halt()
+	assert.Empty(t, l.failures())
+	assert.NotZero(t, refused.Load())
+	assert.LessOrEqual(t, uint64(refused.Load()), pool.Stats().ConnectErrors, "a failed connect fails one caller")
+	agrees(t, pool, s.count)
+	assert.LessOrEqual(t, pool.Stats().Open, maxConnections-reserved)
+	assert.Greater(t, pool.Stats().Open, maxConnections-reserved-4)
+}
+
+// The capacity goes up and down under load, and the server never has more
+// connections than it: not for a moment, since a connection counts until the
+// server's process has gone.
+func TestPostgresCapacityUnderLoad(t *testing.T) {
+	s := needPostgres(t)
+	cfg := s.config("app")
+	cfg.Capacity = 2
+	pool, _ := start(t, cfg)
+	l := startLoad(t, 16, patience, func(ctx context.Context, worker int) error {
+		return pool.Do(ctx, func(ctx context.Context, conn *pgx.Conn) error {
+			if worker == 0 {
+				return context.Canceled // condemns it: replacements must fit in as well
+			}
+			return selectOne(ctx, conn)
+		})
+	})
+	for _, capacity := range []int{8, 1, 12, 3, 0, 6, 12, 2} {
+		// While it changes, the larger of both is the bound.
+		bound := max(capacity, pool.Stats().Capacity)
+		changed := make(chan error, 1)
+		go func() { changed <- pool.SetCapacity(within(t, patience), capacity) }()
+		for done := false; !done; {
+			select {
+			case err := <-changed:
+				require.NoError(t, err)
+				bound, done = capacity, true
+			default:
+			}
+			n, err := s.count()
+			require.NoError(t, err)
+			require.LessOrEqual(t, n, bound, "capacity %d", capacity)
+		}
+		for range 20 {
+			n, err := s.count()
+			require.NoError(t, err)
+			require.LessOrEqual(t, n, capacity)
+		}
+		if capacity > 0 {
+			l.progress(t, 2)
+		}
+	}
+	l.halt()
+	for _, err := range l.failures() {
+		assert.ErrorIs(t, err, context.Canceled)
+	}
+	agrees(t, pool, s.count)
+	assert.LessOrEqual(t, pool.Stats().Open, 2)
+}
+
+// After Close under load the server has no connection left, from that moment on.
+func TestPostgresCloseUnderLoad(t *testing.T) {
+	s := needPostgres(t)
+	for range 5 {
+		cfg := s.config("app")
+		cfg.Reset = discardAll
+		cfg.MaxLifetime = 50 * time.Millisecond // connects are under way at any time
+		pool, _ := start(t, cfg)
+		l := startLoad(t, 8, patience, func(ctx context.Context, _ int) error { return pool.Do(ctx, selectOne) })
+		l.progress(t, 10)
+		require.NoError(t, pool.Close(within(t, patience)))
+		n, err := s.count()
+		require.NoError(t, err)
+		assert.Zero(t, n)
+		l.halt()
+		for _, err := range l.failures() {
+			assert.ErrorIs(t, err, messages.ErrClosed)
+		}
+	}
+}
