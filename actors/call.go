@@ -62,10 +62,6 @@ func newCall() *Call {
 	return c
 }
 
-// IgnoreDeadLetterLogging marks a Get to a pool that has ended as no news.
-func (*Call) IgnoreDeadLetterLogging()  {}
-func (*leave) IgnoreDeadLetterLogging() {}
-
 // answer hands the call back to its caller. The pool actor does not touch it
 // afterwards.
 func (c *Call) answer() {
@@ -99,7 +95,7 @@ func (r *Ref) Get(ctx context.Context, label string, setting any) (Loan, error) 
 	if ctx.Err() != nil {
 		c.ended = contextError(ctx)
 	}
-	r.system.Root.Send(r.pid, c)
+	r.process.SendUserMessage(r.pid, c)
 	if !c.answered {
 		return r.wait(ctx, c)
 	}
@@ -114,7 +110,7 @@ func (r *Ref) TryGet() (Loan, bool) {
 	}
 	c := r.calls.Get().(*Call)
 	c.try = true
-	r.system.Root.Send(r.pid, c)
+	r.process.SendUserMessage(r.pid, c)
 	if !c.answered {
 		loan, err := r.wait(context.Background(), c)
 		return loan, err == nil
@@ -166,7 +162,7 @@ func (r *Ref) wait(ctx context.Context, c *Call) (Loan, error) {
 	}
 	// The pool actor decides whether the caller left before it was answered. It
 	// is never long in saying so, and says what the pool looked like.
-	r.system.Root.Send(r.pid, &c.left)
+	r.process.SendUserMessage(r.pid, &c.left)
 	select {
 	case <-c.wake:
 	case <-r.ended:

@@ -46,9 +46,6 @@ func newHandle(conn any) *Handle {
 	return h
 }
 
-// IgnoreDeadLetterLogging marks a return to a pool that has ended as no news.
-func (*Handle) IgnoreDeadLetterLogging() {}
-
 // revoke ends the lease epoch for the pool. It fails if the holder was first.
 func (h *Handle) revoke(epoch uint64) bool { return h.fence.CompareAndSwap(epoch, epoch+1) }
 
@@ -81,7 +78,7 @@ func (l Loan) Put() error {
 		return messages.ErrLeaseEnded
 	}
 	h.epoch = l.epoch
-	h.ref.system.Root.Send(h.ref.pid, h)
+	h.ref.process.SendUserMessage(h.ref.pid, h)
 	return nil
 }
 
@@ -93,7 +90,7 @@ func (l Loan) Taint(cause error) error {
 		return messages.ErrLeaseEnded
 	}
 	h.epoch, h.taint, h.cause = l.epoch, true, cause
-	h.ref.system.Root.Send(h.ref.pid, h)
+	h.ref.process.SendUserMessage(h.ref.pid, h)
 	return nil
 }
 

@@ -15,50 +15,58 @@ import (
 // between two atomic operations. When somebody is running it, the message is
 // left with him.
 //
-// # The word
+// # The state
 //
-// All of that is in one atomic word:
+// All of that is in one atomic word, the state, beside which there is a list of
+// what pends:
 //
-//	nil            free: nobody runs the actor, and nothing pends.
-//	&busy          held: somebody, the runner, runs the actor; nothing pends.
-//	a list of nodes  held, and these pend: newest first, the last one's next
-//	               is &busy.
+//	free    nobody runs the actor.
+//	held    somebody, the runner, runs it.
+//	marked  the same, and something has been added to the list.
 //
-// Its transitions, each one compare-and-swap (or swap):
+// Its transitions, each one compare-and-swap (or, the last, a store):
 //
-//	free → held      Post. The poster is the runner now.
-//	held → list      Post. The node goes in front; the runner will see it.
-//	list → longer    Post, the same.
-//	list → held      take: the runner takes all nodes and reverses them, which
-//	                 gives arrival order.
-//	held → free      release. It fails if a node has come in, and then the
-//	                 runner takes again. So nothing is left behind, and there is
-//	                 never more than one runner.
+//	free → held    Post. The poster is the runner now and handles his message
+//	               here and now, without the list.
+//	held → marked  Post, after adding to the list. The runner will see it.
+//	free → held    Post, after adding to the list, since the runner has gone
+//	               meanwhile: the poster is the runner, and takes.
+//	held → free    release. It fails if the state is marked, and then the runner
+//	               takes. So nothing is left behind, and there is never more
+//	               than one runner.
+//	marked → held  take: first the state, then the whole list, which is reversed
+//	               to give arrival order. Who adds to it after the store marks
+//	               again; at worst the runner takes an empty list.
 //
-// The word starts as held, because the library registers an actor before its
-// mailbox knows its handlers; Start is the first runner.
+// The state is an integer and not the head of the list, though one word could be
+// both: swapping integers is an instruction, swapping pointers is a call. And who
+// does not contend never touches the list.
+//
+// It starts as held, because the library registers an actor before its mailbox
+// knows its handlers; Start is the first runner.
 //
 // # What the runner owns
 //
 // Everything else but the system list belongs to the runner: taken messages
 // (todo), messages held back while suspended (held), the suspended flag. The
-// word hands them from runner to runner.
+// state hands them from runner to runner.
 //
 // System messages have a list of their own, which the runner looks at before
 // every user message. Whoever adds to it then posts an empty node (a nudge) to
-// the word; thus either the runner finds the nudge, or the poster of the nudge
-// becomes the runner.
+// the other list; thus either the runner finds the nudge, or the poster of the
+// nudge becomes the runner.
 //
 // # Races, and why they are none
 //
-//   - A post while the runner is about to stop: release fails, the runner takes.
+//   - A post while the runner is about to stop: its mark makes release fail, or
+//     it finds the state free.
+//   - A node that is taken before its poster has marked: the poster marks all the
+//     same and does not touch the node again.
 //   - A system message between the runner's last look and its release: its
-//     nudge either makes the release fail or finds the word free.
-//   - A handler that sends to its own actor: the word is held, so it queues.
+//     nudge makes the release fail or finds the state free.
+//   - A handler that sends to its own actor: the state is held, so it queues.
 //   - A message that is recycled by its handler and posted again: its next
 //     pointer has been read and cleared before it is handled.
-//   - A node that a failed attempt has linked to a list of others, and that is
-//     then handled by its poster: its next pointer is cleared first.
 //   - One node posted twice at once would tie the list in a knot. Messages that
 //     carry their own node (Call, Handle) are therefore claimed by an atomic
 //     operation before they are posted.
@@ -66,20 +74,34 @@ import (
 // # Fairness
 //
 // A runner that has handled budget messages of others gives the rest to a
-// goroutine of its own, so that no sender is held for long.
+// goroutine of its own, so that no sender is held for long. System messages, of
+// which there are few, are not counted.
+//
+// # What it does not survive
+//
+// A handler that ends its goroutine (runtime.Goexit) leaves the state held for
+// ever, as it does in the library's mailbox. The pool runs no user code on its
+// turn.
 type mailbox struct {
-	word atomic.Pointer[node]
-	sys  atomic.Pointer[node] // newest first
-	_    [48]byte             // what the runner owns is not on the line that posters contend for
+	state  atomic.Uint32
+	queued atomic.Int32
+	list   atomic.Pointer[node] // what pends, newest first
+	sys    atomic.Pointer[node] // system messages that pend, newest first
+	_      [40]byte             // what the runner owns is not on the line that posters contend for
 
 	todo       *node // taken, oldest first
 	held, last *node // held back while suspended, oldest first
 	suspended  bool
 
-	queued     atomic.Int32
 	invoker    actor.MessageInvoker
 	dispatcher actor.Dispatcher
 }
+
+const (
+	stateFree uint32 = iota
+	stateHeld
+	stateMarked
+)
 
 // node is one link of a list of pending messages. A Call and a Handle carry
 // theirs, other messages are given one.
@@ -87,9 +109,6 @@ type node struct {
 	next    *node
 	message any // nil: a nudge
 }
-
-// busy is the end of every list in the word.
-var busy = new(node)
 
 // budget is how many messages of others a poster handles before it passes the
 // rest on.
@@ -99,7 +118,7 @@ const budget = 64
 // Receive is short: senders run it.
 func NewMailbox() actor.Mailbox {
 	m := &mailbox{}
-	m.word.Store(busy)
+	m.state.Store(stateHeld)
 	return m
 }
 
@@ -121,7 +140,7 @@ func (m *mailbox) UserMessageCount() int { return int(m.queued.Load()) }
 func (m *mailbox) PostUserMessage(message any) {
 	switch msg := message.(type) {
 	case *Call:
-		if m.word.CompareAndSwap(nil, busy) {
+		if m.state.CompareAndSwap(stateFree, stateHeld) {
 			if m.sys.Load() != nil || m.suspended {
 				m.append(&msg.node)
 			} else {
@@ -130,7 +149,7 @@ func (m *mailbox) PostUserMessage(message any) {
 				msg.own = true
 				m.invoke(message)
 				msg.own = false
-				if m.word.CompareAndSwap(busy, nil) {
+				if m.state.CompareAndSwap(stateHeld, stateFree) {
 					return
 				}
 			}
@@ -139,12 +158,12 @@ func (m *mailbox) PostUserMessage(message any) {
 		}
 		m.push(&msg.node)
 	case *Handle:
-		if m.word.CompareAndSwap(nil, busy) {
+		if m.state.CompareAndSwap(stateFree, stateHeld) {
 			if m.sys.Load() != nil || m.suspended {
 				m.append(&msg.node)
 			} else {
 				m.invoke(message)
-				if m.word.CompareAndSwap(busy, nil) {
+				if m.state.CompareAndSwap(stateHeld, stateFree) {
 					return
 				}
 			}
@@ -183,30 +202,38 @@ func (m *mailbox) PostSystemMessage(message any) {
 	m.push(&node{})
 }
 
-// push adds a node to the word. If nobody runs the actor, this goroutine does.
+// push adds a node to the list. If nobody runs the actor, this goroutine does.
 func (m *mailbox) push(n *node) {
 	if n.message != nil {
 		m.queued.Add(1)
 	}
 	for {
-		old := m.word.Load()
-		if old == nil {
-			if m.word.CompareAndSwap(nil, busy) {
-				n.next = nil // an attempt that failed has left it pointing into the list of then
-				m.todo = n
+		n.next = m.list.Load()
+		if m.list.CompareAndSwap(n.next, n) {
+			break
+		}
+	}
+	for {
+		switch m.state.Load() {
+		case stateMarked:
+			return
+		case stateHeld:
+			if m.state.CompareAndSwap(stateHeld, stateMarked) {
+				return
+			}
+		case stateFree:
+			if m.state.CompareAndSwap(stateFree, stateHeld) {
+				m.take()
 				m.work(true)
 				return
 			}
-			continue
-		}
-		n.next = old
-		if m.word.CompareAndSwap(old, n) {
-			return
 		}
 	}
 }
 
-// append adds the runner's own message behind those it owns already.
+// append is for a message of the runner's own that has to wait its turn: behind
+// system messages and what is held back. Nothing else is in todo when the state
+// was free.
 func (m *mailbox) append(n *node) {
 	m.queued.Add(1)
 	m.todo = n
@@ -220,7 +247,7 @@ func (m *mailbox) work(own bool) {
 		m.system()
 		n := m.todo
 		if n == nil {
-			if m.word.CompareAndSwap(busy, nil) {
+			if m.state.CompareAndSwap(stateHeld, stateFree) {
 				return
 			}
 			m.take()
@@ -233,6 +260,7 @@ func (m *mailbox) work(own bool) {
 			}
 			runtime.Gosched()
 			left = budget
+			continue // with another look at the system messages
 		}
 		left--
 		m.todo, n.next = n.next, nil
@@ -247,10 +275,10 @@ func (m *mailbox) work(own bool) {
 	}
 }
 
-// take moves what pends in the word to todo, oldest first.
+// take moves what pends to todo, oldest first.
 func (m *mailbox) take() {
-	n := m.word.Swap(busy)
-	for n != busy {
+	m.state.Store(stateHeld) // first: who adds from here on marks again
+	for n := m.list.Swap(nil); n != nil; {
 		n, n.next, m.todo = n.next, m.todo, n
 	}
 }
@@ -289,19 +317,27 @@ func (m *mailbox) invokeSystem(message any) {
 			m.todo, m.held, m.last = m.held, nil, nil
 		}
 	default:
-		defer m.escalate(message)
+		done := false
+		defer m.escalate(message, &done)
 		m.invoker.InvokeSystemMessage(message)
+		done = true
 	}
 }
 
 func (m *mailbox) invoke(message any) {
-	defer m.escalate(message)
+	done := false
+	defer m.escalate(message, &done)
 	m.invoker.InvokeUserMessage(message)
+	done = true
 }
 
 // escalate tells the supervisor of a panic. What it sends to this actor, to
-// suspend it first of all, queues: the panic was the runner's.
-func (m *mailbox) escalate(message any) {
+// suspend it first of all, queues: the panic was the runner's. Asking done first
+// is cheaper than asking recover.
+func (m *mailbox) escalate(message any, done *bool) {
+	if *done {
+		return
+	}
 	if reason := recover(); reason != nil {
 		m.invoker.EscalateFailure(reason, message)
 	}

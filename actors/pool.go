@@ -63,8 +63,6 @@ const flushBound = time.Second
 // flushElapsed is the message of the timer for flushBound.
 type flushElapsed struct{}
 
-func (*flushElapsed) IgnoreDeadLetterLogging() {}
-
 // init makes a new pool's state. It runs once for each spawn, and not for a
 // restart.
 func (p *pool) init(ctx actor.Context, spec Spec) {
@@ -91,6 +89,7 @@ func (p *pool) init(ctx actor.Context, spec Spec) {
 		getTimeout: spec.GetTimeout,
 		ended:      make(chan struct{}),
 	}
+	p.ref.process, _ = p.ref.system.ProcessRegistry.Get(p.ref.pid)
 	p.ref.calls.New = func() any { return newCall() }
 }
 
@@ -458,14 +457,8 @@ func (p *pool) sendAt(at time.Duration, message any) *time.Timer {
 }
 
 func (p *pool) send(d time.Duration, message any) *time.Timer {
-	root, self, ended := p.ref.system.Root, p.ref.pid, p.ref.ended
-	return after(d, func() {
-		select {
-		case <-ended:
-		default:
-			root.Send(self, message)
-		}
-	})
+	process, self := p.ref.process, p.ref.pid
+	return after(d, func() { process.SendUserMessage(self, message) })
 }
 
 func stop(t *time.Timer) {

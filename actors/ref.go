@@ -20,6 +20,7 @@ import (
 type Ref struct {
 	system     *actor.ActorSystem
 	pid        *actor.PID
+	process    actor.Process // the pool actor's, so that it is not looked up for each message
 	name       string
 	connType   reflect.Type
 	broken     func(error) bool
@@ -131,9 +132,6 @@ type giveUp struct {
 	err     error
 }
 
-func (*control) IgnoreDeadLetterLogging() {}
-func (*giveUp) IgnoreDeadLetterLogging()  {}
-
 func newControl(kind controlKind) *control {
 	c := &control{kind: kind, reply: make(chan error, 1)}
 	c.ticket.Owner = c
@@ -154,13 +152,13 @@ func (r *Ref) request(ctx context.Context, c *control) error {
 		return r.endError()
 	default:
 	}
-	r.system.Root.Send(r.pid, c)
+	r.process.SendUserMessage(r.pid, c)
 	select {
 	case err := <-c.reply:
 		return err
 	case <-r.ended:
 	case <-ctx.Done():
-		r.system.Root.Send(r.pid, &giveUp{control: c, err: contextError(ctx)})
+		r.process.SendUserMessage(r.pid, &giveUp{control: c, err: contextError(ctx)})
 		select {
 		case err := <-c.reply:
 			return err
@@ -222,7 +220,7 @@ func (r *Ref) Stats() messages.Stats {
 	default:
 	}
 	c := newControl(statistics)
-	r.system.Root.Send(r.pid, c)
+	r.process.SendUserMessage(r.pid, c)
 	select {
 	case <-c.reply:
 		return c.stats

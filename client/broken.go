@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"strings"
 	"syscall"
 
 	"github.com/actorpool/actorpool/messages"
@@ -17,8 +18,9 @@ var errAborted = errors.New("actorpool: the function panicked or ended its gorou
 // Broken is the default of Config.Broken: it says whether an error that came
 // out of Do condemns the connection. Network errors do, and the end of a stream,
 // a closed pipe, a reset, driver.ErrBadConn; so do the errors of a context that
-// ended while the connection was in use, since a reply may still be on its way.
-// Errors of the application do not.
+// ended while the connection was in use, since a reply may still be on its way,
+// and those by which PostgreSQL says that it has ended the session. Errors of
+// the application do not.
 func Broken(err error) bool {
 	var network net.Error
 	for _, condemning := range []error{
@@ -29,7 +31,26 @@ func Broken(err error) bool {
 			return true
 		}
 	}
-	return errors.As(err, &network)
+	return errors.As(err, &network) || sessionEnded(err)
+}
+
+// sessionEnded recognises, by their SQLSTATE, the errors with which PostgreSQL
+// ends a session: connection exceptions; shutdown, crash, a dropped database, an
+// idle session; a transaction that was idle or open for too long.
+func sessionEnded(err error) bool {
+	var sql interface{ SQLState() string }
+	if !errors.As(err, &sql) {
+		return false
+	}
+	state := sql.SQLState()
+	return strings.HasPrefix(state, "08") || strings.HasPrefix(state, "57P") || state == "25P03" || state == "25P04"
+}
+
+// isClosed says whether a connection that can tell knows itself that it is
+// closed. Its errors may not say so: those of f, or a driver's own "conn closed".
+func isClosed(conn any) bool {
+	c, ok := conn.(interface{ IsClosed() bool })
+	return ok && c.IsClosed()
 }
 
 // closeError makes closing what is closed already a success.

@@ -182,8 +182,9 @@ func (p *Pool[C]) TryGet() (Lease[C], bool) {
 }
 
 // Do borrows a connection, calls f with it, and returns it: for further use if
-// f succeeds or fails with an error of its own, to be closed if Config.Broken
-// says that the error condemns it, or if f panics or ends its goroutine. The
+// f succeeds or fails with an error of its own, to be closed if f fails and
+// Config.Broken says that the error condemns it or the connection has a method
+// IsClosed that says it is closed, or if f panics or ends its goroutine. The
 // panic goes on. The error is that of Get or of f.
 func (p *Pool[C]) Do(ctx context.Context, f func(ctx context.Context, conn C) error) error {
 	return p.DoWith(ctx, GetOptions{}, f)
@@ -201,8 +202,9 @@ func (p *Pool[C]) DoWith(ctx context.Context, o GetOptions, f func(ctx context.C
 			_ = lease.Taint(errAborted)
 		}
 	}()
-	err = f(ctx, lease.Conn())
-	broken := err != nil && p.ref.Load().Broken(err) // it may panic too
+	conn := lease.Conn()
+	err = f(ctx, conn)
+	broken := err != nil && (isClosed(conn) || p.ref.Load().Broken(err)) // it may panic too
 	done = true
 	if broken {
 		_ = lease.Taint(err)

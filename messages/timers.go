@@ -19,10 +19,3 @@ type Tick struct {
 	// Epoch grows each time that the housekeeping timer is armed.
 	Epoch uint64
 }
-
-// IgnoreDeadLetterLogging marks a timer that comes after the pool's end as no
-// news to the actor library.
-func (*BackoffElapsed) IgnoreDeadLetterLogging() {}
-
-// IgnoreDeadLetterLogging is that of BackoffElapsed.
-func (*Tick) IgnoreDeadLetterLogging() {}

@@ -117,7 +117,9 @@ const (
 func (s *Postgres) Stop(how Shutdown) error { return s.process.stop(syscall.Signal(how)) }
 
 // Signal asks the server to stop and does not wait.
-func (s *Postgres) Signal(how Shutdown) error { return s.process.cmd.Process.Signal(syscall.Signal(how)) }
+func (s *Postgres) Signal(how Shutdown) error {
+	return s.process.cmd.Process.Signal(syscall.Signal(how))
+}
 
 // DSN gives the address for a role; the password may be empty.
 func (s *Postgres) DSN(role, password string) string {
