@@ -25,6 +25,9 @@ type Call struct {
 	// own says that the pool actor runs on the caller's goroutine right now, so
 	// that the answer is a plain write: answered.
 	own, answered bool
+	// queued says, also to a caller on the same goroutine, that the machine has
+	// it in its queue: then it will be answered, also at the pool's end.
+	queued bool
 	// state settles who is first when they are on different goroutines: the
 	// answer, or the caller who wants to sleep until it comes.
 	state atomic.Uint32
@@ -135,30 +138,38 @@ func (r *Ref) wait(ctx context.Context, c *Call) (Loan, error) {
 	if !c.state.CompareAndSwap(pending, parked) {
 		return r.collect(ctx, c) // answered in between
 	}
-	done := ctx.Done()
+	done, ended := ctx.Done(), r.ended
+	if c.queued {
+		c.queued, ended = false, nil
+	}
 	var bound <-chan time.Time
 	if r.getTimeout > 0 && c.waiter.Deadline == 0 && !c.try {
 		t := time.NewTimer(r.getTimeout)
 		defer t.Stop()
 		bound = t.C
 	}
-	if done == nil && bound == nil {
+	switch {
+	case done == nil && bound == nil && ended == nil:
+		<-c.wake // a select costs as much as all the rest of a Get
+		return r.collect(ctx, c)
+	case bound == nil && ended == nil:
 		select {
 		case <-c.wake:
 			return r.collect(ctx, c)
-		case <-r.ended:
+		case <-done:
+			c.left.err = contextError(ctx)
+		}
+	default:
+		select {
+		case <-c.wake:
+			return r.collect(ctx, c)
+		case <-done:
+			c.left.err = contextError(ctx)
+		case <-bound:
+			c.left.err = context.DeadlineExceeded
+		case <-ended:
 			return r.orphan(c)
 		}
-	}
-	select {
-	case <-c.wake:
-		return r.collect(ctx, c)
-	case <-done:
-		c.left.err = contextError(ctx)
-	case <-bound:
-		c.left.err = context.DeadlineExceeded
-	case <-r.ended:
-		return r.orphan(c)
 	}
 	// The pool actor decides whether the caller left before it was answered. It
 	// is never long in saying so, and says what the pool looked like.

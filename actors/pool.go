@@ -39,7 +39,7 @@ type pool struct {
 	ref      *Ref
 	ctx      actor.Context
 	timed    bool
-	stepping bool // a turn is under way; one that has begun and not ended has panicked
+	stepping bool // a turn is under way
 	over     bool // aborted, or not the incarnation that was spawned
 	strategy actor.SupervisorStrategy
 
@@ -99,8 +99,8 @@ func (p *pool) Receive(ctx actor.Context) {
 		p.refuse(ctx)
 		return
 	}
-	panicked := p.stepping
 	p.stepping = true
+	defer p.guard()
 	switch msg := ctx.Message().(type) {
 	case *Call:
 		p.get(msg)
@@ -109,11 +109,24 @@ func (p *pool) Receive(ctx actor.Context) {
 	case *actor.Started:
 		p.started()
 	case *actor.Stopping, *actor.Restarting:
-		p.abort(panicked)
+		p.abort(false)
 	default:
 		p.receive(msg)
 	}
 	p.stepping = false
+}
+
+// guard ends the pool at once if its turn has panicked, whatever the supervisor
+// will think of it. Asking stepping first is cheaper than asking recover.
+func (p *pool) guard() {
+	if !p.stepping {
+		return
+	}
+	reason := recover()
+	p.stepping = false
+	p.abort(true)
+	p.ctx.Stop(p.ctx.Self())
+	panic(reason)
 }
 
 // refuse is all that is left to do for a pool that is over, and for an
@@ -242,16 +255,24 @@ func (p *pool) get(c *Call) {
 			return
 		}
 	}
-	if now := p.now(); c.ended != nil {
+	now := p.now()
+	switch {
+	case c.ended != nil:
 		p.m.Refuse(now, &c.waiter, c.ended)
-	} else {
+	case p.m.Queue(now, &c.waiter):
+	default:
 		p.m.Get(now, &c.waiter)
 	}
-	p.perform()
+	if c.own && p.m.Waits(&c.waiter) {
+		c.queued = true
+	}
+	if p.m.Decided() {
+		p.perform()
+	}
 }
 
-// giveBack is the hot path of a Put: if nobody waits, the connection is idle
-// without more ado.
+// giveBack is the hot path of a Put: the connection is idle, or goes to the first
+// who waits, without more ado.
 func (p *pool) giveBack(h *Handle) {
 	if h.taint {
 		h.taint = false
@@ -264,7 +285,12 @@ func (p *pool) giveBack(h *Handle) {
 		now = p.now()
 	}
 	if !p.m.Stow(now, h.slot, h.id, h.epoch) {
-		p.m.Put(p.now(), h.slot, h.id, h.epoch)
+		now = p.now()
+		if w := p.m.Hand(now, h.slot, h.id, h.epoch); w != nil {
+			p.grant(w.Owner.(*Call), h.slot)
+		} else {
+			p.m.Put(now, h.slot, h.id, h.epoch)
+		}
 	}
 	if p.m.Decided() {
 		p.perform()

@@ -52,6 +52,8 @@ func TestAPoolActorThatPanicsIsStoppedAndTellsEverybody(t *testing.T) {
 	for name, opts := range map[string][]actor.PropsOption{
 		"under the guardian":         {actor.WithGuardian(supervisor.Pool())},
 		"under one that restarts it": {actor.WithGuardian(actor.NewRestartingStrategy())},
+		"under one that resumes it": {actor.WithGuardian(actor.NewOneForOneStrategy(1, time.Second,
+			func(any) actor.Directive { return actor.ResumeDirective }))},
 		"under the default strategy": nil,
 		"on the default mailbox":     {actor.WithMailbox(actor.Unbounded()), actor.WithGuardian(supervisor.Pool())},
 	} {

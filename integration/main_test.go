@@ -337,3 +337,19 @@ func recovered(t *testing.T, l *ledger, back time.Time, longest time.Duration) {
 		}
 	}
 }
+
+// borrowAll borrows every connection of the pool at once, and uses it.
+func borrowAll[C any](t *testing.T, pool *client.Pool[C], use func(context.Context, C) error) {
+	t.Helper()
+	ctx := within(t, patience)
+	var leases []client.Lease[C]
+	for range pool.Stats().Capacity {
+		lease, err := pool.Get(ctx)
+		require.NoError(t, err)
+		leases = append(leases, lease)
+	}
+	for _, lease := range leases {
+		assert.NoError(t, use(ctx, lease.Conn()))
+		assert.NoError(t, lease.Put())
+	}
+}

@@ -30,7 +30,7 @@ func (m *Machine) Check() error {
 		if w := s.waiter; w != nil && (w.slot != s || !w.queued) {
 			return fmt.Errorf("slot %d works for a waiter that does not wait for it", i)
 		}
-		if s.waiter != nil && (s.state == resetting || s.state == closing || s.state == idle || s.state == borrowed) {
+		if s.waiter != nil && (s.state == resetting || s.state == idle || s.state == borrowed) {
 			return fmt.Errorf("slot %d is %v and works for a waiter", i, s.state)
 		}
 	}
@@ -44,11 +44,14 @@ func (m *Machine) Check() error {
 	if err := m.checkKins(); err != nil {
 		return err
 	}
-	length, unstarted := 0, 0
+	length, unstarted, fussy := 0, 0, 0
 	for w := m.waiters.head; w != nil; w = w.next {
 		length++
 		if !w.queued {
 			return fmt.Errorf("waiter %d in the queue is not marked as queued", length)
+		}
+		if w.Setting != nil {
+			fussy++
 		}
 		if w.slot == nil {
 			unstarted++
@@ -56,7 +59,7 @@ func (m *Machine) Check() error {
 			return fmt.Errorf("waiter %d waits for a slot that works for another", length)
 		}
 	}
-	if length != m.waiters.n || unstarted != m.waiters.unstarted {
+	if length != m.waiters.n || unstarted != m.waiters.unstarted || fussy != m.waiters.fussy {
 		return fmt.Errorf("queue says %d waiters, %d unstarted; it holds %d, %d", m.waiters.n, m.waiters.unstarted, length, unstarted)
 	}
 	return m.checkPromises()
@@ -81,6 +84,9 @@ func (m *Machine) checkKins() error {
 		n := 0
 		for s := k.head; s != nil; s = s.knext {
 			n++
+			if s.knext != nil && s.knext.since > s.since {
+				return fmt.Errorf("connection %d with %v is idle for longer than the older %d", s.ID, setting, s.knext.ID)
+			}
 		}
 		if k.setting != setting || k.members != members[k] || n != resting[k] {
 			return fmt.Errorf("setting %v: %d members and %d idle, but slots say %d, %d", setting, k.members, n, members[k], resting[k])
@@ -99,6 +105,22 @@ func (m *Machine) checkKins() error {
 	return nil
 }
 
+// useful says whether somebody waits with no job under way, and an idle
+// connection would do for him.
+func (m *Machine) useful() bool {
+	w := m.waiters.head
+	for range lookahead {
+		if w == nil {
+			break
+		}
+		if w.slot == nil && m.n[idle] > 0 && m.pick(w) != nil {
+			return true
+		}
+		w = w.next
+	}
+	return false
+}
+
 // checkPromises verifies what the pool owes to whoever waits and to whoever
 // drains it.
 func (m *Machine) checkPromises() error {
@@ -108,7 +130,7 @@ func (m *Machine) checkPromises() error {
 	}
 	serving := m.phase == open && !m.paused && !m.suspended
 	switch {
-	case serving && m.waiters.unstarted > 0 && m.n[idle] > 0:
+	case serving && m.useful():
 		return fmt.Errorf("%d wait with no job under way while %d connections are idle", m.waiters.unstarted, m.n[idle])
 	case serving && m.waiters.unstarted > 0 && m.mayConnect():
 		return fmt.Errorf("%d wait with no job under way while a connect is allowed", m.waiters.unstarted)

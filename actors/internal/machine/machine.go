@@ -165,13 +165,32 @@ func (m *Machine) Take(now time.Duration, w *Waiter) *Slot {
 	return s
 }
 
+// Queue is the hot half of a Get that waits: it puts w in the queue if all that
+// is left to do is to wait, and otherwise returns false and has changed nothing.
+func (m *Machine) Queue(now time.Duration, w *Waiter) bool {
+	if !m.plain || m.backoff.state != ready || m.n[idle] > 0 || m.counted() < m.capacity || m.cfg.MaxWaiters > 0 {
+		return false
+	}
+	m.at(now)
+	m.stats.Gets++
+	m.stats.Waits++
+	if m.heard {
+		m.tell(messages.Event{Kind: messages.CheckOutStarted, Label: w.Label})
+	}
+	w.since = m.now
+	m.waiters.push(w)
+	return true
+}
+
 // Get asks for a connection. It ends with one Grant or one Reject, now or
 // later, unless Leave withdraws it first.
 func (m *Machine) Get(now time.Duration, w *Waiter) {
 	m.at(now)
 	m.stats.Gets++
 	w.since, w.position = m.now, 0
-	m.tell(messages.Event{Kind: messages.CheckOutStarted, Label: w.Label})
+	if m.heard {
+		m.tell(messages.Event{Kind: messages.CheckOutStarted, Label: w.Label})
+	}
 	switch {
 	case m.phase != open:
 		m.reject(w, messages.ErrClosed, messages.ReasonPoolClosed)
@@ -258,6 +277,33 @@ func (m *Machine) Stow(now time.Duration, s *Slot, id, epoch uint64) bool {
 	return true
 }
 
+// Hand is the hot half of a Put while others wait: it lends the connection to the
+// first of them if nothing has to be decided, and otherwise returns nil and has
+// changed nothing.
+func (m *Machine) Hand(now time.Duration, s *Slot, id, epoch uint64) *Waiter {
+	w := m.waiters.head
+	if w == nil || !m.plain || w.slot != nil || m.waiters.fussy > 0 || s.kin != nil || m.cfg.Reset || m.cfg.LeakAfter > 0 ||
+		!s.lent(id, epoch) || s.generation != m.generation {
+		return nil
+	}
+	m.at(now)
+	if m.tooOld(s) {
+		return nil
+	}
+	m.waiters.remove(w)
+	wait := m.now - w.since
+	m.stats.Puts++
+	m.stats.Grants++
+	m.stats.WaitTime += wait
+	if m.heard {
+		m.tell(messages.Event{Kind: messages.CheckedIn, ConnID: s.ID, Label: s.label})
+		m.tell(messages.Event{Kind: messages.CheckedOut, ConnID: s.ID, Label: w.Label, Duration: wait})
+	}
+	s.Epoch++
+	s.label, s.timed, s.since = w.Label, true, m.now
+	return w
+}
+
 // Put ends a lease. False: the lease had ended before, and nothing changed.
 func (m *Machine) Put(now time.Duration, s *Slot, id, epoch uint64) bool {
 	m.at(now)
@@ -296,7 +342,9 @@ func (m *Machine) Taint(now time.Duration, s *Slot, id, epoch uint64, cause erro
 
 func (m *Machine) checkIn(s *Slot) {
 	s.Epoch++
-	m.tell(messages.Event{Kind: messages.CheckedIn, ConnID: s.ID, Label: s.label})
+	if m.heard {
+		m.tell(messages.Event{Kind: messages.CheckedIn, ConnID: s.ID, Label: s.label})
+	}
 }
 
 // Connected reports that Open succeeded; conn is what the outside keeps for
@@ -479,10 +527,16 @@ func (m *Machine) Applied(now time.Duration, s *Slot, err error) {
 	m.at(now)
 	w := s.waiter
 	if m.spoilt(s, err) {
-		if err != nil && w != nil {
-			m.reject(w, &messages.ConnectError{Phase: messages.PhaseApply, Err: err}, messages.ReasonConnectionError)
+		if err != nil {
+			m.applyFailed(w, err)
 		}
-		m.populateAfter = m.now + max(m.cfg.Backoff.Base, time.Millisecond)
+		m.settle()
+		return
+	}
+	if err != nil { // and the connection is to be closed anyway
+		m.release(s)
+		m.applyFailed(w, err)
+		m.available(s)
 		m.settle()
 		return
 	}
@@ -491,12 +545,26 @@ func (m *Machine) Applied(now time.Duration, s *Slot, err error) {
 	m.dressed(s, w)
 }
 
+// applyFailed ends the Get that an Apply was done for, if there is one.
+func (m *Machine) applyFailed(w *Waiter, err error) {
+	if w != nil {
+		m.reject(w, &messages.ConnectError{Phase: messages.PhaseApply, Err: err}, messages.ReasonConnectionError)
+	}
+	m.populateAfter = m.now + max(m.cfg.Backoff.Base, time.Millisecond)
+}
+
 // Unapplied reports the outcome of Unapply. If it failed, the connection is
 // closed, and a bare one is opened instead.
 func (m *Machine) Unapplied(now time.Duration, s *Slot, err error) {
 	m.at(now)
 	w := s.waiter
-	if m.spoilt(s, err) {
+	switch {
+	case !s.abandoned && err != nil && m.condemned(s) == 0:
+		m.release(s)
+		m.reopen(w, s, err)
+		m.settle()
+		return
+	case m.spoilt(s, err):
 		m.settle()
 		return
 	}
@@ -523,6 +591,7 @@ func (m *Machine) Disconnected(now time.Duration, s *Slot) {
 		m.lingering--
 		m.drop(s)
 	} else {
+		m.release(s)
 		m.vacate(s)
 	}
 	m.settle()
@@ -534,11 +603,16 @@ func (m *Machine) available(s *Slot) {
 	if reason := m.condemned(s); reason != 0 {
 		m.release(s)
 		m.close(s, reason, nil)
+		if reason == messages.ReasonLifetime {
+			m.bequeath(s)
+		}
 		return
 	}
 	if m.waiters.n > 0 && !m.suspended {
-		m.give(s, m.heir(s))
-		return
+		if w := m.heir(s); w != nil {
+			m.give(s, w)
+			return
+		}
 	}
 	m.release(s)
 	if m.n[idle] >= m.maxIdle() {
@@ -557,7 +631,8 @@ const (
 
 // heir finds who gets a connection that has come free: the first who waits; or,
 // if a later one asks for just the setting that it has, that one, unless he
-// would overtake somebody too often.
+// would overtake somebody too often. For whom a setting is being changed
+// already, no second connection is changed; nil: that is so for all.
 func (m *Machine) heir(s *Slot) *Waiter {
 	setting := s.setting()
 	w := m.waiters.head
@@ -573,7 +648,17 @@ func (m *Machine) heir(s *Slot) *Waiter {
 		}
 		w = w.next
 	}
-	return m.waiters.head
+	w = m.waiters.head
+	for w != nil && (!m.convertible(s, w) || w.slot != nil && (w.slot.state == applying || w.slot.state == unapplying)) {
+		w = w.next
+	}
+	return w
+}
+
+// convertible says whether a connection can become what w asks for. It cannot
+// if its setting stays on it for good and no other can be opened.
+func (m *Machine) convertible(s *Slot, w *Waiter) bool {
+	return s.kin == nil || m.cfg.Unapply || m.backoff.state != blocked || s.kin.setting == w.Setting
 }
 
 // give lends a connection to w, or first makes it what w asks for. A setting
@@ -596,10 +681,20 @@ func (m *Machine) give(s *Slot, w *Waiter) {
 		m.begin(s, unapplying, Unapply)
 	default:
 		m.stats.SettingResets++
-		m.close(s, messages.ReasonError, nil)
+		m.reopen(w, s, nil)
 		return
 	}
 	m.assign(w, s, false)
+}
+
+// reopen closes a connection whose setting cannot be taken off, to open a bare
+// one for w in its place. Until the place is free the closing is what is under
+// way for w, so that no other connection is spoilt for him.
+func (m *Machine) reopen(w *Waiter, s *Slot, err error) {
+	m.close(s, messages.ReasonError, err)
+	if w != nil {
+		m.assign(w, s, false)
+	}
 }
 
 // exchange parts w and s from the jobs that were under way for w, and that s
@@ -935,10 +1030,8 @@ func (m *Machine) sweep() {
 			if m.tooOld(s) {
 				reason = messages.ReasonLifetime
 			}
-			if s.kin != nil && m.lacking() >= 0 && len(m.legacy) < m.cfg.MinIdle {
-				m.legacy = append(m.legacy, s.kin.setting)
-			}
 			m.close(s, reason, nil)
+			m.bequeath(s)
 		case wake <= m.now && end > m.now && checks > 0:
 			checks--
 			rested := s.since
@@ -951,6 +1044,14 @@ func (m *Machine) sweep() {
 			}
 			m.idleDue = min(m.idleDue, next)
 		}
+	}
+}
+
+// bequeath passes the setting of a connection that has timed out on to the one
+// that replaces it, if MinIdle asks for one.
+func (m *Machine) bequeath(s *Slot) {
+	if s.kin != nil && len(m.legacy) < m.lacking() {
+		m.legacy = append(m.legacy, s.kin.setting)
 	}
 }
 
@@ -994,11 +1095,16 @@ func (m *Machine) abandon(s *Slot) {
 	case connecting:
 		m.connectFailed(s, errOverdue, messages.ClassOverload, m.strand)
 	case checking, resetting, applying, unapplying:
+		w := s.waiter
 		m.release(s)
 		m.stats.ClosedBroken++
 		m.tellClosed(s, messages.ReasonError, errOverdue)
 		m.strand(s)
+		if s.state == applying {
+			m.applyFailed(w, errOverdue)
+		}
 	case closing:
+		m.release(s)
 		m.lingering++
 		m.strand(s)
 	}
@@ -1029,9 +1135,6 @@ func (m *Machine) settle() {
 	if m.phase == open && !m.paused && !m.suspended {
 		m.serve()
 		m.dial()
-		if m.waiters.unstarted > 0 {
-			m.serve() // for whom no connect is allowed any more
-		}
 		if m.backoff.state == blocked {
 			m.despair()
 		}
@@ -1040,15 +1143,19 @@ func (m *Machine) settle() {
 	m.drain() // last: Stopped is the end, no timer is left then
 }
 
-// serve matches idle connections with whoever waits.
+// serve matches idle connections with whoever waits, in order. Who is better
+// served with a new one has his connect begun in his turn.
 func (m *Machine) serve() {
 	w := m.waiters.head
-	for range lookahead + m.n[idle] + m.waiters.n - m.waiters.unstarted {
+	for range lookahead + m.cfg.MaxConnecting + m.n[idle] + m.waiters.n - m.waiters.unstarted {
 		if w == nil || m.n[idle] == 0 {
 			return
 		}
 		s := m.pick(w)
 		switch {
+		case s == nil && w.slot == nil && m.mayConnect():
+			m.connect(w)
+			w = w.next
 		case s == nil, w.slot != nil && m.dubious(s):
 			w = w.next
 		case m.tooOld(s):
@@ -1075,10 +1182,10 @@ func (m *Machine) pick(w *Waiter) *Slot {
 	if m.idle.head != nil {
 		return m.idle.head
 	}
-	if m.mayConnect() {
-		return nil
+	if s := m.worn.tail; s != nil && !m.mayConnect() && m.convertible(s, w) {
+		return s
 	}
-	return m.worn.tail
+	return nil
 }
 
 // dial begins the connects that are wanted and allowed: first for those who
@@ -1260,7 +1367,9 @@ func (m *Machine) grant(w *Waiter, s *Slot) {
 	wait := m.now - w.since
 	m.stats.Grants++
 	m.stats.WaitTime += wait
-	m.tell(messages.Event{Kind: messages.CheckedOut, ConnID: s.ID, Label: w.Label, Setting: w.Setting, Duration: wait})
+	if m.heard {
+		m.tell(messages.Event{Kind: messages.CheckedOut, ConnID: s.ID, Label: w.Label, Setting: w.Setting, Duration: wait})
+	}
 	m.lend(s, w, true)
 	m.effect(Effect{Kind: Grant, Slot: s, Waiter: w})
 }
@@ -1451,27 +1560,24 @@ func (m *Machine) move(s *Slot, to state) {
 		m.wear(s, nil)
 		m.vacant.pushHead(s)
 	case idle:
-		switch l := m.restingPlace(s); {
-		case s.rested > 0: // a check in the background is no use of it
+		l := &m.idle
+		if s.kin != nil {
+			l = &m.worn
+		}
+		if s.rested > 0 { // a check in the background is no use of it
 			s.since, s.rested = s.rested, 0
 			l.insert(s)
-		default:
+		} else {
 			l.pushHead(s)
+		}
+		if s.kin != nil {
+			s.kin.insert(s)
 		}
 	case borrowed:
 		s.rested = 0
 	default:
 		m.busy.pushTail(s)
 	}
-}
-
-// restingPlace is the list for an idle connection.
-func (m *Machine) restingPlace(s *Slot) *slotList {
-	if s.kin == nil {
-		return &m.idle
-	}
-	s.kin.push(s)
-	return &m.worn
 }
 
 // refresh works out plain after one of the things it depends on has changed.

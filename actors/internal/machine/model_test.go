@@ -47,6 +47,10 @@ type world struct {
 	started int // CheckOutStarted
 	ended   int // CheckedOut, CheckOutFailed
 
+	freed *freed // the connection that comes free in this step
+	ahead []*get // who is passed over in this step with an idle connection
+	wills []any  // settings of connections that timed out
+
 	full    bool     // errors in full
 	refused error    // what the last control request was answered
 	effects []string // of the last step, for people
@@ -61,9 +65,10 @@ type failer interface {
 // get is one Get of a test.
 type get struct {
 	Waiter
-	name  string
-	lease *lease
-	err   error
+	name   string
+	lease  *lease
+	err    error
+	passed int // how often a later one was served first, for its setting
 }
 
 func (g *get) over() bool { return g.lease != nil || g.err != nil }
@@ -91,8 +96,19 @@ type conn struct {
 	readyAt   time.Duration
 	lentAt    time.Duration
 	restedAt  time.Duration
+	aliveAt   time.Duration // when it was last known to be alive
+	quiet     bool          // the check that runs is for nobody, it does not end its rest
+	setting   any
+	want      any  // what is being applied
+	client    *get // who its setting is being changed for
 
 	created, ready, closed bool // by the events
+}
+
+// freed is a connection that comes free, and who must get it; nil: nobody.
+type freed struct {
+	conn *conn
+	heir *get
 }
 
 // ticket is one control request of a test.
@@ -133,8 +149,10 @@ func (w *world) step(input func()) {
 	w.effects = nil
 	for _, e := range w.m.Effects() {
 		w.effects = append(w.effects, w.describe(e))
+		w.given(e)
 		w.perform(e)
 	}
+	w.fair()
 	w.news = slices.Clone(w.m.News())
 	if armed := w.tick.epoch; w.tick.armed && armed != epoch && w.tick.at < w.now && !w.overdue() {
 		w.fail("a tick is armed for %v, and nothing is due", w.tick.at)
@@ -194,7 +212,7 @@ func (w *world) get(g *get) bool {
 		w.m.Get(w.now, &g.Waiter)
 	})
 	exhausted := errors.Is(g.err, messages.ErrExhausted)
-	if limit := w.cfg.MaxWaiters; limit > 0 && !g.over() && len(w.queue)-w.running(Open)-w.running(Check) > limit ||
+	if limit := w.cfg.MaxWaiters; limit > 0 && !g.over() && len(w.queue)-w.live()+len(w.rested)+w.held() > limit ||
 		exhausted && (limit == 0 || len(w.queue) < limit) {
 		w.fail("%d wait, of %d, and %s has ended: %v", len(w.queue), limit, g.name, g.err)
 	}
@@ -241,6 +259,9 @@ func (w *world) put(l *lease) (stowed, ok bool) {
 				w.fail("Stow has refused and changed something")
 			}
 			w.returned(l, held)
+			if held && !w.cfg.Reset {
+				w.frees(l.conn)
+			}
 			ok = w.m.Put(w.now, l.slot, l.id, l.epoch)
 		} else {
 			w.returned(l, held)
@@ -283,6 +304,9 @@ func (w *world) connected(c *conn) {
 	if !c.abandoned && !c.stale && w.closedAt < 0 {
 		w.probing = false
 	}
+	if len(w.queue) > 0 { // otherwise a setting may be passed on to it
+		w.frees(c)
+	}
 	w.step(func() { w.m.Connected(w.now, c.slot, c) })
 }
 
@@ -314,13 +338,238 @@ func (w *world) connectFailed(c *conn, err error, class messages.Class) {
 
 func (w *world) checked(c *conn, err error) {
 	w.report(c, Check)
+	if err == nil {
+		w.frees(c)
+	}
 	w.step(func() { w.m.Checked(w.now, c.slot, err) })
+	w.spoilt(c, err)
 }
 
 func (w *world) wasReset(c *conn, err error) {
 	w.report(c, Reset)
+	if err == nil {
+		if w.cfg.ResetWipes {
+			c.setting = nil
+		}
+		w.frees(c)
+	}
 	w.step(func() { w.m.WasReset(w.now, c.slot, err) })
+	w.spoilt(c, err)
 }
+
+// applied ends an Apply. One that failed fails the Get that it was made for,
+// and no other.
+func (w *world) applied(c *conn, err error) {
+	w.tb.Helper()
+	w.report(c, Apply)
+	victim := w.changedFor(c)
+	c.client = nil
+	if err == nil {
+		c.setting = c.want
+		w.dresses(c, victim)
+	}
+	waiting := slices.Clone(w.queue)
+	w.failing = err != nil
+	w.step(func() { w.m.Applied(w.now, c.slot, err) })
+	w.failing = false
+	w.spoilt(c, err)
+	for _, g := range waiting {
+		var ce *messages.ConnectError
+		failed := errors.As(g.err, &ce) && ce.Phase == messages.PhaseApply
+		if failed != (g == victim && err != nil) {
+			w.fail("the Apply for %v ends with %v, and %s with %v", victim, err, g.name, g.err)
+		}
+	}
+}
+
+// unapplied ends an Unapply. Nobody sees it fail.
+func (w *world) unapplied(c *conn, err error) {
+	w.tb.Helper()
+	w.report(c, Unapply)
+	g := w.changedFor(c)
+	c.client = nil
+	if err == nil {
+		c.setting = nil
+		w.dresses(c, g)
+	}
+	w.step(func() { w.m.Unapplied(w.now, c.slot, err) })
+	w.spoilt(c, err)
+	if b := (*messages.BackoffError)(nil); g != nil && err != nil && errors.Is(g.err, err) && !errors.As(g.err, &b) {
+		w.fail("%s is told that an Unapply has failed", g.name)
+	}
+}
+
+// changedFor says who the change of setting is for that has run on c, if he
+// still waits for it.
+func (w *world) changedFor(c *conn) *get {
+	if c.client == nil || c.stale || c.abandoned || !slices.Contains(w.queue, c.client) {
+		return nil
+	}
+	return c.client
+}
+
+// changing says whether a change of setting is under way for g.
+func (w *world) changing(g *get) bool {
+	return slices.ContainsFunc(w.conns, func(c *conn) bool {
+		return (c.job == Apply || c.job == Unapply) && w.changedFor(c) == g
+	})
+}
+
+// spoilt checks that a connection is closed on which a job has failed.
+func (w *world) spoilt(c *conn, err error) {
+	if err != nil && c.job != Disconnect {
+		w.fail("c%d is not closed after %v", c.id, err)
+	}
+}
+
+// dresses says that the setting of c was changed for g, who gets it whoever
+// else waits; nil: it comes free.
+func (w *world) dresses(c *conn, g *get) {
+	if g == nil || w.suspended || w.condemned(c) {
+		w.frees(c)
+		return
+	}
+	w.freed = &freed{c, g}
+}
+
+// frees says that c comes free: for the first who waits; but for a later one
+// who asks for just the setting it has, unless that passes over somebody for
+// the ninth time; and for nobody for whom a setting is being changed already.
+func (w *world) frees(c *conn) {
+	w.freed = &freed{conn: c}
+	if w.suspended || w.paused || w.condemned(c) {
+		return
+	}
+	for i, g := range w.queue {
+		if i >= lookahead || w.queue[0].passed >= 8 {
+			break
+		}
+		if g.Setting == c.setting {
+			for _, o := range w.queue[:i] {
+				o.passed++
+			}
+			w.freed.heir = g
+			return
+		}
+	}
+	for _, g := range w.queue {
+		if !w.changing(g) && w.fits(c, g) {
+			w.freed.heir = g
+			return
+		}
+	}
+}
+
+// fits says whether c has, or can be given, what g asks for. A setting that
+// stays on for good means another connection, which a blocking period forbids.
+func (w *world) fits(c *conn, g *get) bool {
+	return c.setting == nil || c.setting == g.Setting || w.cfg.Unapply || !w.backoff.armed
+}
+
+// condemned says whether c is to be closed when it comes free.
+func (w *world) condemned(c *conn) bool {
+	return w.closedAt >= 0 || c.stale || c.abandoned || w.live() > w.capacity || c.slot.expires > 0 && c.slot.expires <= w.now
+}
+
+// given checks that a connection which comes free goes to its heir.
+func (w *world) given(e Effect) {
+	w.tb.Helper()
+	f := w.freed
+	if f == nil || f.heir == nil || e.Slot != f.conn.slot {
+		return
+	}
+	c, g := f.conn, f.heir
+	want := Grant
+	switch {
+	case c.setting == g.Setting:
+	case c.setting == nil:
+		want = Apply
+	case w.cfg.Unapply:
+		want = Unapply
+	default:
+		want = Disconnect
+	}
+	switch {
+	case e.Kind != want:
+		w.fail("%v on c%d with %v, which is for %s, who asks for %v", e.Kind, c.id, c.setting, g.name, g.Setting)
+	case e.Kind == Grant && e.Waiter.Owner != any(g), e.Kind != Grant && client(e.Slot) != g:
+		w.fail("%v on c%d is not for %s", e.Kind, c.id, g.name)
+	}
+	f.heir = nil
+}
+
+// fair checks after a step that nobody was passed over in it.
+func (w *world) fair() {
+	w.tb.Helper()
+	if w.freed != nil && w.freed.heir != nil {
+		w.fail("c%d comes free, and %s does not get it", w.freed.conn.id, w.freed.heir.name)
+	}
+	for _, g := range w.ahead {
+		if !g.over() && g.slot == nil {
+			w.fail("%s is passed over, and nothing is under way for him", g.name)
+		}
+	}
+	w.freed, w.ahead = nil, nil
+}
+
+// client is who the job on a slot is for, nil: nobody.
+func client(s *Slot) *get {
+	if s.waiter == nil {
+		return nil
+	}
+	return s.waiter.Owner.(*get)
+}
+
+// mayConnect says whether one more connect is allowed.
+func (w *world) mayConnect() bool {
+	limit := w.cfg.MaxConnecting
+	if w.probing {
+		limit = 1
+	}
+	return !w.backoff.armed && w.live() < w.capacity && w.running(Open) < limit
+}
+
+// newest and oldest look among the idle connections with a setting; oldest at
+// all that have one.
+func (w *world) newest(setting any) (found *conn) {
+	for _, c := range w.rested {
+		if c.setting == setting {
+			found = c
+		}
+	}
+	return found
+}
+
+func (w *world) oldest() *conn {
+	for _, c := range w.rested {
+		if c.setting != nil {
+			return c
+		}
+	}
+	return nil
+}
+
+// choose checks that g is to have the idle connection c: one with just his
+// setting before a clean one, that before a new one, and that before another's.
+func (w *world) choose(g *get, c *conn) {
+	w.tb.Helper()
+	best := w.newest(g.Setting)
+	if best == nil {
+		best = w.newest(nil)
+	}
+	if best == nil {
+		if w.mayConnect() {
+			w.fail("c%d with %v is for %s, who asks for %v and could have a new one", c.id, c.setting, g.name, g.Setting)
+		}
+		best = w.oldest()
+	}
+	if c != best {
+		w.fail("c%d with %v is for %s, who asks for %v, not c%d with %v", c.id, c.setting, g.name, g.Setting, best.id, best.setting)
+	}
+}
+
+// wakes is when an idle connection is to be checked to keep it alive.
+func (w *world) wakes(c *conn) time.Duration { return c.aliveAt + w.cfg.KeepAlive }
 
 func (w *world) disconnected(c *conn) {
 	w.report(c, Disconnect)
@@ -452,33 +701,62 @@ func (w *world) ticks(epoch uint64) {
 		return
 	}
 	w.tick.disarm()
+	var victims []*get
 	for _, c := range w.conns {
 		if c.job == 0 {
 			continue
 		}
 		overdue := c.jobSince+w.cfg.ConnectTimeout+w.cfg.ConnectTimeout/4 <= w.now
-		left := w.closedAt >= 0 && w.now >= w.closedAt+closeGrace && (c.job == Check || c.job == Reset)
+		left := w.closedAt >= 0 && w.now >= w.closedAt+closeGrace && c.job != Open && c.job != Disconnect
+		w.failing = w.failing || overdue && (c.job == Open || c.job == Apply)
+		if overdue && c.job == Apply {
+			if g := w.changedFor(c); g != nil {
+				victims = append(victims, g)
+			}
+		}
 		c.abandoned = c.abandoned || overdue || left
-		w.failing = w.failing || overdue && c.job == Open
 	}
 	before := slices.Clone(w.rested)
 	w.step(func() { w.m.Tick(w.now, epoch) })
 	w.failing = false
-	expired := 0
-	for _, c := range before {
-		if c.job == Disconnect {
-			expired++
+	for _, g := range victims {
+		if w.closedAt < 0 && g.err == nil {
+			w.fail("the Apply for %s is overdue, and he goes on waiting", g.name)
 		}
 	}
-	if expired > max(1, len(before)/2) {
-		w.fail("%d of %d idle connections have expired at once", expired, len(before))
-	}
+	w.swept(before)
 	for _, c := range w.conns {
 		if w.cfg.LeakAfter > 0 && c.holder != nil && w.now >= c.lentAt+w.cfg.LeakAfter && w.cfg.Events != NoEvents && w.closedAt < 0 && c.reported != c.leases {
 			w.fail("the lease of c%d is out for %v and has not been reported", c.id, w.now-c.lentAt)
 		}
 	}
 }
+
+// swept checks what housekeeping has done to those that were idle before it.
+func (w *world) swept(before []*conn) {
+	w.tb.Helper()
+	expired, checks := 0, 0
+	for i, c := range before {
+		switch {
+		case c.job == Check && c.quiet:
+			checks++
+		case c.job != Disconnect:
+			continue
+		default:
+			expired++
+			for _, o := range before[:i] {
+				if o.restedAt < c.restedAt && o.job != Disconnect && (w.overAge(o) || !w.overAge(c)) {
+					w.fail("c%d has expired before c%d, which is idle for longer", c.id, o.id)
+				}
+			}
+		}
+	}
+	if expired > max(1, len(before)/2) || checks > max(1, len(before)/10) {
+		w.fail("of %d idle connections %d have expired and %d are checked at once", len(before), expired, checks)
+	}
+}
+
+func (w *world) overAge(c *conn) bool { return c.slot.expires > 0 && c.slot.expires <= w.now }
 
 func (t *timer) arm(at time.Duration, epoch uint64) {
 	if t.armed {
@@ -531,7 +809,7 @@ func (w *world) perform(e Effect) {
 	switch e.Kind {
 	case Open:
 		w.open(e.Slot)
-	case Check, Reset, Disconnect:
+	case Check, Reset, Apply, Unapply, Disconnect:
 		c := w.current[e.Slot]
 		switch {
 		case c == nil || c.id != e.Slot.ID || !c.standing:
@@ -545,6 +823,7 @@ func (w *world) perform(e Effect) {
 		case e.Kind != Disconnect && (w.closedAt >= 0 || c.abandoned):
 			w.fail("%v on c%d, which is to be closed", e.Kind, c.id)
 		}
+		w.begun(c, e)
 		c.job, c.jobSince = e.Kind, w.now
 		w.unrest(c)
 	case Interrupt:
@@ -563,11 +842,20 @@ func (w *world) perform(e Effect) {
 		}
 		w.retired[e.Slot] = true
 	case Grant:
-		if len(w.queue) == 0 || w.queue[0] != e.Waiter.Owner {
-			w.fail("%s is granted and is not the first who waits", e.Waiter.Owner.(*get).name)
+		g := e.Waiter.Owner.(*get)
+		i := slices.Index(w.queue, g)
+		c := w.current[e.Slot]
+		switch {
+		case i < 0 || c == nil:
+			w.fail("%s is granted and does not wait", g.name)
+		case slices.Contains(w.rested, c), w.freed == nil || w.freed.conn != c:
+			for _, o := range w.queue[:i] {
+				if w.fits(c, o) {
+					w.ahead = append(w.ahead, o)
+				}
+			}
 		}
-		g := w.queue[0]
-		w.queue = w.queue[1:]
+		w.queue = slices.Delete(w.queue, i, i+1)
 		w.grant(g, e.Slot)
 	case Reject:
 		g := e.Waiter.Owner.(*get)
@@ -624,6 +912,49 @@ func (w *world) perform(e Effect) {
 	}
 }
 
+// begun checks a job on a connection that stands: why it, and who for.
+func (w *world) begun(c *conn, e Effect) {
+	w.tb.Helper()
+	g, idle := client(e.Slot), slices.Contains(w.rested, c)
+	c.quiet = false
+	if idle && g != nil {
+		w.choose(g, c)
+	}
+	switch e.Kind {
+	case Check:
+		c.quiet = g == nil
+		if c.quiet && (w.cfg.KeepAlive == 0 || w.now < w.wakes(c) || w.backoff.armed || w.probing) {
+			w.fail("c%d, alive at %v, is checked for nobody: backoff %v, probing %v", c.id, c.aliveAt, w.backoff.armed, w.probing)
+		}
+	case Apply:
+		c.want, c.client = e.Slot.Want, g
+		i := slices.Index(w.wills, c.want)
+		switch {
+		case c.setting != nil || c.want == nil:
+			w.fail("%v is applied to c%d, which has %v", c.want, c.id, c.setting)
+		case g != nil && g.Setting != c.want:
+			w.fail("%v is applied to c%d for %s, who asks for %v", c.want, c.id, g.name, g.Setting)
+		case g == nil && (i < 0 || c.leases > 0):
+			w.fail("%v is applied to c%d for nobody", c.want, c.id)
+		case g == nil:
+			w.wills = slices.Delete(w.wills, i, i+1)
+		}
+	case Unapply:
+		c.client = g
+		if c.setting == nil || g == nil || g.Setting == c.setting || !w.cfg.Unapply {
+			w.fail("%v is taken off c%d for %v", c.setting, c.id, g)
+		}
+	case Disconnect:
+		if c.setting != nil && (idle || w.overAge(c)) {
+			w.wills = append(w.wills, c.setting)
+		}
+		if idle && g == nil && w.closedAt < 0 && !c.stale && w.live() <= w.capacity && !w.overAge(c) &&
+			(w.cfg.IdleTimeout == 0 || w.now < c.restedAt+w.cfg.IdleTimeout) {
+			w.fail("c%d is idle and closed for no reason", c.id)
+		}
+	}
+}
+
 // rejected checks the errors that only a pool that backs off may give.
 func (w *world) rejected(g *get) {
 	w.tb.Helper()
@@ -670,9 +1001,32 @@ func (w *world) open(s *Slot) {
 	case s.ID != uint64(len(w.conns)+1):
 		w.fail("connection %d follows %d", s.ID, len(w.conns))
 	}
+	if g := client(s); g == nil {
+		asked := slices.ContainsFunc(w.tickets, func(t *ticket) bool { return t.op == opReady && !t.answered })
+		if spare := w.spare(s) + len(w.rested) + w.transit(); !asked && spare >= w.cfg.MinIdle {
+			w.fail("Open for nobody, with %d idle or soon to be", spare)
+		}
+	} else if c := w.newest(g.Setting); c != nil || w.newest(nil) != nil {
+		w.fail("Open for %s, and one is idle", g.name)
+	}
 	c := &conn{id: s.ID, slot: s, job: Open, jobSince: w.now}
 	w.conns = append(w.conns, c)
 	w.current[s] = c
+}
+
+// spare counts the connects under way for nobody, but for one slot's.
+func (w *world) spare(but *Slot) (n int) {
+	for _, c := range w.conns {
+		if c.job == Open && !c.abandoned && c.slot != but && client(c.slot) == nil {
+			n++
+		}
+	}
+	return n
+}
+
+// transit counts the jobs under way on connections that may be idle after it.
+func (w *world) transit() int {
+	return w.running(Check) + w.running(Reset) + w.running(Apply) + w.running(Unapply)
 }
 
 // grant gives the slot's connection to g.
@@ -686,27 +1040,30 @@ func (w *world) grant(g *get, s *Slot) {
 		w.fail("%s is granted what is not there", g.name)
 	case c.holder != nil:
 		w.fail("%s is granted c%d, which %s holds", g.name, c.id, c.holder.name)
+	case c.setting != g.Setting:
+		w.fail("%s asks for %v and is granted c%d, which has %v", g.name, g.Setting, c.id, c.setting)
 	case c.stale:
 		w.fail("%s is granted c%d, which is stale", g.name, c.id)
 	case w.closedAt >= 0 || w.paused || w.suspended:
 		w.fail("%s is granted c%d: closed at %v, paused %v, suspended %v", g.name, c.id, w.closedAt, w.paused, w.suspended)
 	case w.live()-w.running(Disconnect) > w.capacity:
 		w.fail("%s is granted c%d above the capacity", g.name, c.id)
-	case w.cfg.MaxLifetime > 0 && w.now >= c.readyAt+w.cfg.MaxLifetime:
+	case w.cfg.MaxLifetime > 0 && w.now >= c.readyAt+w.cfg.MaxLifetime, w.overAge(c):
 		w.fail("%s is granted c%d, which is %v old", g.name, c.id, w.now-c.readyAt)
 	}
 	if i := slices.Index(w.rested, c); i >= 0 {
 		if w.cfg.Check && w.cfg.CheckAfterIdle >= 0 && (w.now-c.restedAt > w.cfg.CheckAfterIdle || w.backoff.armed || w.probing) {
 			w.fail("%s is granted c%d unchecked after %v", g.name, c.id, w.now-c.restedAt)
 		}
-		if i != len(w.rested)-1 {
-			w.fail("%s is granted c%d, and c%d has come back later", g.name, c.id, w.rested[len(w.rested)-1].id)
+		if last := w.newest(c.setting); c != last {
+			w.fail("%s is granted c%d, and c%d has come back later", g.name, c.id, last.id)
 		}
 		w.unrest(c)
 	}
 	w.grants++
 	c.leases++
 	c.lentAt = w.now
+	c.quiet = false
 	if s.Epoch != uint64(c.leases) {
 		w.fail("the lease %d of c%d has epoch %d", c.leases, c.id, s.Epoch)
 	}
@@ -741,7 +1098,7 @@ func (w *world) answer(mt *Ticket, err error) {
 		}
 	case opClose:
 		for _, c := range w.conns {
-			leftBehind := c.abandoned && (c.job == Check || c.job == Reset)
+			leftBehind := c.abandoned && c.job != Open && c.job != Disconnect
 			if c.standing && !c.gone && !leftBehind {
 				w.fail("%s is done and c%d is left", t.name, c.id)
 			}
@@ -802,6 +1159,19 @@ func (w *world) hear(e messages.Event) {
 	}
 }
 
+// rest makes c idle. A check for nobody has been no end of its rest.
+func (w *world) rest(c *conn) {
+	c.aliveAt = w.now
+	at := len(w.rested)
+	if c.quiet {
+		at = slices.IndexFunc(append(w.rested[:at:at], c), func(o *conn) bool { return o.restedAt >= c.restedAt })
+	} else {
+		c.restedAt = w.now
+	}
+	c.quiet = false
+	w.rested = slices.Insert(w.rested, at, c)
+}
+
 // verify compares the books after a step.
 func (w *world) verify() {
 	w.tb.Helper()
@@ -811,8 +1181,10 @@ func (w *world) verify() {
 	for _, c := range w.conns {
 		resting := c.standing && !c.gone && c.job == 0 && c.holder == nil
 		if resting && !slices.Contains(w.rested, c) {
-			w.rested = append(w.rested, c)
-			c.restedAt = w.now
+			w.rest(c)
+		}
+		if c.standing && !c.gone && !c.abandoned && c.job != Disconnect && c.slot.Setting() != c.setting {
+			w.fail("c%d has %v, and the machine says %v", c.id, c.setting, c.slot.Setting())
 		}
 		if resting && (c.stale || w.closedAt >= 0) {
 			w.fail("c%d is idle and was to be closed", c.id)
@@ -847,22 +1219,31 @@ func (w *world) verify() {
 			w.fail("%s waits until %v, and nothing can happen before %v", g.name, g.Deadline, w.backoff.at)
 		}
 	}
-	limit := w.cfg.MaxConnecting
-	if w.probing {
-		limit = 1
-	}
-	if len(w.queue) > w.running(Open)+w.running(Check) {
+	for _, g := range w.queue {
+		if g.slot != nil {
+			if c := w.current[g.slot]; c == nil || c.job == 0 || c.job == Reset || c.abandoned || client(g.slot) != g {
+				w.fail("%s waits for a job that is not under way", g.name)
+			}
+			continue
+		}
 		switch {
-		case len(w.rested) > 0:
-			w.fail("%d wait while c%d is idle", len(w.queue), w.rested[0].id)
-		case !w.backoff.armed && w.live() < w.capacity && w.running(Open) < limit:
-			w.fail("%d wait while a connect is allowed", len(w.queue))
+		case slices.ContainsFunc(w.rested, func(c *conn) bool { return w.fits(c, g) }):
+			w.fail("%s waits while c%d is idle", g.name, w.rested[0].id)
+		case w.mayConnect():
+			w.fail("%s waits while a connect is allowed", g.name)
 		case w.backoff.armed && w.cfg.Backoff.Mode == BackoffFailFast:
-			w.fail("%d wait in a blocking period that fails fast", len(w.queue))
+			w.fail("%s waits in a blocking period that fails fast", g.name)
 		}
 	}
-	if lacking := min(w.cfg.MinIdle, w.capacity-w.live()); lacking > 0 && len(w.queue) == 0 && !w.backoff.armed &&
-		len(w.rested)+w.running(Open)+w.running(Check)+w.running(Reset) < w.cfg.MinIdle && w.running(Open) < limit &&
+	if w.cfg.KeepAlive > 0 && !w.backoff.armed && !w.probing {
+		for _, c := range w.rested {
+			latest := max(w.now, w.wakes(c)) + max(w.cfg.KeepAlive/10, time.Millisecond)
+			if !w.tick.armed || w.tick.at > latest {
+				w.fail("c%d is to be checked at %v, and the tick is armed %v for %v", c.id, w.wakes(c), w.tick.armed, w.tick.at)
+			}
+		}
+	}
+	if len(w.queue) == 0 && len(w.rested)+w.running(Open)+w.transit() < w.cfg.MinIdle && w.mayConnect() &&
 		w.now >= w.m.populateAfter && (!w.tick.armed || w.tick.at > w.now) {
 		w.fail("%d idle, MinIdle is %d, and nothing is done for it", len(w.rested), w.cfg.MinIdle)
 	}
@@ -890,6 +1271,10 @@ func (w *world) describe(e Effect) string {
 		return fmt.Sprintf("c%d", e.Slot.ID)
 	}
 	switch e.Kind {
+	case Apply:
+		return fmt.Sprintf("Apply %v to %s", e.Slot.Want, name())
+	case Unapply:
+		return fmt.Sprintf("Unapply %v from %s", e.Slot.setting(), name())
 	case Open, Check, Reset, Disconnect, Interrupt:
 		return fmt.Sprintf("%v %s", e.Kind, name())
 	case Retire:

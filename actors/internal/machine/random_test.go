@@ -22,6 +22,7 @@ var errDown = errors.New("server down")
 func TestEveryRandomHistoryKeepsThePromises(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		p := &player{t: t, world: newWorld(t, drawConfig(t))}
+		p.settings = rapid.SampledFrom([][]any{{nil}, {nil, "red"}, {nil, nil, "red", "blue"}, {nil, "red", "blue", "green"}}).Draw(t, "settings")
 		for range rapid.SampledFrom([]int{10, 40, 150}).Draw(t, "steps") {
 			p.play()
 		}
@@ -49,6 +50,8 @@ func drawConfig(t *rapid.T) Config {
 		Check:          yes("check"),
 		CheckAfterIdle: oneOf("check after idle", time.Second, 0, -1),
 		Reset:          seldom("reset"),
+		ResetWipes:     yes("reset wipes"),
+		Unapply:        !seldom("no unapply"),
 		IdleTimeout:    oneOf("idle timeout", 0, 2*time.Second),
 		MaxLifetime:    oneOf("max lifetime", 0, 5*time.Second),
 		LifetimeJitter: oneOf("lifetime jitter", 0, time.Second),
@@ -63,6 +66,9 @@ func drawConfig(t *rapid.T) Config {
 		Random: func() float64 { return float64(rapid.IntRange(0, 9).Draw(t, "random")) / 10 },
 		Events: rapid.SampledFrom([]Events{AllEvents, NoEvents, RareEvents}).Draw(t, "events"),
 	}
+	if cfg.Check {
+		cfg.KeepAlive = oneOf("keep alive", 0, time.Second, 3*time.Second)
+	}
 	if seldom("max idle") {
 		cfg.MaxIdle = max(1, cfg.MinIdle) + rapid.IntRange(0, 1).Draw(t, "max idle above min idle")
 	}
@@ -71,10 +77,11 @@ func drawConfig(t *rapid.T) Config {
 
 // player draws the next input out of those that make sense.
 type player struct {
-	t       *rapid.T
-	world   *world
-	gets    []*get
-	tickets int
+	t        *rapid.T
+	world    *world
+	gets     []*get
+	settings []any
+	tickets  int
 }
 
 type move struct {
@@ -151,6 +158,7 @@ func (p *player) get() {
 	if rapid.IntRange(0, 3).Draw(p.t, "deadline") == 3 {
 		g.Deadline = w.now + rapid.SampledFrom([]time.Duration{time.Millisecond, time.Second, 10 * time.Second}).Draw(p.t, "in")
 	}
+	g.Setting = pick(p.t, p.settings)
 	if rapid.Bool().Draw(p.t, "labelled") {
 		g.Label = g.name
 	}
@@ -215,6 +223,10 @@ func (p *player) finish(c *conn) {
 		w.checked(c, err)
 	case Reset:
 		w.wasReset(c, err)
+	case Apply:
+		w.applied(c, err)
+	case Unapply:
+		w.unapplied(c, err)
 	case Disconnect:
 		w.disconnected(c)
 	}
@@ -228,6 +240,10 @@ func (p *player) succeed(c *conn) {
 		p.world.checked(c, nil)
 	case Reset:
 		p.world.wasReset(c, nil)
+	case Apply:
+		p.world.applied(c, nil)
+	case Unapply:
+		p.world.unapplied(c, nil)
 	case Disconnect:
 		p.world.disconnected(c)
 	}

@@ -48,12 +48,23 @@ type kin struct {
 	members int   // idle or not
 }
 
-func (k *kin) push(s *Slot) {
-	s.kprev, s.knext = nil, k.head
-	if k.head != nil {
-		k.head.kprev = s
+// insert puts s in its place: behind the next newer one of its kin in worn,
+// where s is already.
+func (k *kin) insert(s *Slot) {
+	newer := s.prev
+	for newer != nil && newer.kin != k {
+		newer = newer.prev
 	}
-	k.head = s
+	s.kprev, s.knext = newer, k.head
+	if newer != nil {
+		s.knext = newer.knext
+		newer.knext = s
+	} else {
+		k.head = s
+	}
+	if s.knext != nil {
+		s.knext.kprev = s
+	}
 }
 
 func (k *kin) remove(s *Slot) {

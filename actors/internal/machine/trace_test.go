@@ -21,13 +21,14 @@ import (
 // it; -rewrite writes what comes of them anew. The inputs:
 //
 //	new key=val...             a pool, started; see options
-//	get NAME                   a Get, by the hot half first; label= deadline=
+//	get NAME                   a Get, by the hot half first; setting= label= deadline=
 //	get NAME ended=cancel      a Get whose context has ended; ended=timeout
 //	leave NAME cancel          its caller leaves; or timeout
 //	put NAME, taint NAME       what NAME was granted comes back; cause=
 //	connected c1               Connect is done
 //	failed c1                  Connect has failed; err= class=
 //	checked c1, reset c1       Check, Reset are done; err= if badly
+//	applied c1, unapplied c1   Apply, Unapply are done; err= if badly
 //	disconnected c1            Disconnect is done
 //	set-capacity T n, close T, ready T, give-up T
 //	clear                      interrupt err=
@@ -96,7 +97,7 @@ func (tr *trace) run() string {
 		return tr.get()
 	case "put", "taint":
 		return tr.giveBack()
-	case "connected", "failed", "checked", "reset", "disconnected":
+	case "connected", "failed", "checked", "reset", "applied", "unapplied", "disconnected":
 		return tr.report()
 	}
 	w.refused = nil
@@ -149,6 +150,7 @@ func (tr *trace) start() string {
 		MaxConnecting:  2,
 		CheckAfterIdle: time.Second,
 		ConnectTimeout: 10 * time.Second,
+		Unapply:        true,
 		Backoff:        Backoff{Base: 5 * time.Second, Cap: time.Minute},
 	}
 	random := 0.0
@@ -174,6 +176,12 @@ func (tr *trace) start() string {
 			cfg.Check, cfg.CheckAfterIdle = true, tr.duration(arg.Key)
 		case "reset":
 			cfg.Reset = true
+		case "reset-wipes":
+			cfg.Reset, cfg.ResetWipes = true, true
+		case "no-unapply":
+			cfg.Unapply = false
+		case "keep-alive":
+			cfg.Check, cfg.KeepAlive = true, tr.duration(arg.Key)
 		case "idle-timeout":
 			cfg.IdleTimeout = tr.duration(arg.Key)
 		case "max-lifetime":
@@ -238,6 +246,9 @@ func (tr *trace) get() string {
 	if tr.d.HasArg("label") {
 		g.Label = tr.value("label")
 	}
+	if tr.d.HasArg("setting") {
+		g.Setting = tr.value("setting")
+	}
 	if tr.d.HasArg("deadline") {
 		g.Deadline = tr.duration("deadline")
 	}
@@ -300,6 +311,10 @@ func (tr *trace) report() string {
 		w.checked(c, tr.err("err", ""))
 	case "reset":
 		w.wasReset(c, tr.err("err", ""))
+	case "applied":
+		w.applied(c, tr.err("err", ""))
+	case "unapplied":
+		w.unapplied(c, tr.err("err", ""))
 	case "disconnected":
 		w.disconnected(c)
 	}
@@ -343,6 +358,7 @@ func (tr *trace) event(e messages.Event) string {
 	}
 	add(e.ConnID != 0, "c%d", e.ConnID)
 	add(e.Label != "", "%s", e.Label)
+	add(e.Setting != nil, "with %v", e.Setting)
 	add(e.Reason != 0, "(%v)", e.Reason)
 	add(e.Duration != 0, "after %v", e.Duration)
 	add(e.Attempt != 0, "attempt %d", e.Attempt)
@@ -377,6 +393,9 @@ func (tr *trace) stats() string {
 		{"connect errors", st.ConnectErrors},
 		{"puts", st.Puts},
 		{"taints", st.Taints},
+		{"setting hits", st.SettingHits},
+		{"setting switches", st.SettingSwitches},
+		{"setting resets", st.SettingResets},
 		{"closed idle", st.ClosedIdle},
 		{"closed lifetime", st.ClosedLifetime},
 		{"closed stale", st.ClosedStale},

@@ -28,6 +28,7 @@ type Waiter struct {
 type waiterList struct {
 	head, tail *Waiter
 	n          int
+	fussy      int // those that ask for a setting
 	unstarted  int // those for which no connect or check is under way
 }
 
@@ -41,6 +42,9 @@ func (l *waiterList) push(w *Waiter) {
 	l.tail = w
 	l.n++
 	l.unstarted++
+	if w.Setting != nil {
+		l.fussy++
+	}
 	w.position, w.overtaken = l.n, 0
 }
 
@@ -59,6 +63,9 @@ func (l *waiterList) remove(w *Waiter) {
 	w.prev, w.next, w.queued = nil, nil, false
 	l.n--
 	l.unstarted--
+	if w.Setting != nil {
+		l.fussy--
+	}
 }
 
 // firstUnstarted finds the first waiter without a job under way. Those before

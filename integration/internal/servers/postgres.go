@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
 	"syscall"
 	"time"
 
@@ -24,7 +23,6 @@ type Postgres struct {
 
 	bin     string
 	dir     string
-	port    int
 	account *account
 	process *process
 }
@@ -61,11 +59,10 @@ func StartPostgres(settings ...string) (_ *Postgres, err error) {
 	if err = os.WriteFile(filepath.Join(s.data(), "pg_hba.conf"), []byte(postgresHBA), 0o644); err != nil {
 		return nil, err
 	}
-	if s.port, err = freePort(); err != nil {
+	if s.Address, err = FreeAddress(); err != nil {
 		return nil, err
 	}
-	s.Address = address(s.port)
-	text := fmt.Sprintf("listen_addresses = '127.0.0.1'\nport = %d\nunix_socket_directories = ''\nfsync = off\n", s.port)
+	text := fmt.Sprintf("listen_addresses = '127.0.0.1'\nport = %s\nunix_socket_directories = ''\nfsync = off\n", port(s.Address))
 	for _, setting := range settings {
 		text += setting + "\n"
 	}
@@ -123,7 +120,7 @@ func (s *Postgres) Signal(how Shutdown) error {
 
 // DSN gives the address for a role; the password may be empty.
 func (s *Postgres) DSN(role, password string) string {
-	dsn := "host=127.0.0.1 port=" + strconv.Itoa(s.port) + " user=" + role + " dbname=postgres sslmode=disable"
+	dsn := "host=127.0.0.1 port=" + port(s.Address) + " user=" + role + " dbname=postgres sslmode=disable"
 	if password != "" {
 		dsn += " password=" + password
 	}

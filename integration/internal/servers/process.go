@@ -5,6 +5,7 @@ package servers
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -72,14 +73,24 @@ func folder(name string, a *account) (string, error) {
 	return dir, os.Chown(dir, a.uid, a.gid)
 }
 
-// freePort gives a port of the loopback interface that nobody listens on.
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
+// FreeAddress gives an address of the loopback interface that nobody listens on.
+// Its port is below those that the system gives to outgoing connections, so that
+// it stays free while a server is away.
+func FreeAddress() (string, error) {
+	var err error
+	for range 100 {
+		var l net.Listener
+		if l, err = net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(10000+rand.IntN(20000)))); err == nil {
+			return l.Addr().String(), l.Close()
+		}
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
+	return "", err
+}
+
+// port gives the port of an address.
+func port(address string) string {
+	_, port, _ := net.SplitHostPort(address)
+	return port
 }
 
 // process is a server's process. Its output goes to a file, since a pipe would
@@ -183,5 +194,3 @@ func children(pid int) ([]int, error) {
 	}
 	return found, nil
 }
-
-func address(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }

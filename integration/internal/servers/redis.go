@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"os"
-	"strconv"
 	"syscall"
 	"time"
 
@@ -38,13 +37,11 @@ func StartRedis(args ...string) (_ *Redis, err error) {
 			_ = s.Close()
 		}
 	}()
-	port, err := freePort()
-	if err != nil {
+	if s.Address, err = FreeAddress(); err != nil {
 		return nil, err
 	}
-	s.Address = address(port)
 	s.args = append([]string{
-		"--bind", "127.0.0.1", "--port", strconv.Itoa(port), "--dir", s.dir, "--save", "", "--appendonly", "no", "--daemonize", "no",
+		"--bind", "127.0.0.1", "--port", port(s.Address), "--dir", s.dir, "--save", "", "--appendonly", "no", "--daemonize", "no",
 	}, args...)
 	return s, s.Start()
 }

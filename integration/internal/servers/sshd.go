@@ -12,7 +12,6 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"time"
 
@@ -90,11 +89,9 @@ func StartSSH() (_ *SSH, err error) {
 	if err = os.WriteFile(authorized, ssh.MarshalAuthorizedKey(s.Key.PublicKey()), 0o600); err != nil {
 		return nil, err
 	}
-	port, err := freePort()
-	if err != nil {
+	if s.Address, err = FreeAddress(); err != nil {
 		return nil, err
 	}
-	s.Address = address(port)
 	config := filepath.Join(s.dir, "config")
 	text := fmt.Sprintf(sshdConfig, s.Address, filepath.Join(s.dir, "host"), authorized)
 	if err = os.WriteFile(config, []byte(text), 0o600); err != nil {
@@ -129,6 +126,15 @@ func (s *SSH) key(name string) (ssh.Signer, error) {
 	return ssh.NewSignerFromKey(private)
 }
 
+// NewKey makes a key that no server knows.
+func NewKey() (ssh.Signer, error) {
+	_, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	return ssh.NewSignerFromKey(private)
+}
+
 // Connections gives the processes that serve connections, one for each.
 func (s *SSH) Connections() ([]int, error) { return children(s.process.cmd.Process.Pid) }
 
@@ -142,9 +148,6 @@ func (s *SSH) Kill() (int, error) {
 	}
 	return len(pids), err
 }
-
-// Log gives the end of the server's log.
-func (s *SSH) Log() string { return strings.TrimSpace(s.process.tail()) }
 
 // Close stops the server and removes its folder.
 func (s *SSH) Close() error {

@@ -1,0 +1,265 @@
+package integration
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/actorpool/actorpool/client"
+	"github.com/actorpool/actorpool/integration/internal/resp"
+	"github.com/actorpool/actorpool/integration/internal/servers"
+	"github.com/actorpool/actorpool/messages"
+)
+
+// redis is the server as a test sees it.
+type redis struct {
+	*servers.Redis
+	admin *resp.Conn
+}
+
+func needRedis(t *testing.T) *redis {
+	t.Helper()
+	server, err := redisOnce()
+	s := &redis{Redis: need(t, server, err)}
+	s.look(t)
+	t.Cleanup(func() { _ = s.admin.Close() })
+	eventually(t, func() error { // what other tests may have left
+		n, err := s.count()
+		return errors.Join(err, equal("connections", n, 0))
+	})
+	return s
+}
+
+func (s *redis) look(t *testing.T) {
+	t.Helper()
+	conn, err := resp.Dial(within(t, patience), s.Address)
+	require.NoError(t, err)
+	s.admin = conn
+}
+
+// count says how many connections the server has, but for the one that asks.
+func (s *redis) count() (int, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	reply, err := s.admin.Do(ctx, "INFO", "clients")
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(reply.(string)) {
+		if value, ok := strings.CutPrefix(line, "connected_clients:"); ok {
+			n, err := strconv.Atoi(strings.TrimSpace(value))
+			return n - 1, err
+		}
+	}
+	return 0, fmt.Errorf("no connected_clients: %q", reply)
+}
+
+// kill ends all connections but the one that asks, and says how many there were.
+func (s *redis) kill(t *testing.T) int {
+	t.Helper()
+	reply, err := s.admin.Do(within(t, patience), "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+	require.NoError(t, err)
+	return int(reply.(int64))
+}
+
+// redisConfig is a pool of connections to an address. first are commands for
+// every new connection, as a login is.
+func redisConfig(address string, first ...[]string) client.Config[*resp.Conn] {
+	return client.Config[*resp.Conn]{
+		Connect: func(ctx context.Context) (*resp.Conn, error) {
+			conn, err := resp.Dial(ctx, address)
+			if err != nil {
+				return nil, err
+			}
+			for _, command := range append(first, []string{"PING"}) {
+				if _, err := conn.Do(ctx, command...); err != nil {
+					_ = conn.Close()
+					return nil, fmt.Errorf("redis: %w", err)
+				}
+			}
+			return conn, nil
+		},
+		Disconnect: func(_ context.Context, conn *resp.Conn) error { return conn.Close() },
+		Check: func(ctx context.Context, conn *resp.Conn) error {
+			_, err := conn.Do(ctx, "PING")
+			return err
+		},
+		Capacity: 4,
+		Backoff:  client.Backoff{Base: 20 * time.Millisecond, Cap: backoffCap},
+	}
+}
+
+var echoes atomic.Int64
+
+// echo asks for something that nobody else asks for, so that another's reply
+// would be noticed.
+func echo(ctx context.Context, conn *resp.Conn) error {
+	want := strconv.FormatInt(echoes.Add(1), 10)
+	got, err := conn.Do(ctx, "ECHO", want)
+	if err != nil {
+		return err
+	}
+	return equal("reply", got, any(want))
+}
+
+func TestRedisUnderLoad(t *testing.T) {
+	s := needRedis(t)
+	pool, _ := start(t, redisConfig(s.Address))
+	l := startLoad(t, 32, patience, func(ctx context.Context, worker int) error {
+		if worker%2 == 0 {
+			return pool.Do(ctx, echo)
+		}
+		lease, err := pool.Get(ctx)
+		if err != nil {
+			return err
+		}
+		if _, err = lease.Conn().Do(ctx, "INCR", "counter"); err != nil {
+			return errors.Join(err, lease.Taint(err))
+		}
+		return lease.Put()
+	})
+	l.progress(t, 50)
+	l.halt()
+	assert.Empty(t, l.failures())
+	var incremented int64
+	for i := 1; i < len(l.workers); i += 2 {
+		incremented += l.workers[i].done.Load()
+	}
+	reply, err := s.admin.Do(within(t, patience), "GETDEL", "counter")
+	require.NoError(t, err)
+	assert.Equal(t, strconv.FormatInt(incremented, 10), reply)
+	agrees(t, pool, s.count)
+	assert.LessOrEqual(t, pool.Stats().Open, 4)
+	assert.Equal(t, pool.Stats().Gets, pool.Stats().Puts)
+}
+
+// CLIENT KILL hurts only whoever holds a connection at that moment, and who
+// would have got one is checked first.
+func TestRedisClientKill(t *testing.T) {
+	s := needRedis(t)
+	t.Run("idle", func(t *testing.T) {
+		cfg := redisConfig(s.Address)
+		cfg.CheckAfterIdle = time.Nanosecond
+		cfg.MinIdle = 4
+		pool, ledger := start(t, cfg)
+		for range 5 {
+			require.NoError(t, pool.Ready(within(t, patience)))
+			agrees(t, pool, s.count)
+			assert.Equal(t, 4, s.kill(t))
+			borrowAll(t, pool, echo)
+			eventually(t, func() error { return equal("idle", pool.Stats().Idle, 4) })
+		}
+		assert.Zero(t, pool.Stats().Backoffs)
+		assert.Empty(t, ledger.of(messages.CheckOutFailed))
+	})
+	t.Run("under load", func(t *testing.T) {
+		pool, _ := start(t, redisConfig(s.Address))
+		l := startLoad(t, 8, patience, func(ctx context.Context, _ int) error { return pool.Do(ctx, echo) })
+		killed := 0
+		for range 10 {
+			l.progress(t, 5)
+			killed += s.kill(t)
+		}
+		l.progress(t, 5)
+		l.halt()
+		assert.NotZero(t, killed)
+		assert.LessOrEqual(t, len(l.failures()), killed, "one error for each that was killed, at most")
+		agrees(t, pool, s.count)
+	})
+}
+
+// The server is killed under load, and comes back.
+func TestRedisRestartsUnderLoad(t *testing.T) {
+	s := needRedis(t)
+	for name, mode := range map[string]client.BackoffMode{
+		"wait": client.BackoffWait, "fail fast": client.BackoffFailFast, "no backoff": client.BackoffNever,
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg := redisConfig(s.Address)
+			cfg.Backoff.Mode = mode
+			pool, ledger := start(t, cfg)
+			l := startLoad(t, 8, backoffCap*4/5, func(ctx context.Context, _ int) error { return pool.Do(ctx, echo) })
+			l.progress(t, 10)
+			require.Empty(t, l.failures())
+			require.NoError(t, s.Stop())
+			for range 3 {
+				l.suffers(t)
+			}
+			eventually(t, func() error { return equal("open", pool.Stats().Open, 0) })
+			if mode != client.BackoffNever {
+				eventually(t, func() error { return equal("backing off for long", pool.Stats().Backoffs >= 5, true) })
+				assert.Less(t, pool.Stats().Connects, uint64(100), "an outage is calm")
+			}
+			require.NoError(t, s.Start())
+			back := time.Now()
+			l.progress(t, 5)
+			if mode != client.BackoffNever {
+				recovered(t, ledger, back, cfg.Backoff.Cap)
+			}
+			l.failures()
+			l.progress(t, 5)
+			l.halt()
+			assert.Empty(t, l.failures())
+			l.punctual(t)
+			s.look(t)
+			agrees(t, pool, s.count)
+		})
+	}
+}
+
+// A server that wants a password, or allows a few connections only.
+func TestRedisRefusals(t *testing.T) {
+	server, err := servers.StartRedis("--requirepass", "secret", "--maxclients", "2",
+		"--user", "limited", "on", ">limited", "~*", "+auth", "+hello")
+	server = need(t, server, err)
+	t.Cleanup(func() { assert.NoError(t, server.Close()) })
+	for name, test := range map[string]struct {
+		first []string
+		code  string
+		class messages.Class
+	}{
+		"no password":       {nil, "NOAUTH", messages.ClassFatal},
+		"wrong password":    {[]string{"AUTH", "wrong"}, "WRONGPASS", messages.ClassFatal},
+		"hello":             {[]string{"HELLO", "3", "AUTH", "default", "wrong"}, "WRONGPASS", messages.ClassFatal},
+		"not permitted":     {[]string{"AUTH", "limited", "limited"}, "NOPERM", messages.ClassFatal},
+		"no such command":   {[]string{"AUTHORISE"}, "ERR", messages.ClassOverload},
+		"too many of words": {[]string{"AUTH", "a", "b", "c"}, "ERR", messages.ClassOverload},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg := redisConfig(server.Address)
+			if test.first != nil {
+				cfg = redisConfig(server.Address, test.first)
+			}
+			pool, _ := start(t, cfg)
+			_, err := pool.Get(within(t, patience))
+			require.ErrorIs(t, err, messages.ErrConnectFailed)
+			var refusal resp.Error
+			require.ErrorAs(t, err, &refusal)
+			assert.Equal(t, test.code, refusal.Code(), "%v", refusal)
+			assert.Equal(t, test.class, class(err), "%v", refusal)
+			assert.EqualValues(t, 1, pool.Stats().Backoffs)
+		})
+	}
+	t.Run("right password, too many clients", func(t *testing.T) {
+		pool, _ := start(t, redisConfig(server.Address, []string{"AUTH", "secret"}))
+		for range 2 {
+			var lease client.Lease[*resp.Conn]
+			eventually(t, func() (err error) { // those refused before may not have gone yet
+				lease, err = pool.Get(within(t, patience))
+				return err
+			})
+			defer func() { assert.NoError(t, lease.Put()) }()
+		}
+		_, err := pool.Get(within(t, patience))
+		require.ErrorIs(t, err, messages.ErrConnectFailed)
+		assert.Equal(t, messages.ClassOverload, class(err), "%v", err)
+	})
+}
