@@ -7,25 +7,24 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"github.com/actorpool/actorpool/actors/internal/machine"
 	"github.com/actorpool/actorpool/messages"
 )
 
-// feed is the pool actor's end of the way to the observer: events that wait
-// while the observer is busy with a batch. It is bounded. When a handler is so
-// slow that it overflows, the oldest events are dropped; the handler sees a gap
-// in Seq, and Stats a count.
+// feed is the pool actor's end of the way to the observer. While the observer is
+// busy with a batch, events wait with the machine. That is bounded: when a
+// handler is so slow that it overflows, the oldest events are dropped; the
+// handler sees a gap in Seq, and Stats a count.
 type feed struct {
 	observer *actor.PID // nil: nobody listens
-	waiting  *batch
-	spare    *batch // the other one, when it is not with the observer
-	away     bool   // a batch is with the observer
-	dropped  uint64
+	spare    *batch     // nil: it is with the observer
 }
 
 // maxWaiting bounds the events that wait for a slow handler.
 const maxWaiting = 4096
 
-// batch is a ring of events, which travels to the observer and back.
+// batch is a ring of events on their way to the observer, which sends it back to
+// be used again.
 type batch struct {
 	events []messages.Event
 	first  int
@@ -35,41 +34,21 @@ type batch struct {
 // ended as no news.
 func (*batch) IgnoreDeadLetterLogging() {}
 
-// add takes the news of one step.
-func (f *feed) add(news []messages.Event) {
-	b := f.waiting
-	for i := range news {
-		if len(b.events) < maxWaiting {
-			b.events = append(b.events, news[i])
-			continue
-		}
-		b.events[b.first] = news[i]
-		b.first = (b.first + 1) % maxWaiting
-		f.dropped++
-	}
-}
-
 // next gives the batch to send now, nil if there is none or the observer is
 // busy.
-func (f *feed) next() *batch {
-	if f.away || len(f.waiting.events) == 0 {
+func (f *feed) next(m *machine.Machine) *batch {
+	b := f.spare
+	if b == nil || len(m.News()) == 0 {
 		return nil
 	}
-	b := f.waiting
-	f.waiting, f.spare, f.away = f.spare, nil, true
+	f.spare = nil
+	b.events, b.first = m.TakeNews(b.events)
 	return b
 }
 
-// back takes a batch that the observer is done with.
-func (f *feed) back(b *batch) {
-	clear(b.events)
-	b.events, b.first = b.events[:0], 0
-	f.spare, f.away = b, false
-}
-
 // flushed says that every event has been delivered.
-func (f *feed) flushed() bool {
-	return f.observer == nil || !f.away && len(f.waiting.events) == 0
+func (f *feed) flushed(m *machine.Machine) bool {
+	return f.observer == nil || f.spare != nil && len(m.News()) == 0
 }
 
 // observerActor passes events on to the user, in order. A panic in the user's

@@ -187,7 +187,7 @@ func respond(ctx actor.Context, message any) {
 
 func (p *pool) started() {
 	if p.spec.Policy.Events != machine.NoEvents {
-		p.feed = feed{waiting: &batch{}, spare: &batch{}}
+		p.feed = feed{spare: &batch{}}
 		p.feed.observer = p.ctx.Spawn(actor.PropsFromProducer(func() actor.Actor { return &observerActor{spec: p.spec} }))
 	}
 	p.m.Start(p.now())
@@ -219,7 +219,7 @@ func (p *pool) receive(message any) {
 			p.m.Tick(now, msg.Epoch)
 		}
 	case *batch:
-		p.feed.back(msg)
+		p.feed.spare = msg
 	case *flushElapsed:
 		p.flushed = true
 	case *hello:
@@ -332,8 +332,7 @@ func (p *pool) perform() {
 		p.do(&effects[i])
 	}
 	if p.feed.observer != nil {
-		p.feed.add(p.m.News())
-		if b := p.feed.next(); b != nil {
+		if b := p.feed.next(p.m); b != nil {
 			p.ctx.Send(p.feed.observer, b)
 		}
 	}
@@ -509,7 +508,7 @@ func (p *pool) control(now time.Duration, c *control) {
 	case resume:
 		p.answer(c, p.m.Resume(now))
 	case statistics:
-		c.stats = p.stats()
+		c.stats = p.m.Stats()
 		p.answer(c, nil)
 	}
 }
@@ -553,7 +552,7 @@ func (p *pool) drained(c *control) {
 // that is drained but has a connect under way that ignores its context cannot
 // stop yet; its Closes are answered all the same.
 func (p *pool) end() {
-	if !p.flushed && !p.feed.flushed() {
+	if !p.flushed && !p.feed.flushed(p.m) {
 		if p.flushTimer == nil {
 			p.flushTimer = p.send(flushBound, &flushElapsed{})
 		}
@@ -571,12 +570,6 @@ func (p *pool) end() {
 	p.closing = nil
 }
 
-func (p *pool) stats() messages.Stats {
-	st := p.m.Stats()
-	st.DroppedEvents = p.feed.dropped
-	return st
-}
-
 // abort is the end of the pool actor: it has nothing left, or is stopped from
 // outside, or has panicked. Whoever still waits is told, leases are revoked, and
 // the connectors, which are stopped next, close the connections that are left.
@@ -592,7 +585,7 @@ func (p *pool) abort(panicked bool) {
 		h.revoke(h.fence.Load())
 	}
 	p.rejectAll()
-	final := p.stats()
+	final := p.m.Stats()
 	final.State = messages.StateClosed
 	p.ref.final.Store(&final)
 	if !p.finished {

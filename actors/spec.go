@@ -50,6 +50,7 @@ type Spec struct {
 func (s *Spec) start() {
 	s.clock = startClock()
 	s.Policy.Start = s.clock.start
+	s.Policy.Backlog = maxWaiting
 	switch {
 	case s.OnEvent != nil || s.enabled(slog.LevelDebug):
 		s.Policy.Events = machine.AllEvents

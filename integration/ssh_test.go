@@ -23,18 +23,10 @@ func needSSH(t *testing.T) *servers.SSH {
 	server, err := sshOnce()
 	s := need(t, server, err)
 	eventually(t, func() error {
-		n, err := sshCount(s)()
+		n, err := s.Connections()
 		return errors.Join(err, equal("connections", n, 0))
 	})
 	return s
-}
-
-// sshCount counts the server's processes, one for each connection.
-func sshCount(s *servers.SSH) func() (int, error) {
-	return func() (int, error) {
-		pids, err := s.Connections()
-		return len(pids), err
-	}
 }
 
 // sshConfig is a pool of logins. A context ends what it bounds by closing the
@@ -113,7 +105,7 @@ func TestSSHUnderLoad(t *testing.T) {
 	l.halt()
 	assert.Empty(t, l.failures())
 	assert.LessOrEqual(t, pool.Stats().Connects, uint64(3))
-	agrees(t, pool, sshCount(s))
+	agrees(t, pool, s.Connections)
 
 	err := pool.Do(within(t, patience), func(_ context.Context, c *ssh.Client) error {
 		session, err := c.NewSession()
@@ -128,7 +120,7 @@ func TestSSHUnderLoad(t *testing.T) {
 	assert.Zero(t, pool.Stats().Taints, "the command failed, not the connection")
 
 	require.NoError(t, pool.Close(within(t, patience)))
-	agrees(t, pool, sshCount(s))
+	agrees(t, pool, s.Connections)
 }
 
 // The server's processes are killed, of logins that nobody uses and under load.
@@ -140,7 +132,7 @@ func TestSSHKilled(t *testing.T) {
 	cfg.Broken = sshBroken
 	pool, ledger := start(t, cfg)
 	require.NoError(t, pool.Ready(within(t, patience)))
-	agrees(t, pool, sshCount(s))
+	agrees(t, pool, s.Connections)
 	n, err := s.Kill()
 	require.NoError(t, err)
 	require.Equal(t, 3, n)
@@ -159,7 +151,7 @@ func TestSSHKilled(t *testing.T) {
 	l.progress(t, 1)
 	l.halt()
 	assert.Empty(t, l.failures())
-	agrees(t, pool, sshCount(s))
+	agrees(t, pool, s.Connections)
 }
 
 // A key that the server does not know.

@@ -69,6 +69,7 @@ run() {
 
 run right "posts race, and Start"        -DN1=2 -DN2=2 -DN3=3
 run right "nodes are used again"         -DN1=3 -DN2=3 -DN3=2
+run right "a node with two posters"      -DSHARED -DN1=3 -DN3=2
 run right "budget of 1, self-sends"      -DBUDGET=1 -DSELF -DN1=2 -DN2=2 -DN3=2
 run right "budget of 2"                  -DBUDGET=2 -DN1=2 -DN2=2 -DN3=3
 run right "suspend, resume, and Start"   -DNSYS=2
@@ -82,7 +83,8 @@ run right "suspend, resume, stop"        -DSTARTED -DNSYS=3
 
 # What would go wrong without it:
 run violated "no compare at release"         -DBROKEN_RELEASE -DN1=2
-run violated "stale next pointer"            -DBROKEN_NEXT -DN1=2
+run violated "list taken before the state"   -DBROKEN_TAKE -DN1=2
+run violated "no mark"                       -DBROKEN_MARK -DN1=2
 run violated "no nudge"                      -DBROKEN_NUDGE -DNSYS=1
 run violated "next cleared after handling"   -DBROKEN_CLEAR -DN1=2
 run violated "no look before the fast path"  -DBROKEN_LOOK -DNSYS=1

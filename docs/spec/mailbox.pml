@@ -4,9 +4,9 @@
  *
  * A goroutine is a loop over its program counter pc. Every option of the loop
  * is one indivisible step, and does at most one access to shared memory: a
- * load, a compare-and-swap or a swap of word or sys. What else a step does is to
- * data that is the runner's alone or the poster's alone; that it is, is
- * asserted at every touch (mine, at).
+ * load, a store, a compare-and-swap or a swap of state, list or sys. What else a
+ * step does is to data that is the runner's alone or the poster's alone; that it
+ * is, is asserted at every touch (mine, at).
  *
  * A configuration is chosen by defines; the defaults are below.
  */
@@ -38,7 +38,10 @@
  * SELF:    the handler of sender 1's first and sender 3's first message sends
  *          one to its own actor.
  * FAIL:    the handler of sender 2's first message fails: it suspends its actor.
- * BROKEN_RELEASE, _NEXT, _NUDGE, _CLEAR, _LOOK: a mistake that must be caught. */
+ * SHARED:  senders 1 and 2 post one node, N1 times in all: whoever first sees that
+ *          it has been handled, though the other may still be in its post.
+ * BROKEN_RELEASE, _TAKE, _MARK, _NUDGE, _CLEAR, _LOOK: a mistake that must be
+ *          caught. */
 
 #ifdef BUDGET
 #define LIMIT BUDGET
@@ -47,8 +50,12 @@
 #endif
 
 #define NIL   0
-#define BUSY  12        /* &busy */
-#define NODES 13
+#define NODES 12
+
+/* The values of state. */
+#define FREE   0
+#define HELD   1
+#define MARKED 2
 
 /* Nodes 1 and 2 belong to senders 1 and 2; 3 to 5 are sender 3's; 6 and 7 are
  * sent by handlers; 8 to 11 are the nudges of system messages 1 to 4. */
@@ -56,7 +63,13 @@
 #define ISNUDGE(n)  ((n) >= 8)
 #define NUDGE(q)    (7 + (q))
 #define KIND(q)     ((q) == 1 -> SYS1 : ((q) == 2 -> SYS2 : ((q) == 3 -> SYS3 : SUSPEND)))
+#ifdef SHARED
+#define NODE(who)   1
+#define PLANNED(s)  ((s) == 1 -> N1 : ((s) == 2 -> 0 : N3))
+#else
+#define NODE(who)   (who)
 #define PLANNED(s)  ((s) == 1 -> N1 : ((s) == 2 -> N2 : N3))
+#endif
 
 /* Who a goroutine is, besides the senders 1 to 3. */
 #define SOURCE  4       /* posts system messages */
@@ -68,8 +81,10 @@ mtype = { SUSPEND, RESUME, STOP };
 mtype = {
 	POST, FAST_LOOK, FAST_BEGIN, FAST_RELEASE, /* PostUserMessage */
 	SYS_LOAD, SYS_CAS,                         /* PostSystemMessage */
-	PUSH_LOAD, PUSH_GRAB, PUSH_LINK,           /* push */
-	START, LOOK, SYS_TAKE, POP, HAND, RELEASE, TAKE,  /* work, system, take */
+	PUSH_LOAD, PUSH_LINK,                      /* push: the list */
+	MARK_LOAD, MARK, MARK_GRAB,                /* push: the state */
+	START, LOOK, SYS_TAKE, POP, HAND, RELEASE, /* work, system */
+	TAKE_HOLD, TAKE_SWAP,                      /* take */
 	SELF_SEND, ANSWER, ZAP,                    /* the handler */
 	END
 };
@@ -77,12 +92,13 @@ mtype = {
 /* Shared memory. */
 bool answered[4] = true; /* the message of sender 1, 2 is handled */
 #ifdef STARTED
-byte word = NIL;
+byte state = FREE;
 #else
-byte word = BUSY;
+byte state = HELD;
 #endif
+byte list = NIL;
 byte sys = NIL;
-byte next[NODES];       /* of nodes that go through the word */
+byte next[NODES];       /* of nodes that go through the list */
 byte snext[5];          /* of system messages */
 byte queued;
 
@@ -96,7 +112,7 @@ byte owner;             /* the process that is the runner; 0: none */
 bool running;           /* a handler runs */
 byte at[NODES];         /* where a node is: */
 #define SENDERS 0       /*   with whoever posts it */
-#define PENDING 1       /*   in the word's list */
+#define PENDING 1       /*   in the list */
 #define TAKEN   2       /*   in todo or held */
 byte posted[4];         /* messages of each sender (0: of handlers) */
 byte begun[4];          /* those of them that a handler has been given */
@@ -119,16 +135,24 @@ inline compose(n)
 	behind[n] = (sys != NIL)
 }
 
-/* The load in push, and the link that follows. */
+/* The load of the list in push. */
 inline load()
 {
 	assert(at[p] == SENDERS);
-	old = word;
-	if
-	:: old == NIL -> pc = PUSH_GRAB
-	:: else -> next[p] = old; pc = PUSH_LINK
-	fi
+	next[p] = list;
+	pc = PUSH_LINK
 }
+
+/* take: first the state, then the list. */
+#ifdef BROKEN_TAKE
+#define TAKE       TAKE_SWAP
+#define AFTER_SWAP TAKE_HOLD
+#define AFTER_HOLD LOOK
+#else
+#define TAKE       TAKE_HOLD
+#define AFTER_HOLD TAKE_SWAP
+#define AFTER_SWAP LOOK
+#endif
 
 /* work begins. */
 inline enter(o)
@@ -137,7 +161,7 @@ inline enter(o)
 	own = o;
 	left = BUDGET;
 #endif
-	p = NIL; old = NIL;
+	p = NIL;
 	pc = LOOK
 }
 
@@ -155,12 +179,13 @@ inline look()
 /* A post, or a runner, is done. */
 inline done()
 {
-	p = NIL; old = NIL;
+	p = NIL;
 #ifdef BUDGET
 	left = 0; own = false;
 #endif
 	if
-	:: who <= 3 -> pc = (posted[who] < PLANNED(who) -> POST : END)
+	:: who <= 2 -> pc = (posted[NODE(who)] < PLANNED(NODE(who)) -> POST : END)
+	:: who == 3 -> pc = (posted[3] < N3 -> POST : END)
 	:: who == SOURCE ->
 		if
 		:: sent < NSYS -> sent++; q = sent; pc = SYS_LOAD
@@ -177,7 +202,7 @@ inline done()
 /* A push is done: back to the handler, or to the caller. */
 inline pushed()
 {
-	old = NIL; p = NIL; q = NIL;
+	q = NIL;
 	if
 	:: h != NIL -> pc = ANSWER
 	:: else -> done()
@@ -228,13 +253,12 @@ proctype goroutine(byte who; mtype pc)
 {
 	byte p;         /* the node that is being posted */
 	byte h;         /* the node that is being handled */
-	byte old;       /* what push has loaded */
 	byte q = (who == SOURCE -> 1 : NIL); /* the system message that is being posted */
 	byte sent = q;  /* of the source's */
 	byte left = (who == RUNNER -> LIMIT : 0);
 	bool own;
 	bool fast;      /* the handler was called by PostUserMessage, not by work */
-	byte n, m, list; /* only used within a step */
+	byte n, m, rest; /* only used within a step */
 
 	/* A goroutine rests here when it is at its END, or waits for an answer:
 	 * init asserts that it is there for no other reason. */
@@ -243,14 +267,20 @@ end:	do
 	/* ------------------------------------------------ PostUserMessage */
 
 	:: d_step { pc == POST && who <= 2 &&
-		answered[who] ->        /* only then is the node used again */
-		answered[who] = false;
-		p = who;                /* word.CompareAndSwap(nil, busy) */
+		answered[NODE(who)] &&  /* only then is the node used again */
+		posted[NODE(who)] < PLANNED(NODE(who)) ->
+		answered[NODE(who)] = false;
+		p = NODE(who);          /* state.CompareAndSwap(free, held) */
 		compose(p);
 		if
-		:: word == NIL -> word = BUSY; acquire(); pc = FAST_LOOK
+		:: state == FREE -> state = HELD; acquire(); pc = FAST_LOOK
 		:: else -> queued++; pc = PUSH_LOAD
 		fi }
+
+#ifdef SHARED
+	:: d_step { pc == POST && who <= 2 &&   /* the other has posted the last */
+		posted[1] == N1 -> done() }
+#endif
 
 	:: d_step { pc == FAST_LOOK ->          /* sys.Load() != nil || suspended */
 		mine();
@@ -267,19 +297,19 @@ end:	do
 
 	:: d_step { pc == FAST_BEGIN -> h = p; fast = true; begin() }
 
-	:: d_step { pc == FAST_RELEASE ->       /* word.CompareAndSwap(busy, nil) */
+	:: d_step { pc == FAST_RELEASE ->       /* state.CompareAndSwap(held, free) */
 		mine();
 		fast = false;
 		if
 #ifdef BROKEN_RELEASE
-		:: true -> word = NIL; free(); done()
+		:: true -> state = FREE; free(); done()
 #else
-		:: word == BUSY -> word = NIL; free(); done()
+		:: state == HELD -> state = FREE; free(); done()
 		:: else -> enter(true)
 #endif
 		fi }
 
-	:: d_step { pc == POST && who == 3 ->   /* &node{message}, word.Load() */
+	:: d_step { pc == POST && who == 3 ->   /* &node{message}, list.Load() */
 		p = 3 + posted[3];
 		compose(p);
 		queued++;
@@ -304,33 +334,51 @@ end:	do
 
 	/* ----------------------------------------------------------- push */
 
-	:: d_step { pc == PUSH_LOAD -> load() } /* word.Load() */
+	:: d_step { pc == PUSH_LOAD -> load() } /* list.Load() */
 
-	:: d_step { pc == PUSH_GRAB ->          /* word.CompareAndSwap(nil, busy) */
+	:: d_step { pc == PUSH_LINK ->          /* list.CompareAndSwap(n.next, n) */
+		assert(at[p] == SENDERS);
 		if
-		:: word == NIL ->
-			word = BUSY;
-			acquire();
-			assert(h == NIL);       /* a handler would run within a handler */
-#ifndef BROKEN_NEXT
-			next[p] = NIL;
-#endif
-			assert(todo == NIL);
-			todo = p; at[p] = TAKEN;
-			enter(true)
+		:: list == next[p] ->
+			list = p; at[p] = PENDING;
+			p = NIL;                /* from here on the node is not touched */
+			pc = MARK_LOAD
 		:: else -> pc = PUSH_LOAD
 		fi }
 
-	:: d_step { pc == PUSH_LINK ->          /* word.CompareAndSwap(old, n) */
+	:: d_step { pc == MARK_LOAD ->          /* state.Load() */
 		if
-		:: word == old -> word = p; at[p] = PENDING; pushed()
-		:: else -> old = NIL; pc = PUSH_LOAD
+		:: state == MARKED -> pushed()
+#ifdef BROKEN_MARK
+		:: state == HELD -> pushed()
+#else
+		:: state == HELD -> pc = MARK
+#endif
+		:: state == FREE -> pc = MARK_GRAB
+		fi }
+
+	:: d_step { pc == MARK ->               /* state.CompareAndSwap(held, marked) */
+		if
+		:: state == HELD -> state = MARKED; pushed()
+		:: else -> pc = MARK_LOAD
+		fi }
+
+	:: d_step { pc == MARK_GRAB ->          /* state.CompareAndSwap(free, held) */
+		if
+		:: state == FREE ->
+			state = HELD;
+			acquire();
+			assert(h == NIL);       /* a handler would run within a handler */
+			q = NIL;
+			enter(true);
+			pc = TAKE
+		:: else -> pc = MARK_LOAD
 		fi }
 
 	/* ----------------------------------------------------------- work */
 
-	:: d_step { pc == START ->              /* the word begins as held */
-		assert(word != NIL);
+	:: d_step { pc == START ->              /* the state begins as held */
+		assert(state != FREE);
 		acquire();
 		enter(true);
 		look() }
@@ -340,7 +388,7 @@ end:	do
 	:: d_step { pc == SYS_TAKE ->           /* system: sys.Swap(nil) */
 		mine();
 		assert(!running);
-		n = sys; sys = NIL; list = NIL;
+		n = sys; sys = NIL; rest = NIL;
 		overtaken = 0;
 		m = 1;
 		do
@@ -348,18 +396,18 @@ end:	do
 		:: else -> break
 		od;
 		do
-		:: n != NIL -> m = snext[n]; snext[n] = list; list = n; n = m
+		:: n != NIL -> m = snext[n]; snext[n] = rest; rest = n; n = m
 		:: else -> break
 		od;
 		do                              /* invokeSystem */
-		:: list != NIL ->
+		:: rest != NIL ->
 			if
-			:: list <= 3 -> assert(list == syslast + 1); syslast = list
+			:: rest <= 3 -> assert(rest == syslast + 1); syslast = rest
 			:: else
 			fi;
 			if
-			:: KIND(list) == SUSPEND -> suspended = true
-			:: KIND(list) == RESUME ->
+			:: KIND(rest) == SUSPEND -> suspended = true
+			:: KIND(rest) == RESUME ->
 				suspended = false;
 				if
 				:: held != NIL ->
@@ -367,9 +415,9 @@ end:	do
 					todo = held; held = NIL; last = NIL
 				:: else
 				fi
-			:: KIND(list) == STOP -> stopped = true
+			:: KIND(rest) == STOP -> stopped = true
 			fi;
-			n = list; list = snext[n]; snext[n] = NIL
+			n = rest; rest = snext[n]; snext[n] = NIL
 		:: else -> break
 		od;
 		n = NIL; m = NIL;
@@ -380,14 +428,13 @@ end:	do
 		if
 #ifdef BUDGET
 		:: left == 0 && own -> pc = HAND
-		:: left == 0 && !own -> left = BUDGET    /* Gosched */
+		:: left == 0 && !own -> left = BUDGET; pc = LOOK /* Gosched */
 #endif
 		:: else ->
 #ifdef BUDGET
 			left--;
 #endif
 			n = todo;
-			assert(n != BUSY);
 			assert(at[n] == TAKEN);
 #ifdef BROKEN_CLEAR
 			todo = next[n];
@@ -420,34 +467,42 @@ end:	do
 		awake++;
 		done() }
 
-	:: d_step { pc == RELEASE ->            /* word.CompareAndSwap(busy, nil) */
+	:: d_step { pc == RELEASE ->            /* state.CompareAndSwap(held, free) */
 		mine();
 		if
 #ifdef BROKEN_RELEASE
-		:: true -> word = NIL; free(); done()
+		:: true -> state = FREE; free(); done()
 #else
-		:: word == BUSY -> word = NIL; free(); done()
-		:: else -> pc = TAKE
+		:: state == HELD -> state = FREE; free(); done()
 #endif
+		:: else -> pc = TAKE
 		fi }
 
-	:: d_step { pc == TAKE ->               /* take: word.Swap(busy), reverse */
+	/* ----------------------------------------------------------- take */
+
+	:: d_step { pc == TAKE_HOLD ->          /* state.Store(held) */
+		mine();
+		assert(state != FREE);
+		state = HELD;
+		pc = AFTER_HOLD }
+
+	:: d_step { pc == TAKE_SWAP ->          /* list.Swap(nil), reverse */
 		mine();
 		assert(todo == NIL);
-		n = word; word = BUSY;
+		n = list; list = NIL;
 		do
-		:: n == BUSY -> break
-		:: else ->
-			assert(n != NIL && at[n] == PENDING);
+		:: n != NIL ->
+			assert(at[n] == PENDING);
 			at[n] = TAKEN;
-			list = next[n]; next[n] = todo; todo = n; n = list
+			rest = next[n]; next[n] = todo; todo = n; n = rest
+		:: else -> break
 		od;
-		n = NIL; list = NIL;
-		pc = LOOK }
+		n = NIL; rest = NIL;
+		pc = AFTER_SWAP }
 
 	/* ---------------------------------------------------- the handler */
 
-	:: d_step { pc == SELF_SEND ->          /* PostUserMessage, word.Load() */
+	:: d_step { pc == SELF_SEND ->          /* PostUserMessage, list.Load() */
 		mine();
 		p = 6 + posted[0];
 		compose(p);
@@ -485,13 +540,13 @@ init
 		spawn(STARTER, START);
 #endif
 		if :: N1 > 0 -> spawn(1, POST) :: else fi;
-		if :: N2 > 0 -> spawn(2, POST) :: else fi;
+		if :: NODE(2) == 1 || N2 > 0 -> spawn(2, POST) :: else fi;
 		if :: N3 > 0 -> spawn(3, POST) :: else fi;
 		if :: NSYS > 0 -> spawn(SOURCE, SYS_LOAD) :: else fi
 	};
 
 	d_step { timeout ->
-		assert(word == NIL);            /* free */
+		assert(state == FREE && list == NIL);
 		assert(owner == 0 && !running);
 		assert(todo == NIL && sys == NIL);
 		assert(syslast == NSYS);
@@ -516,7 +571,10 @@ init
 			if
 			:: s != 0 && posted[s] < PLANNED(s) ->
 				assert(s != 3 && (stopped || kept[s] > 0));
+				awake--;
+#ifdef SHARED
 				awake--
+#endif
 			:: else
 			fi;
 			s++

@@ -30,7 +30,8 @@ type Config struct {
 	Backoff Backoff
 	Random  func() float64 // in [0,1); for jitter
 
-	Events Events
+	Events  Events
+	Backlog int // bounds the events that wait to be taken; 0: no bound
 }
 
 // Backoff is the policy of blocking periods.

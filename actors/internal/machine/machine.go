@@ -62,7 +62,9 @@ type Machine struct {
 	seq     uint64
 	stats   messages.Stats // its counters; the rest is filled in by Stats
 	effects []Effect
-	news    []messages.Event
+	news    []messages.Event // a ring once it has reached Config.Backlog
+
+	oldestNews int // where it begins
 }
 
 type phase uint8
@@ -152,8 +154,8 @@ func (m *Machine) Take(now time.Duration, w *Waiter) *Slot {
 		m.stats.SettingHits++
 	}
 	if m.heard {
-		m.tell(messages.Event{Kind: messages.CheckOutStarted, Label: w.Label})
-		m.tell(messages.Event{Kind: messages.CheckedOut, ConnID: s.ID, Label: w.Label, Setting: w.Setting})
+		m.tellStarted(w)
+		m.tellCheckedOut(s, w, 0)
 	}
 	m.lend(s, w, m.timed || w.Label != "")
 	switch {
@@ -175,7 +177,7 @@ func (m *Machine) Queue(now time.Duration, w *Waiter) bool {
 	m.stats.Gets++
 	m.stats.Waits++
 	if m.heard {
-		m.tell(messages.Event{Kind: messages.CheckOutStarted, Label: w.Label})
+		m.tellStarted(w)
 	}
 	w.since = m.now
 	m.waiters.push(w)
@@ -189,7 +191,7 @@ func (m *Machine) Get(now time.Duration, w *Waiter) {
 	m.stats.Gets++
 	w.since, w.position = m.now, 0
 	if m.heard {
-		m.tell(messages.Event{Kind: messages.CheckOutStarted, Label: w.Label})
+		m.tellStarted(w)
 	}
 	switch {
 	case m.phase != open:
@@ -242,7 +244,9 @@ func (m *Machine) Refuse(now time.Duration, w *Waiter, err error) {
 	m.at(now)
 	m.stats.Gets++
 	w.since, w.position = m.now, 0
-	m.tell(messages.Event{Kind: messages.CheckOutStarted, Label: w.Label})
+	if m.heard {
+		m.tellStarted(w)
+	}
 	m.reject(w, err, leaving(err))
 }
 
@@ -270,7 +274,7 @@ func (m *Machine) Stow(now time.Duration, s *Slot, id, epoch uint64) bool {
 	}
 	m.stats.Puts++
 	if m.heard {
-		m.tell(messages.Event{Kind: messages.CheckedIn, ConnID: s.ID, Label: s.label})
+		m.tellCheckedIn(s)
 	}
 	s.Epoch++
 	m.rest(s)
@@ -296,8 +300,8 @@ func (m *Machine) Hand(now time.Duration, s *Slot, id, epoch uint64) *Waiter {
 	m.stats.Grants++
 	m.stats.WaitTime += wait
 	if m.heard {
-		m.tell(messages.Event{Kind: messages.CheckedIn, ConnID: s.ID, Label: s.label})
-		m.tell(messages.Event{Kind: messages.CheckedOut, ConnID: s.ID, Label: w.Label, Duration: wait})
+		m.tellCheckedIn(s)
+		m.tellCheckedOut(s, w, wait)
 	}
 	s.Epoch++
 	s.label, s.timed, s.since = w.Label, true, m.now
@@ -343,7 +347,7 @@ func (m *Machine) Taint(now time.Duration, s *Slot, id, epoch uint64, cause erro
 func (m *Machine) checkIn(s *Slot) {
 	s.Epoch++
 	if m.heard {
-		m.tell(messages.Event{Kind: messages.CheckedIn, ConnID: s.ID, Label: s.label})
+		m.tellCheckedIn(s)
 	}
 }
 
@@ -670,7 +674,7 @@ func (m *Machine) give(s *Slot, w *Waiter) {
 		return
 	}
 	m.exchange(w, s)
-	s.rested = 0
+	s.quiet = false
 	switch {
 	case setting == nil:
 		m.stats.SettingSwitches++
@@ -1036,7 +1040,7 @@ func (m *Machine) sweep() {
 			checks--
 			rested := s.since
 			m.begin(s, checking, Check)
-			s.rested = max(rested, 1)
+			s.quiet, s.rested = true, rested
 		default:
 			next := min(end, wake)
 			if next <= m.now {
@@ -1368,7 +1372,7 @@ func (m *Machine) grant(w *Waiter, s *Slot) {
 	m.stats.Grants++
 	m.stats.WaitTime += wait
 	if m.heard {
-		m.tell(messages.Event{Kind: messages.CheckedOut, ConnID: s.ID, Label: w.Label, Setting: w.Setting, Duration: wait})
+		m.tellCheckedOut(s, w, wait)
 	}
 	m.lend(s, w, true)
 	m.effect(Effect{Kind: Grant, Slot: s, Waiter: w})
@@ -1556,7 +1560,7 @@ func (m *Machine) move(s *Slot, to state) {
 	s.state, s.since = to, m.now
 	switch to {
 	case vacant:
-		s.Conn, s.Want, s.ID, s.silent, s.expires, s.rested, s.label = nil, nil, 0, false, 0, 0, ""
+		s.Conn, s.Want, s.ID, s.silent, s.expires, s.quiet, s.label = nil, nil, 0, false, 0, false, ""
 		m.wear(s, nil)
 		m.vacant.pushHead(s)
 	case idle:
@@ -1564,8 +1568,8 @@ func (m *Machine) move(s *Slot, to state) {
 		if s.kin != nil {
 			l = &m.worn
 		}
-		if s.rested > 0 { // a check in the background is no use of it
-			s.since, s.rested = s.rested, 0
+		if s.quiet { // a check in the background is no use of it
+			s.since, s.quiet = s.rested, false
 			l.insert(s)
 		} else {
 			l.pushHead(s)
@@ -1574,7 +1578,7 @@ func (m *Machine) move(s *Slot, to state) {
 			s.kin.insert(s)
 		}
 	case borrowed:
-		s.rested = 0
+		s.quiet = false
 	default:
 		m.busy.pushTail(s)
 	}

@@ -118,6 +118,7 @@ func newTestMachine(t testing.TB, cfg Config) *Machine {
 		m.Put(0, s, s.ID, s.Epoch)
 	}
 	m.Done()
+	m.TakeNews(nil)
 	if m.idle.n != cfg.Capacity {
 		t.Fatalf("%d idle, want %d", m.idle.n, cfg.Capacity)
 	}
@@ -137,6 +138,7 @@ func TestTakeAndStowAllocateNothing(t *testing.T) {
 				t.Fatal("not lent, or not taken back")
 			}
 			m.Done()
+			m.TakeNews(nil)
 		}); n != 0 {
 			t.Errorf("%s: %v allocations", name, n)
 		}
@@ -225,6 +227,7 @@ func TestAbandonGivesUpWhoeverWaitsOnce(t *testing.T) {
 	m.SetCapacity(0, 0, resize)
 	m.Ready(0, ready)
 	m.Done()
+	m.TakeNews(nil)
 	gaveUp, told := map[*Waiter]int{}, map[*Ticket]int{}
 	abandon := func() { m.Abandon(func(w *Waiter) { gaveUp[w]++ }, func(t *Ticket) { told[t]++ }) }
 	abandon()
@@ -252,6 +255,7 @@ func TestCheckFindsEveryDisorder(t *testing.T) {
 		m.Get(0, &b)
 		m.Get(0, &c)
 		m.Done()
+		m.TakeNews(nil)
 		return m
 	}
 	if err := fresh().Check(); err != nil {
@@ -317,6 +321,7 @@ func BenchmarkLeave(b *testing.B) {
 				w := &waiters[n/2+i%(n/2)]
 				m.Leave(0, w, context.Canceled)
 				m.Done()
+				m.TakeNews(nil)
 				if left = append(left, w); len(left) == cap(left) {
 					b.StopTimer()
 					for _, w := range left {

@@ -51,6 +51,7 @@ type world struct {
 	ahead []*get // who is passed over in this step with an idle connection
 	wills []any  // settings of connections that timed out
 
+	halves  bool     // also the hot halves of a Get that waits, and of a Put to who does
 	full    bool     // errors in full
 	refused error    // what the last control request was answered
 	effects []string // of the last step, for people
@@ -158,6 +159,7 @@ func (w *world) step(input func()) {
 		w.fail("a tick is armed for %v, and nothing is due", w.tick.at)
 	}
 	w.m.Done()
+	w.m.TakeNews(nil)
 	for _, e := range w.news {
 		w.hear(e)
 	}
@@ -209,6 +211,9 @@ func (w *world) get(g *get) bool {
 		}
 		g.Owner = g
 		w.queue = append(w.queue, g)
+		if w.halves && w.m.Queue(w.now, &g.Waiter) {
+			return
+		}
 		w.m.Get(w.now, &g.Waiter)
 	})
 	exhausted := errors.Is(g.err, messages.ErrExhausted)
@@ -262,6 +267,10 @@ func (w *world) put(l *lease) (stowed, ok bool) {
 			if held && !w.cfg.Reset {
 				w.frees(l.conn)
 			}
+			if w.halves && w.handed(l) {
+				ok = true
+				return
+			}
 			ok = w.m.Put(w.now, l.slot, l.id, l.epoch)
 		} else {
 			w.returned(l, held)
@@ -271,6 +280,26 @@ func (w *world) put(l *lease) (stowed, ok bool) {
 		w.fail("the lease was held %v, and Put says %v", held, ok)
 	}
 	return stowed, ok
+}
+
+// handed says whether the hot half was enough of a Put while others wait.
+func (w *world) handed(l *lease) bool {
+	w.tb.Helper()
+	next := w.m.Hand(w.now, l.slot, l.id, l.epoch)
+	if next == nil {
+		if len(w.m.Effects()) > 0 || len(w.m.News()) > 0 {
+			w.fail("Hand has refused and changed something")
+		}
+		return false
+	}
+	g := next.Owner.(*get)
+	if w.freed == nil || w.freed.heir != g {
+		w.fail("%s is handed c%d, and is not who must get it", g.name, l.id)
+	}
+	w.freed.heir = nil
+	w.queue = slices.DeleteFunc(w.queue, func(o *get) bool { return o == g })
+	w.grant(g, l.slot)
+	return true
 }
 
 func (w *world) taint(l *lease, cause error) (ok bool) {

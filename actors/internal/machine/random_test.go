@@ -23,6 +23,7 @@ func TestEveryRandomHistoryKeepsThePromises(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		p := &player{t: t, world: newWorld(t, drawConfig(t))}
 		p.settings = rapid.SampledFrom([][]any{{nil}, {nil, "red"}, {nil, nil, "red", "blue"}, {nil, "red", "blue", "green"}}).Draw(t, "settings")
+		p.world.halves = rapid.Bool().Draw(t, "hot halves")
 		for range rapid.SampledFrom([]int{10, 40, 150}).Draw(t, "steps") {
 			p.play()
 		}

@@ -11,14 +11,23 @@ import (
 // in which it must be performed. It is valid until Done.
 func (m *Machine) Effects() []Effect { return m.effects }
 
-// News gives the events since the last Done, in order. It is valid until Done.
-func (m *Machine) News() []messages.Event { return m.news }
-
-// Done says that the effects have been performed and the events passed on.
+// Done says that the effects have been performed.
 func (m *Machine) Done() {
 	clear(m.effects)
-	clear(m.news)
-	m.effects, m.news = m.effects[:0], m.news[:0]
+	m.effects = m.effects[:0]
+}
+
+// News gives the events that have not been taken yet: in order if there are
+// fewer than Config.Backlog.
+func (m *Machine) News() []messages.Event { return m.news }
+
+// TakeNews hands the events over, to be delivered: a ring of which first is the
+// oldest. They are moved, not copied; empty, which is exchanged for them, will
+// hold the next ones.
+func (m *Machine) TakeNews(empty []messages.Event) (news []messages.Event, first int) {
+	news, first = m.news, m.oldestNews
+	m.news, m.oldestNews = empty[:0], 0
+	return news, first
 }
 
 // Timed says that the time given with Take and Stow must be exact.
@@ -164,7 +173,39 @@ func (m *Machine) tell(e messages.Event) {
 	if !m.heard && (m.cfg.Events == NoEvents || e.Kind != messages.PoolBackoff && e.Kind != messages.LeaseLeaked) {
 		return
 	}
+	stamped := m.event(e.Kind)
+	e.Pool, e.Seq, e.Time, e.Generation = stamped.Pool, stamped.Seq, stamped.Time, stamped.Generation
+	*stamped = e
+}
+
+// event emits an event that is filled in afterwards: on the hot path it is not
+// copied about.
+func (m *Machine) event(kind messages.EventKind) *messages.Event {
 	m.seq++
-	e.Pool, e.Seq, e.Time, e.Generation = m.cfg.Name, m.seq, m.wall(m.now), m.generation
-	m.news = append(m.news, e)
+	var e *messages.Event
+	if n := len(m.news); n < m.cfg.Backlog || m.cfg.Backlog == 0 {
+		m.news = append(m.news, messages.Event{})
+		e = &m.news[n]
+	} else { // nobody takes them fast enough: the oldest is lost
+		e = &m.news[m.oldestNews]
+		*e = messages.Event{}
+		m.oldestNews = (m.oldestNews + 1) % n
+		m.stats.DroppedEvents++
+	}
+	e.Kind, e.Pool, e.Seq, e.Time, e.Generation = kind, m.cfg.Name, m.seq, m.wall(m.now), m.generation
+	return e
+}
+
+// The events of the hot path.
+
+func (m *Machine) tellStarted(w *Waiter) { m.event(messages.CheckOutStarted).Label = w.Label }
+
+func (m *Machine) tellCheckedOut(s *Slot, w *Waiter, wait time.Duration) {
+	e := m.event(messages.CheckedOut)
+	e.ConnID, e.Label, e.Setting, e.Duration = s.ID, w.Label, w.Setting, wait
+}
+
+func (m *Machine) tellCheckedIn(s *Slot) {
+	e := m.event(messages.CheckedIn)
+	e.ConnID, e.Label = s.ID, s.label
 }

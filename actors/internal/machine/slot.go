@@ -33,7 +33,8 @@ type Slot struct {
 	leaked     bool          // this lease has been reported
 	kin        *kin          // the setting on the connection; nil: it is clean
 	since      time.Duration // when the state began
-	rested     time.Duration // when it became idle, for one that is checked in the background; 0: it is not
+	quiet      bool          // it is checked in the background, which does not end its rest
+	rested     time.Duration // then: when that began
 	alive      time.Duration // when it was last known to be alive (KeepAlive)
 	expires    time.Duration // end of life; 0: none
 

@@ -12,6 +12,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -179,18 +180,23 @@ func (p *process) tail() string {
 	return "its log ends: " + strings.Join(lines[max(0, len(lines)-10):], "\n")
 }
 
-// children gives the processes whose parent is pid.
-func children(pid int) ([]int, error) {
+// children gives the processes whose parent is pid, and those with all that
+// descend from them.
+func children(pid int) (own, all []int, err error) {
 	out, err := exec.Command("ps", "-e", "-o", "pid=,ppid=").Output()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var found []int
+	of := make(map[int][]int)
 	for line := range strings.Lines(string(out)) {
 		var child, parent int
-		if n, _ := fmt.Sscan(line, &child, &parent); n == 2 && parent == pid {
-			found = append(found, child)
+		if n, _ := fmt.Sscan(line, &child, &parent); n == 2 {
+			of[parent] = append(of[parent], child)
 		}
 	}
-	return found, nil
+	all = slices.Clone(of[pid])
+	for i := 0; i < len(all); i++ {
+		all = append(all, of[all[i]]...)
+	}
+	return of[pid], all, nil
 }

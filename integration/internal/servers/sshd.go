@@ -135,18 +135,23 @@ func NewKey() (ssh.Signer, error) {
 	return ssh.NewSignerFromKey(private)
 }
 
-// Connections gives the processes that serve connections, one for each.
-func (s *SSH) Connections() ([]int, error) { return children(s.process.cmd.Process.Pid) }
+// Connections says how many connections the server serves: it has a process for
+// each.
+func (s *SSH) Connections() (int, error) {
+	own, _, err := children(s.process.cmd.Process.Pid)
+	return len(own), err
+}
 
-// Kill kills the processes that serve connections, and says how many.
+// Kill kills the processes that serve connections, with the children that some of
+// them have, and says how many connections there were.
 func (s *SSH) Kill() (int, error) {
-	pids, err := s.Connections()
-	for _, pid := range pids {
+	own, all, err := children(s.process.cmd.Process.Pid)
+	for _, pid := range all {
 		if e := syscall.Kill(pid, syscall.SIGKILL); e != nil && !errors.Is(e, syscall.ESRCH) {
 			err = errors.Join(err, e)
 		}
 	}
-	return len(pids), err
+	return len(own), err
 }
 
 // Close stops the server and removes its folder.
