@@ -49,12 +49,11 @@ type server struct {
 	conns   []*conn
 }
 
-// conn is a connection to it. It knows who holds it.
+// conn is a connection to it.
 type conn struct {
-	server  *server
-	n       int // from 1, in the order in which they stood
-	holders atomic.Int32
-	closed  atomic.Int32
+	server *server
+	n      int // from 1, in the order in which they stood
+	closed atomic.Int32
 }
 
 func (s *server) connect(ctx context.Context) (*conn, error) {

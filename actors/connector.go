@@ -61,7 +61,7 @@ func (a *connectorActor) Receive(ctx actor.Context) {
 		// The pool was stopped from outside, or this connector was given up.
 		if h := a.held.handle; h != nil {
 			a.held.handle = nil
-			contain(func() { a.disconnect(h) })
+			_ = contain(func() { a.disconnect(h) }) // a panic now is nobody's business any more
 		}
 	}
 }

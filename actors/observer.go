@@ -59,7 +59,7 @@ type observerActor struct{ spec *Spec }
 func (o *observerActor) Receive(ctx actor.Context) {
 	if b, ok := ctx.Message().(*batch); ok {
 		for i := 0; i < len(b.events); i++ { // once, unless a handler ends its goroutine
-			contain(func() {
+			_ = contain(func() {
 				for ; i < len(b.events); i++ {
 					o.deliver(&b.events[(b.first+i)%len(b.events)])
 				}

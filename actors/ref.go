@@ -2,6 +2,7 @@ package actors
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"reflect"
 	"sync"
@@ -95,7 +96,7 @@ func (r *Ref) settings(setting any) error {
 		return &messages.ConfigError{Field: "Apply", Reason: "a setting is asked for, and the pool has no Apply"}
 	case !reflect.ValueOf(setting).Comparable():
 		return &messages.ConfigError{Field: "Setting", Reason: fmt.Sprintf("a %T cannot be compared with ==", setting)}
-	case setting != setting: //nolint:gocritic,staticcheck // a NaN is not equal to itself
+	case setting != setting: //nolint:gocritic // a NaN is not equal to itself
 		return &messages.ConfigError{Field: "Setting", Reason: fmt.Sprintf("%v is not equal to itself", setting)}
 	}
 	return nil
@@ -206,7 +207,7 @@ func (r *Ref) Ready(ctx context.Context) error { return r.request(ctx, newContro
 // Close ends the pool. See client.Pool.
 func (r *Ref) Close(ctx context.Context) error {
 	err := r.request(ctx, newControl(closePool))
-	if err == messages.ErrClosed { // it had ended
+	if errors.Is(err, messages.ErrClosed) && !r.failed.Load() { // it had ended
 		return nil
 	}
 	return err
@@ -222,7 +223,7 @@ func (r *Ref) Stats() messages.Stats {
 	c := newControl(statistics)
 	r.process.SendUserMessage(r.pid, c)
 	select {
-	case <-c.reply:
+	case <-c.reply: //nolint:errcheck // there is no error
 		return c.stats
 	case <-r.ended:
 		return *r.final.Load()

@@ -45,6 +45,7 @@ type Backoff struct {
 // BackoffMode says what a pool does with Gets while it backs off.
 type BackoffMode uint8
 
+// The modes.
 const (
 	BackoffWait     BackoffMode = iota // they wait in line
 	BackoffFailFast                    // those that find no idle connection fail
@@ -54,6 +55,7 @@ const (
 // Events says which events anybody listens to.
 type Events uint8
 
+// The levels.
 const (
 	NoEvents   Events = iota
 	RareEvents        // backoff and leaks only

@@ -1,6 +1,9 @@
 package machine
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+)
 
 // Check verifies what must hold after every input, once its effects are known:
 // the counts against the slots, the queue against the jobs, and the promises to
@@ -137,13 +140,13 @@ func (m *Machine) checkPromises() error {
 	case serving && m.n[idle] > 0 && m.counted()-m.n[closing] > m.capacity:
 		return fmt.Errorf("%d connections are idle and not closing while %d are counted above capacity %d", m.n[idle], m.counted(), m.capacity)
 	case m.resizer != nil && !over:
-		return fmt.Errorf("a SetCapacity waits for nothing")
+		return errors.New("a SetCapacity waits for nothing")
 	case m.phase == closed && (m.open() > 0 || m.waiters.n > 0):
 		return fmt.Errorf("closed with %d open and %d waiting", m.open(), m.waiters.n)
 	case m.phase != open && (m.n[idle] > 0 || m.waiters.n > 0 || m.resizer != nil || m.readies.head != nil):
 		return fmt.Errorf("closing with %d idle, %d waiting, or a request to be answered", m.n[idle], m.waiters.n)
 	case m.phase == closed && m.closers.head != nil && m.n[closing] == 0 && m.lingering == 0:
-		return fmt.Errorf("closed, and a Close is not answered")
+		return errors.New("closed, and a Close is not answered")
 	case m.paused && m.waiters.n > 0:
 		return fmt.Errorf("paused with %d waiting", m.waiters.n)
 	}
