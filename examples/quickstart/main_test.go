@@ -26,7 +26,7 @@ func TestRun(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	expected := map[kind]bool{connectionLost: true, connectFailed: true, noConnection: true, refused: true}
+	expected := map[kind]bool{connectionLost: true, connectFailed: true, toldEarly: true, noConnection: true, refused: true}
 	for k, n := range r.errors {
 		if n > 0 && !expected[kind(k)] {
 			t.Errorf("%d errors of the kind %q", n, kindNames[k])

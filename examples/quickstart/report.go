@@ -161,6 +161,9 @@ func (r *result) print(s *screen) {
 		if kind(k) == refused {
 			note = "  (bugs of the application; the connection stays)"
 		}
+		if kind(k) == toldEarly {
+			note = "  (their deadline came before the next attempt)"
+		}
 		s.row("  "+kindNames[k], "%s%s", count(uint64(n)), note)
 	}
 	s.title("proof")

@@ -106,6 +106,7 @@ type kind int
 const (
 	connectionLost kind = iota
 	connectFailed
+	toldEarly
 	noConnection
 	noReply
 	interrupted
@@ -118,6 +119,7 @@ const (
 var kindNames = [kinds]string{
 	connectionLost: "connection lost in use",
 	connectFailed:  "connect failed",
+	toldEarly:      "told early",
 	noConnection:   "no connection in time",
 	noReply:        "no reply in time",
 	interrupted:    "interrupted",
@@ -129,7 +131,8 @@ var kindNames = [kinds]string{
 // classify shows how to tell the pool's errors from those of the connection.
 func classify(err error) kind {
 	var (
-		get        *messages.GetError // from the pool: there was no connection
+		get        *messages.GetError     // from the pool: there was no connection
+		backoff    *messages.BackoffError // from the pool: nothing was tried
 		fromServer serverError
 	)
 	switch {
@@ -137,6 +140,8 @@ func classify(err error) kind {
 		return refused
 	case errors.Is(err, errWrongReply), errors.Is(err, errProtocol):
 		return wrongReply
+	case errors.As(err, &backoff): // is ErrConnectFailed too: that is the cause
+		return toldEarly
 	case errors.Is(err, messages.ErrConnectFailed):
 		return connectFailed
 	case errors.Is(err, context.DeadlineExceeded):
