@@ -67,7 +67,9 @@ func sshConfig(s *servers.SSH, key ssh.Signer) client.Config[*ssh.Client] {
 			return err
 		},
 		Capacity: 3,
-		Backoff:  client.Backoff{Base: 20 * time.Millisecond, Cap: backoffCap},
+		// Half of a server that is killed in a handshake may live on, and is silent.
+		ConnectTimeout: 2 * time.Second,
+		Backoff:        client.Backoff{Base: 20 * time.Millisecond, Cap: backoffCap},
 	}
 }
 

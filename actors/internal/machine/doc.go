@@ -16,8 +16,11 @@
 // # Where to read
 //
 // Every transition is in machine.go, as a verb: Get, Leave, Put, Taint,
-// Connected, ConnectFailed, Checked, Reset, Disconnected, SetCapacity, Clear,
-// Suspend, Resume, Close, BackoffElapsed, Tick. The other files hold the nouns:
-// slot.go, waiter.go, effect.go, config.go; what the pool says about itself is
-// in report.go, and what must always hold is in invariants.go.
+// Connected, ConnectFailed, Checked, WasReset, Applied, Unapplied, Disconnected,
+// SetCapacity, Clear, Suspend, Resume, Close, BackoffElapsed, Tick. Get and Put
+// have hot halves that come first: Take and Queue, Stow and Hand; each does the
+// common case if nothing has to be decided, and otherwise nothing. The other
+// files hold the nouns: slot.go, waiter.go, effect.go, config.go; what the pool
+// says about itself is in report.go, and what must always hold is in
+// invariants.go.
 package machine
