@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http/httptest"
 	"os"
@@ -98,7 +99,7 @@ func TestErrorsOfAConnectAreClassified(t *testing.T) {
 		}},
 		"certificate not trusted": {messages.ClassFatal, nil, func(t *testing.T) error {
 			s := httptest.NewUnstartedServer(nil)
-			s.Config.ErrorLog = nil
+			s.Config.ErrorLog = log.New(io.Discard, "", 0)
 			s.StartTLS()
 			defer s.Close()
 			_, err := tls.Dial("tcp", s.Listener.Addr().String(), &tls.Config{ServerName: "example.com"})

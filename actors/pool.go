@@ -464,12 +464,17 @@ func (p *pool) HandleFailure(system *actor.ActorSystem, sup actor.Supervisor, ch
 // stopped. A job that it had not begun goes to a fresh one; the one that
 // panicked has been reported. The slot opens again when the machine wants it.
 func (p *pool) connectorGivenUp(child *actor.PID) {
+	if p.over {
+		return // it closes what it holds
+	}
 	p.m.Slots(func(s *machine.Slot) {
 		c, ok := s.Shell.(*connector)
 		if !ok || c.pid == nil || !c.pid.Equal(child) {
 			return
 		}
-		c.pid, c.held = nil, &held{}
+		// The connection is no business of the old one any more, which is still
+		// to be stopped: it would close it behind the back of the machine.
+		c.pid, c.held.handle, c.held = nil, nil, &held{handle: c.held.handle}
 		if c.job != nil && !c.job.started.Load() {
 			p.dispatch(c)
 		}

@@ -14,8 +14,8 @@ const (
 )
 
 // Connectors restarts a failed connector, up to limit times within window.
-// Then it stops the connector and calls gaveUp with it, on the turn of the
-// supervising actor.
+// Then it calls gaveUp with the connector, on the turn of the supervising actor,
+// and stops it.
 func Connectors(limit int, window time.Duration, gaveUp func(child *actor.PID)) actor.SupervisorStrategy {
 	return &connectors{limit: limit, window: window, gaveUp: gaveUp}
 }
@@ -37,8 +37,8 @@ func (c *connectors) HandleFailure(system *actor.ActorSystem, supervisor actor.S
 	if stats.NumberOfFailures(c.window) > c.limit {
 		stats.Reset()
 		publish(system, child, reason, actor.StopDirective)
-		supervisor.StopChildren(child)
 		c.gaveUp(child)
+		supervisor.StopChildren(child)
 		return
 	}
 	publish(system, child, reason, actor.RestartDirective)

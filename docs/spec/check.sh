@@ -27,7 +27,7 @@ began=$(date +%s)
 search() {
 	rm -f pan pan.* ./*.trail out
 	if ! spin -a "$@" mailbox.pml >out 2>&1 ||
-		! "$cc" -O1 -w -DSAFETY -DCOLLAPSE -DMEMLIM=2000 -o pan pan.c >>out 2>&1; then
+		! "$cc" -O2 -w -DSAFETY -DCOLLAPSE -DMEMLIM=2000 -o pan pan.c >>out 2>&1; then
 		verdict=unusable states=0 seconds=0
 		return
 	fi

@@ -79,13 +79,13 @@
 mtype = { SUSPEND, RESUME, STOP };
 
 mtype = {
-	POST, FAST_LOOK, FAST_BEGIN, FAST_RELEASE, /* PostUserMessage */
+	POST, FAST_LOOK, FAST_RELEASE,             /* PostUserMessage */
 	SYS_LOAD, SYS_CAS,                         /* PostSystemMessage */
 	PUSH_LOAD, PUSH_LINK,                      /* push: the list */
 	MARK_LOAD, MARK, MARK_GRAB,                /* push: the state */
-	START, LOOK, SYS_TAKE, POP, HAND, RELEASE, /* work, system */
+	START, LOOK, SYS_TAKE, HAND, RELEASE,      /* work, system */
 	TAKE_HOLD, TAKE_SWAP,                      /* take */
-	SELF_SEND, ANSWER, ZAP,                    /* the handler */
+	BEGIN, SELF_SEND, ANSWER, ZAP,             /* the handler */
 	END
 };
 
@@ -165,14 +165,54 @@ inline enter(o)
 	pc = LOOK
 }
 
-/* The load in system; and whether anything is left to do. */
+/* The load in system; and what work does next. */
 inline look()
 {
 	mine();
 	if
 	:: sys != NIL -> pc = SYS_TAKE
 	:: sys == NIL && todo == NIL -> pc = RELEASE
-	:: else -> pc = POP
+	:: else -> pop()
+	fi
+}
+
+/* The budget, and the next of todo. */
+inline pop()
+{
+	pc = LOOK;
+	if
+#ifdef BUDGET
+	:: left == 0 && own -> pc = HAND
+	:: left == 0 && !own -> left = BUDGET    /* Gosched, continue */
+#endif
+	:: else ->
+#ifdef BUDGET
+		left--;
+#endif
+		n = todo;
+		assert(at[n] == TAKEN);
+#ifdef BROKEN_CLEAR
+		todo = next[n];
+#else
+		todo = next[n]; next[n] = NIL;
+#endif
+		if
+		:: ISNUDGE(n) -> at[n] = SENDERS; next[n] = NIL
+		:: !ISNUDGE(n) && suspended ->  /* hold */
+			next[n] = NIL;
+			if
+			:: held == NIL -> held = n
+			:: else -> next[last] = n
+			fi;
+			last = n
+		:: else ->
+			assert(queued > 0);
+			queued--;
+			at[n] = SENDERS;
+			h = n;
+			pc = BEGIN
+		fi;
+		n = NIL
 	fi
 }
 
@@ -209,6 +249,14 @@ inline pushed()
 	fi
 }
 
+/* The end of a handler that no other goroutine can see is no step of its own:
+ * nobody waits for the answer, or it is the poster himself who runs. */
+#ifdef SHARED
+#define UNSEEN (h > 2 || stopped)
+#else
+#define UNSEEN (h > 2 || stopped || fast)
+#endif
+
 /* invoke: the handler is given node h. */
 inline begin()
 {
@@ -228,25 +276,49 @@ inline begin()
 	:: sys != NIL -> overtaken++; assert(overtaken <= 1)
 	:: else
 	fi;
+	seq_h = seq[h]; seq[h] = 0;
 	pc = ANSWER;
 	if
 	:: stopped              /* it is dropped */
 	:: else ->
 #ifdef SELF
 		if
-		:: (h == 1 && seq[h] == 1) || h == 3 -> pc = SELF_SEND
+		:: (h == 1 && seq_h == 1) || h == 3 -> pc = SELF_SEND
 		:: else
 		fi;
 #endif
 #ifdef FAIL
 		if
-		:: h == 2 && seq[h] == 1 -> q = 4; pc = SYS_LOAD
+		:: h == 2 && seq_h == 1 -> q = 4; pc = SYS_LOAD
 		:: else
 		fi;
 #endif
 		skip
 	fi;
-	seq[h] = 0
+	seq_h = 0;
+	if
+	:: pc == ANSWER && UNSEEN -> answer(); finish()
+	:: else
+	fi
+}
+
+inline answer()
+{
+	assert(running);
+	running = false;
+	if
+	:: h <= 2 && !stopped -> answered[h] = true
+	:: else
+	fi
+}
+
+inline finish()
+{
+#ifdef BROKEN_CLEAR
+	next[h] = NIL;
+#endif
+	h = NIL;
+	pc = (fast -> FAST_RELEASE : LOOK)
 }
 
 proctype goroutine(byte who; mtype pc)
@@ -258,7 +330,7 @@ proctype goroutine(byte who; mtype pc)
 	byte left = (who == RUNNER -> LIMIT : 0);
 	bool own;
 	bool fast;      /* the handler was called by PostUserMessage, not by work */
-	byte n, m, rest; /* only used within a step */
+	byte n, m, rest, seq_h; /* only used within a step */
 
 	/* A goroutine rests here when it is at its END, or waits for an answer:
 	 * init asserts that it is there for no other reason. */
@@ -292,10 +364,8 @@ end:	do
 			todo = p; at[p] = TAKEN;
 			enter(true)
 #endif
-		:: else -> pc = FAST_BEGIN
+		:: else -> h = p; p = NIL; fast = true; pc = BEGIN
 		fi }
-
-	:: d_step { pc == FAST_BEGIN -> h = p; fast = true; begin() }
 
 	:: d_step { pc == FAST_RELEASE ->       /* state.CompareAndSwap(held, free) */
 		mine();
@@ -343,7 +413,7 @@ end:	do
 			list = p; at[p] = PENDING;
 			p = NIL;                /* from here on the node is not touched */
 			pc = MARK_LOAD
-		:: else -> pc = PUSH_LOAD
+		:: else -> next[p] = NIL; pc = PUSH_LOAD
 		fi }
 
 	:: d_step { pc == MARK_LOAD ->          /* state.Load() */
@@ -383,7 +453,7 @@ end:	do
 		enter(true);
 		look() }
 
-	:: d_step { pc == LOOK -> look() }      /* system: sys.Load() */
+	:: d_step { pc == LOOK -> look() }      /* system: sys.Load(); the next of todo */
 
 	:: d_step { pc == SYS_TAKE ->           /* system: sys.Swap(nil) */
 		mine();
@@ -422,44 +492,6 @@ end:	do
 		od;
 		n = NIL; m = NIL;
 		pc = LOOK }
-
-	:: d_step { pc == POP ->                /* no access to shared memory */
-		mine();
-		if
-#ifdef BUDGET
-		:: left == 0 && own -> pc = HAND
-		:: left == 0 && !own -> left = BUDGET; pc = LOOK /* Gosched */
-#endif
-		:: else ->
-#ifdef BUDGET
-			left--;
-#endif
-			n = todo;
-			assert(at[n] == TAKEN);
-#ifdef BROKEN_CLEAR
-			todo = next[n];
-#else
-			todo = next[n]; next[n] = NIL;
-#endif
-			if
-			:: ISNUDGE(n) -> at[n] = SENDERS; next[n] = NIL; pc = LOOK
-			:: !ISNUDGE(n) && suspended -> /* hold */
-				next[n] = NIL;
-				if
-				:: held == NIL -> held = n
-				:: else -> next[last] = n
-				fi;
-				last = n;
-				pc = LOOK
-			:: else ->
-				assert(queued > 0);
-				queued--;
-				at[n] = SENDERS;
-				h = n;
-				begin()
-			fi;
-			n = NIL
-		fi }
 
 	:: atomic { pc == HAND ->               /* go m.work(false) */
 		mine();
@@ -502,6 +534,8 @@ end:	do
 
 	/* ---------------------------------------------------- the handler */
 
+	:: d_step { pc == BEGIN -> begin() }
+
 	:: d_step { pc == SELF_SEND ->          /* PostUserMessage, list.Load() */
 		mine();
 		p = 6 + posted[0];
@@ -511,20 +545,15 @@ end:	do
 
 	:: d_step { pc == ANSWER ->             /* the sender may post its node again */
 		mine();
-		assert(running);
-		running = false;
-		if
-		:: h <= 2 && !stopped -> answered[h] = true
-		:: else
-		fi;
 #ifdef BROKEN_CLEAR
+		answer();
 		pc = ZAP }
 
-	:: d_step { pc == ZAP ->
-		next[h] = NIL;
+	:: d_step { pc == ZAP -> finish() }
+#else
+		answer();
+		finish() }
 #endif
-		h = NIL;
-		pc = (fast -> FAST_RELEASE : LOOK) }
 	od
 }
 

@@ -45,7 +45,7 @@ UsePAM no
 PasswordAuthentication no
 KbdInteractiveAuthentication no
 PermitRootLogin yes
-LoginGraceTime 2
+
 MaxStartups 100:30:200
 LogLevel ERROR
 `
