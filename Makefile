@@ -1,15 +1,21 @@
 # The project's commands. `make test` is what CI runs.
 
-MODULES := . $(patsubst %/go.mod,%,$(wildcard examples/go.mod benchmarks/go.mod integration/go.mod))
+TESTED  := . examples benchmarks
+MODULES := $(TESTED) integration
 ROUNDS  ?= 7
 
-.PHONY: test lint bench demo traces
+.PHONY: test integration lint bench demo traces
 
-# Every test of every module under the race detector, and the model of the
+# The tests under the race detector, and the model of the
 # mailbox under the model checker.
 test:
-	@for m in $(MODULES); do echo "== $$m"; go -C $$m vet ./... && go -C $$m test -race ./... || exit 1; done
+	@for m in $(TESTED); do echo "== $$m"; go -C $$m vet ./... && go -C $$m test -race ./... || exit 1; done
 	docs/spec/check.sh
+
+# The pool against real servers, PostgreSQL and Redis, which the tests start by
+# themselves. Not yet part of `make test`.
+integration:
+	go -C integration test -race ./...
 
 # Formatting and tidiness everywhere; golangci-lint where it is installed. The
 # rules of the architecture are a test: architecture_test.go.

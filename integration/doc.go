@@ -1,9 +1,8 @@
-// Package integration tests the pool against real servers: PostgreSQL, Redis,
-// OpenSSH, and a proxy that breaks the wire. The tests start the servers
-// themselves, on free ports of the loopback interface and in temporary folders,
+// Package integration tests the pool against real servers, PostgreSQL and Redis,
+// and behind a proxy that breaks the wire. The tests start the servers themselves, on free ports of the loopback interface and in temporary folders,
 // and stop them at the end; they need the programs only:
 //
-//	apt-get install postgresql redis-server openssh-server
+//	apt-get install postgresql redis-server
 //
 // A test whose server is missing is skipped, and fails where CI=true.
 package integration

@@ -28,7 +28,6 @@ const patience = 30 * time.Second
 var (
 	postgresOnce = sync.OnceValues(startPostgres)
 	redisOnce    = sync.OnceValues(func() (*servers.Redis, error) { return started(servers.StartRedis()) })
-	sshOnce      = sync.OnceValues(func() (*servers.SSH, error) { return started(servers.StartSSH()) })
 	running      []interface{ Close() error }
 )
 
