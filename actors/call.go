@@ -25,8 +25,9 @@ type Call struct {
 	// own says that the pool actor runs on the caller's goroutine right now, so
 	// that the answer is a plain write: answered.
 	own, answered bool
-	// queued says, also to a caller on the same goroutine, that the machine has
-	// it in its queue: then it will be answered, also at the pool's end.
+	// queued was written on the caller's goroutine too: the machine has the call
+	// in its queue, so it will be answered later, and be it at the pool's end; the
+	// caller sleeps until then, and there is nothing to settle.
 	queued bool
 	// state settles who is first when they are on different goroutines: the
 	// answer, or the caller who wants to sleep until it comes.
@@ -68,12 +69,23 @@ func newCall() *Call {
 // answer hands the call back to its caller. The pool actor does not touch it
 // afterwards.
 func (c *Call) answer() {
-	if c.own {
+	switch {
+	case c.own:
 		c.answered = true
-		return
-	}
-	if c.state.Swap(answered) == parked {
+	case c.queued:
 		c.wake <- struct{}{}
+	case c.state.Swap(answered) == parked:
+		c.wake <- struct{}{}
+	}
+}
+
+// reset makes the call ready to be answered again, after an answer that came on
+// another goroutine.
+func (c *Call) reset() {
+	if c.queued {
+		c.queued = false
+	} else {
+		c.state.Store(pending)
 	}
 }
 
@@ -135,12 +147,11 @@ func (r *Ref) finish(c *Call) (Loan, error) {
 // wait parks the caller until its answer comes, its context ends, or the pool
 // does.
 func (r *Ref) wait(ctx context.Context, c *Call) (Loan, error) {
-	if !c.state.CompareAndSwap(pending, parked) {
-		return r.collect(ctx, c) // answered in between
-	}
 	done, ended := ctx.Done(), r.ended
 	if c.queued {
-		c.queued, ended = false, nil
+		ended = nil
+	} else if !c.state.CompareAndSwap(pending, parked) {
+		return r.collect(ctx, c) // answered in between
 	}
 	var bound <-chan time.Time
 	if r.getTimeout > 0 && c.waiter.Deadline == 0 && !c.try {
@@ -182,7 +193,7 @@ func (r *Ref) wait(ctx context.Context, c *Call) (Loan, error) {
 	switch {
 	case c.left.handled:
 		c.left.handled = false
-		c.state.Store(pending)
+		c.reset()
 		return r.finish(c)
 	case c.err != nil:
 		// Refused meanwhile. The leave may still be on its way, so the call is
@@ -195,7 +206,7 @@ func (r *Ref) wait(ctx context.Context, c *Call) (Loan, error) {
 // collect takes an answer that came on another goroutine. A caller whose
 // context ended meanwhile does not get a connection.
 func (r *Ref) collect(ctx context.Context, c *Call) (Loan, error) {
-	c.state.Store(pending)
+	c.reset()
 	if c.err == nil && ctx.Err() != nil {
 		return r.giveBack(c, contextError(ctx))
 	}
