@@ -1,15 +1,15 @@
 // Package actors is the shell of the pool: the actors that perform what the
 // machine decides.
 //
-//	            Get Put Taint SetCapacity Close ...            (package messages)
-//	                           │
-//	                      ┌────▼─────┐
-//	  timers: Tick, ─────►│   pool   │  one at a time: Receive → machine → perform
-//	  BackoffElapsed      └┬───┬────┬┘
-//	           jobs, and   │   │    │ events
-//	           reports  ┌──▼┐ ┌▼──┐ ▼────────┐
-//	                    │ c │ │ c │ │observer│
-//	                    └───┘ └───┘ └────────┘
+//	          Get Put Taint SetCapacity Close ...            (package messages)
+//	                         │
+//	                    ┌────▼─────┐
+//	timers: Tick, ─────►│   pool   │  one at a time: Receive → machine → perform
+//	BackoffElapsed      └┬───┬────┬┘
+//	         jobs, and   │   │    │ events
+//	         reports  ┌──▼┐ ┌▼──┐ ▼────────┐
+//	                  │ c │ │ c │ │observer│
+//	                  └───┘ └───┘ └────────┘
 //
 // The actors:
 //
