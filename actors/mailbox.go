@@ -93,8 +93,7 @@ type mailbox struct {
 	held, last *node // held back while suspended, oldest first
 	suspended  bool
 
-	invoker    actor.MessageInvoker
-	dispatcher actor.Dispatcher
+	invoker actor.MessageInvoker
 }
 
 const (
@@ -123,8 +122,8 @@ func NewMailbox() actor.Mailbox {
 }
 
 // RegisterHandlers implements actor.Mailbox.
-func (m *mailbox) RegisterHandlers(invoker actor.MessageInvoker, dispatcher actor.Dispatcher) {
-	m.invoker, m.dispatcher = invoker, dispatcher
+func (m *mailbox) RegisterHandlers(invoker actor.MessageInvoker, _ actor.Dispatcher) {
+	m.invoker = invoker
 }
 
 // Start implements actor.Mailbox: it handles what has been posted so far.

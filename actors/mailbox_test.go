@@ -236,7 +236,7 @@ func TestEveryMessageIsHandledOnceAndInOrderOfItsSender(t *testing.T) {
 		if msg.n == 0 {
 			last[msg.sender] = -1 // the system messages of a sender begin again
 		}
-		require.Greater(t, msg.n, last[msg.sender]-1, "sender %d", msg.sender)
+		require.Greater(t, msg.n, last[msg.sender], "sender %d", msg.sender)
 		last[msg.sender] = msg.n
 	}
 }

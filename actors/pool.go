@@ -34,14 +34,15 @@ func Props(spec Spec, opts ...actor.PropsOption) *actor.Props {
 // and performs what the machine has decided. It is not restarted: only the
 // incarnation that was spawned is initialised, and another stops itself.
 type pool struct {
-	spec     *Spec
-	m        *machine.Machine
-	ref      *Ref
-	ctx      actor.Context
-	timed    bool
-	stepping bool // a turn is under way
-	over     bool // aborted, or not the incarnation that was spawned
-	strategy actor.SupervisorStrategy
+	spec      *Spec
+	m         *machine.Machine
+	ref       *Ref
+	ctx       actor.Context
+	timed     bool
+	stepping  bool // a turn is under way
+	performed int  // how many of the machine's effects have been
+	over      bool // aborted, or not the incarnation that was spawned
+	strategy  actor.SupervisorStrategy
 
 	lifetime context.Context
 	cancel   context.CancelFunc
@@ -328,9 +329,10 @@ func (p *pool) undelivered(now time.Duration, target *actor.PID) {
 // perform carries out what the machine has decided, then passes its events on.
 func (p *pool) perform() {
 	effects := p.m.Effects()
-	for i := range effects {
-		p.do(&effects[i])
+	for p.performed = 0; p.performed < len(effects); p.performed++ {
+		p.do(&effects[p.performed])
 	}
+	p.performed = 0
 	if p.feed.observer != nil {
 		if b := p.feed.next(p.m); b != nil {
 			p.ctx.Send(p.feed.observer, b)
@@ -600,11 +602,17 @@ func (p *pool) abort(panicked bool) {
 	}
 }
 
-// rejectAll ends every wait. After a panic the machine may be in disorder, so a
-// second panic is contained; callers in ordinary Go see the pool's end anyway.
+// rejectAll ends every wait: of those in the machine's queue, and, when a turn
+// has panicked, of those whose answer was decided on it and not given any more.
+// After a panic the machine may be in disorder, so a second one is contained.
 func (p *pool) rejectAll() {
 	defer func() { _ = recover() }()
 	err := p.ref.endError()
+	for _, e := range p.m.Effects()[p.performed:] {
+		if e.Kind == machine.Grant || e.Kind == machine.Reject {
+			p.reject(e.Waiter.Owner.(*Call), err)
+		}
+	}
 	p.m.Abandon(func(w *machine.Waiter) { p.reject(w.Owner.(*Call), err) }, func(t *machine.Ticket) {
 		c := t.Owner.(*control)
 		if c.kind == closePool {

@@ -100,6 +100,24 @@ func TestAPoolActorThatPanicsIsStoppedAndTellsEverybody(t *testing.T) {
 	}
 }
 
+// A turn that panics between deciding and performing has taken a Get out of the
+// queue and not answered it. Its caller sleeps on its channel alone.
+func TestAGetThatWasDecidedOnAPanickingTurnIsAnswered(t *testing.T) {
+	m := machine.New(Policy{Capacity: 1, MaxConnecting: 1, ConnectTimeout: time.Second})
+	c := newCall()
+	c.queued = true
+	m.Get(0, &c.waiter)
+	slot := m.Effects()[0].Slot
+	m.Done()
+	m.Connected(0, slot, newHandle(1))
+	require.False(t, m.Waits(&c.waiter))
+
+	p := &pool{m: m, ref: &Ref{}}
+	p.rejectAll()
+	<-c.wake
+	assert.ErrorIs(t, c.err, messages.ErrClosed)
+}
+
 func TestAPoolThatIsStoppedFromOutsideFailsWaitersAndClosesEverything(t *testing.T) {
 	f := &fake{}
 	system, ref := spawnPool(t, f.spec(1))
