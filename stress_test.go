@@ -252,7 +252,7 @@ func (s *storm) do(ctx context.Context, p *client.Pool[*stormConn], rng *rand.Ra
 func (s *storm) expected(err error) {
 	for _, known := range []error{
 		messages.ErrClosed, messages.ErrSuperseded, messages.ErrConnectFailed, errRefused, errApp, io.EOF,
-		context.DeadlineExceeded, context.Canceled,
+		context.DeadlineExceeded, context.Canceled, messages.ErrLeaseEnded, // by a Clear under a Do
 	} {
 		if errors.Is(err, known) {
 			n, _ := s.failures.LoadOrStore(known, new(atomic.Int64))

@@ -3,6 +3,7 @@ package actors
 import (
 	"context"
 	"errors"
+	"runtime/trace"
 	"sync/atomic"
 	"time"
 
@@ -110,6 +111,9 @@ func (r *Ref) Get(ctx context.Context, label string, setting any) (Loan, error) 
 	if ctx.Err() != nil {
 		c.ended = contextError(ctx)
 	}
+	if r.watchful {
+		c.waiter.Trace = here()
+	}
 	r.process.SendUserMessage(r.pid, c)
 	if !c.answered {
 		return r.wait(ctx, c)
@@ -125,6 +129,9 @@ func (r *Ref) TryGet() (Loan, bool) {
 	}
 	c := r.calls.Get().(*Call)
 	c.try = true
+	if r.watchful {
+		c.waiter.Trace = here()
+	}
 	r.process.SendUserMessage(r.pid, c)
 	if !c.answered {
 		loan, err := r.wait(context.Background(), c)
@@ -140,6 +147,12 @@ func (r *Ref) finish(c *Call) (Loan, error) {
 	loan, err := c.loan, c.err
 	c.loan, c.err, c.ended, c.try = Loan{}, nil, nil, false
 	c.waiter.Label, c.waiter.Setting, c.waiter.Deadline = "", nil, 0
+	if r.watchful {
+		c.waiter.Trace = nil
+		if err == nil {
+			loan = r.forgotten.mark(loan)
+		}
+	}
 	r.calls.Put(c)
 	return loan, err
 }
@@ -153,6 +166,10 @@ func (r *Ref) wait(ctx context.Context, c *Call) (Loan, error) {
 	} else if !c.state.CompareAndSwap(pending, parked) {
 		return r.collect(ctx, c) // answered in between
 	}
+	if trace.IsEnabled() {
+		defer trace.StartRegion(ctx, r.regions.wait).End()
+	}
+	r.tell(ctx, c)
 	var bound <-chan time.Time
 	if r.getTimeout > 0 && c.waiter.Deadline == 0 && !c.try {
 		t := time.NewTimer(r.getTimeout)

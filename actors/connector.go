@@ -5,6 +5,8 @@ import (
 	"errors"
 	"log/slog"
 	"runtime/debug"
+	"runtime/pprof"
+	"runtime/trace"
 	"sync/atomic"
 	"time"
 
@@ -89,6 +91,11 @@ func (a *connectorActor) perform(j *job) {
 		// The pool was closed, or cleared, before this began: nothing is opened.
 		j.err, j.class = j.ctx.Err(), messages.ClassIgnore
 		return
+	}
+	// This goroutine is the job's own, and ends with it.
+	pprof.SetGoroutineLabels(a.spec.labels[j.kind])
+	if trace.IsEnabled() {
+		defer trace.StartRegion(a.spec.labels[j.kind], a.spec.regions.job+phases[j.kind]).End()
 	}
 	switch j.kind {
 	case machine.Open:

@@ -2,6 +2,7 @@ package actors
 
 import (
 	"context"
+	"runtime"
 	"sync/atomic"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -31,12 +32,12 @@ type Handle struct {
 	taint bool
 	cause error
 
-	conn     any
-	id       uint64
-	slot     *machine.Slot
-	ref      *Ref
-	closed   atomic.Bool // Disconnect has begun
-	borrower *actor.PID  // whom a grant by message went to
+	conn   any
+	id     uint64
+	slot   *machine.Slot
+	ref    *Ref
+	closed atomic.Bool // Disconnect has begun
+	future *actor.PID  // the future that the lease was sent to, if it was one
 }
 
 func newHandle(conn any) *Handle {
@@ -53,6 +54,7 @@ func (h *Handle) revoke(epoch uint64) bool { return h.fence.CompareAndSwap(epoch
 type Loan struct {
 	handle *Handle
 	epoch  uint64
+	token  *token // kept alive by whoever has the lease; nil: nobody minds
 }
 
 // Conn gives the connection. ok is false if the lease has ended.
@@ -60,6 +62,7 @@ func (l Loan) Conn() (conn any, ok bool) {
 	if l.handle == nil || l.handle.fence.Load() != l.epoch {
 		return nil, false
 	}
+	runtime.KeepAlive(l.token)
 	return l.handle.conn, true
 }
 
@@ -77,6 +80,7 @@ func (l Loan) Put() error {
 	if h == nil || !h.fence.CompareAndSwap(l.epoch, l.epoch+1) {
 		return messages.ErrLeaseEnded
 	}
+	runtime.KeepAlive(l.token) // until here: else it may be garbage while the connection is used
 	h.epoch = l.epoch
 	h.ref.process.SendUserMessage(h.ref.pid, h)
 	return nil
@@ -89,6 +93,7 @@ func (l Loan) Taint(cause error) error {
 	if h == nil || !h.fence.CompareAndSwap(l.epoch, l.epoch+1) {
 		return messages.ErrLeaseEnded
 	}
+	runtime.KeepAlive(l.token)
 	h.epoch, h.taint, h.cause = l.epoch, true, cause
 	h.ref.process.SendUserMessage(h.ref.pid, h)
 	return nil

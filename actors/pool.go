@@ -47,7 +47,9 @@ type pool struct {
 	lifetime context.Context
 	cancel   context.CancelFunc
 
-	handles map[uint64]*Handle // every connection, by id
+	handles   map[uint64]*Handle   // every connection, by id
+	borrowers map[string]*borrower // those that are watched, by the id of their PID
+	futures   map[string]*Handle   // what was granted to futures, by theirs
 
 	backoffTimer, tickTimer *time.Timer
 
@@ -78,6 +80,8 @@ func (p *pool) init(ctx actor.Context, spec Spec) {
 	p.timed = p.m.Timed()
 	p.lifetime, p.cancel = context.WithCancel(context.Background())
 	p.handles = make(map[uint64]*Handle)
+	p.borrowers = make(map[string]*borrower)
+	p.futures = make(map[string]*Handle)
 	p.strategy = supervisor.Connectors(supervisor.Limit, supervisor.Window, p.connectorGivenUp)
 	p.ref = &Ref{
 		system:     ctx.ActorSystem(),
@@ -88,6 +92,8 @@ func (p *pool) init(ctx actor.Context, spec Spec) {
 		applies:    spec.Apply != nil,
 		clock:      spec.clock,
 		getTimeout: spec.GetTimeout,
+		watchful:   spec.Policy.LeakAfter > 0,
+		regions:    spec.regions,
 		ended:      make(chan struct{}),
 	}
 	p.ref.process, _ = p.ref.system.ProcessRegistry.Get(p.ref.pid)
@@ -156,6 +162,8 @@ func (p *pool) refuse(ctx actor.Context) {
 		respond(ctx, &messages.Done{Err: messages.ErrClosed})
 	case *messages.Close:
 		respond(ctx, &messages.Done{})
+	case *messages.Release:
+		respond(ctx, &messages.Released{})
 	case *messages.StatsRequest:
 		if p.ref != nil {
 			respond(ctx, p.ref.final.Load())
@@ -217,6 +225,7 @@ func (p *pool) receive(message any) {
 		}
 	case *messages.Tick:
 		if msg != nil {
+			p.collect(now)
 			p.m.Tick(now, msg.Epoch)
 		}
 	case *batch:
@@ -226,8 +235,12 @@ func (p *pool) receive(message any) {
 	case *hello:
 		msg.ref <- p.ref
 		return
+	case *tied:
+		p.m.Tie(now, &msg.call.waiter, msg.ties)
+	case *actor.Terminated:
+		p.gone(now, msg.GetWho())
 	case *actor.DeadLetterResponse:
-		p.undelivered(now, msg.Target)
+		p.undelivered(now, msg.GetTarget())
 	default:
 		p.request(now, message)
 	}
@@ -257,6 +270,7 @@ func (p *pool) get(c *Call) {
 		}
 	}
 	now := p.now()
+	p.collect(now) // before anybody waits for what nobody has any more
 	switch {
 	case c.ended != nil:
 		p.m.Refuse(now, &c.waiter, c.ended)
@@ -307,22 +321,18 @@ func (p *pool) grant(c *Call, s *machine.Slot) {
 		return
 	}
 	stop(c.timer)
-	h.borrower = c.sender
+	if b := c.waiter.Borrower; b == nil || !b.Owner.(*borrower).pid.Equal(c.sender) {
+		h.future = c.sender
+		p.futures[c.sender.Id] = h
+	}
 	// As a request, so that the library says so if nobody is there to take it.
 	p.ctx.Request(c.sender, &messages.Lease{ID: messages.LeaseID{Conn: s.ID, Epoch: s.Epoch}, Conn: h.conn, Setting: s.Setting()})
 }
 
-// undelivered takes back what was granted to somebody who is not there any
-// more: a future that has timed out, an actor that has stopped.
-func (p *pool) undelivered(now time.Duration, target *actor.PID) {
-	for _, h := range p.handles {
-		if h.borrower == nil || !h.borrower.Equal(target) {
-			continue
-		}
-		h.borrower = nil
-		if epoch := h.slot.Epoch; p.m.Lent(h.slot, h.id, epoch) && h.revoke(epoch) {
-			p.m.Put(now, h.slot, h.id, epoch)
-		}
+// collect ends the leases that were forgotten.
+func (p *pool) collect(now time.Duration) {
+	for f := p.ref.forgotten.take(); f != nil; f = f.next {
+		p.m.Lost(now, f.handle.slot, f.handle.id, f.epoch)
 	}
 }
 
@@ -357,7 +367,13 @@ func (p *pool) do(e *machine.Effect) {
 			c.job.cancel()
 		}
 	case machine.Revoke:
-		e.Slot.Conn.(*Handle).revoke(e.Epoch)
+		h := e.Slot.Conn.(*Handle)
+		h.revoke(e.Epoch)
+		p.delivered(h)
+	case machine.Watch:
+		p.watch(e.Borrower.Owner.(*borrower))
+	case machine.Unwatch:
+		p.unwatch(e.Borrower.Owner.(*borrower))
 	case machine.Retire:
 		if c, ok := e.Slot.Shell.(*connector); ok && c.pid != nil {
 			p.ctx.Stop(c.pid)
@@ -390,7 +406,15 @@ func (p *pool) reject(c *Call, err error) {
 		return
 	}
 	stop(c.timer)
-	p.ctx.Send(c.sender, &messages.Denied{Err: err})
+	if b := c.waiter.Borrower; b != nil && b.Owner.(*borrower).deaf && b.Owner.(*borrower).pid.Equal(c.sender) {
+		return
+	}
+	p.deny(c.sender, err)
+}
+
+// deny answers a Get by message. It says who answers, as a grant does.
+func (p *pool) deny(sender *actor.PID, err error) {
+	p.ctx.Request(sender, &messages.Denied{Err: err})
 }
 
 // start sends a job to the slot's connector, and spawns that first if there is
@@ -517,6 +541,10 @@ func (p *pool) control(now time.Duration, c *control) {
 	case statistics:
 		c.stats = p.m.Stats()
 		p.answer(c, nil)
+	case explanation:
+		p.collect(now)
+		c.explained = p.m.Explain(now)
+		p.answer(c, nil)
 	}
 }
 
@@ -537,6 +565,8 @@ func (p *pool) reply(c *control, err error) {
 		c.reply <- err
 	case c.kind == statistics:
 		p.ctx.Send(c.sender, &c.stats)
+	case c.kind == explanation:
+		p.ctx.Send(c.sender, &c.explained)
 	default:
 		p.ctx.Send(c.sender, &messages.Done{Err: err})
 	}
@@ -590,6 +620,9 @@ func (p *pool) abort(panicked bool) {
 	stop(p.flushTimer)
 	for _, h := range p.handles {
 		h.revoke(h.fence.Load())
+	}
+	for _, b := range p.borrowers {
+		p.unwatch(b)
 	}
 	p.rejectAll()
 	final := p.m.Stats()
@@ -671,6 +704,10 @@ func (p *pool) request(now time.Duration, message any) {
 		p.control(now, p.controlFor(resume))
 	case *messages.StatsRequest:
 		p.control(now, p.controlFor(statistics))
+	case *messages.ExplainRequest:
+		p.control(now, p.controlFor(explanation))
+	case *messages.Release:
+		p.release(now, msg)
 	case *messages.HealthOK:
 		p.m.HealthOK(now)
 	case *messages.HealthFailed:
@@ -698,15 +735,26 @@ func (p *pool) getFor(now time.Duration, msg *messages.Get) {
 	if sender == nil {
 		return
 	}
-	if address := p.ref.system.Address(); sender.Address != address && sender.Address != p.ref.pid.Address {
-		p.ctx.Send(sender, &messages.Denied{Err: errRemote})
+	holder := msg.Borrower
+	if holder == nil {
+		holder = sender
+	}
+	if !p.local(sender) || !p.local(holder) {
+		p.deny(sender, errRemote)
 		return
 	}
 	if msg.Setting != nil {
 		if err := p.ref.settings(msg.Setting); err != nil {
-			p.ctx.Send(sender, &messages.Denied{Err: err})
+			p.deny(sender, err)
 			return
 		}
+	}
+	b, alive := p.borrowerOf(holder)
+	if !alive {
+		if !holder.Equal(sender) {
+			p.deny(sender, messages.ErrBorrowerGone)
+		}
+		return
 	}
 	c := newCall()
 	c.sender = sender
@@ -718,11 +766,19 @@ func (p *pool) getFor(now time.Duration, msg *messages.Get) {
 			return
 		}
 	}
+	if b != nil {
+		c.waiter.Borrower = &b.Borrower
+	}
 	p.m.Get(now, &c.waiter)
 	if p.m.Waits(&c.waiter) && c.waiter.Deadline != 0 {
 		c.left.err = context.DeadlineExceeded
 		c.timer = p.sendAt(c.waiter.Deadline, &c.left)
 	}
+}
+
+// local says whether a process is one of this actor system.
+func (p *pool) local(pid *actor.PID) bool {
+	return pid.Address == p.ref.system.Address() || pid.Address == p.ref.pid.Address
 }
 
 // endLease ends a lease that its holder names by id.
@@ -731,7 +787,7 @@ func (p *pool) endLease(now time.Duration, id messages.LeaseID, taint bool, caus
 	if h == nil || !p.m.Lent(h.slot, id.Conn, id.Epoch) || !h.revoke(id.Epoch) {
 		return messages.ErrLeaseEnded
 	}
-	h.borrower = nil
+	p.delivered(h)
 	if taint {
 		p.m.Taint(now, h.slot, id.Conn, id.Epoch, cause)
 	} else {

@@ -28,6 +28,9 @@ type Ref struct {
 	applies    bool // settings can be applied
 	clock      clock
 	getTimeout time.Duration
+	watchful   bool // LeakAfter: leases are traced, and missed when they are forgotten
+	forgotten  forgottenList
+	regions    regions
 
 	// calls holds Calls that wait to be used again. They have channels, so they
 	// stay with their pool: a channel of a testing/synctest bubble must not
@@ -110,6 +113,7 @@ type control struct {
 	ticket    machine.Ticket
 	reply     chan error // of capacity 1
 	stats     messages.Stats
+	explained messages.Explanation
 
 	sender *actor.PID // a request by message has this instead of reply
 	timer  *time.Timer
@@ -125,6 +129,7 @@ const (
 	readyPool
 	closePool
 	statistics
+	explanation
 )
 
 // giveUp is the message of a caller of a control that has left.
@@ -145,7 +150,7 @@ func (r *Ref) request(ctx context.Context, c *control) error {
 	if ctx == nil {
 		return messages.ErrNilContext
 	}
-	if r.closed.Load() && c.kind != closePool {
+	if r.closed.Load() && c.kind != closePool && c.kind != explanation {
 		return r.endError()
 	}
 	select {
@@ -203,6 +208,15 @@ func (r *Ref) Resume(ctx context.Context) error { return r.request(ctx, newContr
 
 // Ready waits until the pool stands. See client.Pool.
 func (r *Ref) Ready(ctx context.Context) error { return r.request(ctx, newControl(readyPool)) }
+
+// Explain tells who holds and who waits. See client.Pool.
+func (r *Ref) Explain(ctx context.Context) (messages.Explanation, error) {
+	c := newControl(explanation)
+	if err := r.request(ctx, c); err != nil {
+		return messages.Explanation{}, err
+	}
+	return c.explained, nil
+}
 
 // Close ends the pool. See client.Pool.
 func (r *Ref) Close(ctx context.Context) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"reflect"
+	"runtime/pprof"
 	"time"
 
 	"github.com/actorpool/actorpool/actors/internal/machine"
@@ -15,6 +16,9 @@ type Policy = machine.Config
 
 // Backoff is the policy of blocking periods.
 type Backoff = machine.Backoff
+
+// CoDel is the policy of shedding those who wait.
+type CoDel = machine.CoDel
 
 // BackoffMode says what a pool does with Gets while it backs off.
 type BackoffMode = machine.BackoffMode
@@ -43,20 +47,37 @@ type Spec struct {
 	Logger     *slog.Logger
 	GetTimeout time.Duration
 
-	clock clock
+	clock   clock
+	labels  map[machine.EffectKind]context.Context // for CPU profiles, by job
+	regions regions
 }
+
+// regions are the names of what a program's execution trace shows of the pool.
+type regions struct{ wait, use, job string }
 
 // start fills in what belongs to one pool and not to its configuration.
 func (s *Spec) start() {
 	s.clock = startClock()
 	s.Policy.Start = s.clock.start
 	s.Policy.Backlog = maxWaiting
+	name := "actorpool " + s.Policy.Name
+	s.regions = regions{wait: name + ": wait", use: name + ": use", job: name + ": "}
+	s.labels = make(map[machine.EffectKind]context.Context)
+	for job, phase := range phases {
+		s.labels[job] = pprof.WithLabels(context.Background(), pprof.Labels("actorpool", s.Policy.Name, "phase", phase))
+	}
 	switch {
 	case s.OnEvent != nil || s.enabled(slog.LevelDebug):
 		s.Policy.Events = machine.AllEvents
 	case s.enabled(slog.LevelWarn):
 		s.Policy.Events = machine.RareEvents
 	}
+}
+
+// phases are the names of jobs in profiles and traces.
+var phases = map[machine.EffectKind]string{
+	machine.Open: "connect", machine.Check: "check", machine.Reset: "reset",
+	machine.Apply: "apply", machine.Unapply: "unapply", machine.Disconnect: "disconnect",
 }
 
 func (s *Spec) enabled(level slog.Level) bool {

@@ -95,8 +95,25 @@ type Config[C any] struct {
 	// GetTimeout bounds a Get whose context has no deadline. 0: none.
 	GetTimeout time.Duration
 	// LeakAfter reports leases that are held for longer, once each, by an event
-	// and a warning in the log. 0: off.
+	// and a warning in the log, with the stack of whoever got it. With it, a lease
+	// that nobody has any more, since it was dropped without Put or Taint, is
+	// noticed some time after it has become garbage: it is reported, and its
+	// connection is closed and replaced. A lease must therefore be kept for as
+	// long as its connection is used. Each Get is a little more expensive, since
+	// it looks at its own stack. 0: off.
 	LeakAfter time.Duration
+	// MaxLease ends leases that are held for longer: the holder's Put is then
+	// messages.ErrLeaseEnded, and the connection is closed, while the holder may
+	// be using it. 0: off.
+	MaxLease time.Duration
+
+	// ShedHopeless refuses a Get at once, with a *messages.ShedError, if its
+	// deadline will have passed before its turn comes, at the rate at which
+	// connections have come back of late.
+	ShedHopeless bool
+	// Shed ends waits when too many wait for too long, so that those who are
+	// served are served soon. The zero value is off.
+	Shed CoDel
 
 	// Backoff says what the pool does while connects fail.
 	Backoff Backoff
@@ -114,6 +131,32 @@ type Config[C any] struct {
 	// Logger gets events at level debug; backoffs, leaks and panics at warn.
 	Logger *slog.Logger
 }
+
+// CoDel is controlled delay for those who wait, as in Elixir's DBConnection: when
+// even the shortest wait of a whole Interval was above Target, the pool is
+// overloaded, and until that is over a wait of twice Target ends with a
+// *[messages.ShedError]. The wait of a Get that finds an idle connection is none.
+type CoDel struct {
+	// Target is what a wait may be for long. Default 50ms, if Interval is given.
+	Target time.Duration
+	// Interval is for how long it must be more. Default 1s, if Target is given.
+	// It must not be less than Target.
+	Interval time.Duration
+}
+
+// policy fills in the defaults.
+func (c CoDel) policy() actors.CoDel {
+	if c == (CoDel{}) {
+		return actors.CoDel{}
+	}
+	return actors.CoDel{Target: or(c.Target, defaultTarget), Interval: or(c.Interval, defaultInterval)}
+}
+
+// The defaults are DBConnection's.
+const (
+	defaultTarget   = 50 * time.Millisecond
+	defaultInterval = time.Second
+)
 
 // Backoff is the policy for the time in which connects fail. After a failure
 // no connect begins for a while (the blocking period); after that one attempt at
@@ -205,6 +248,9 @@ func (cfg Config[C]) spec() (actors.Spec, error) {
 			LifetimeJitter: or(cfg.MaxLifetimeJitter, cfg.MaxLifetime/10),
 			ConnectTimeout: or(cfg.ConnectTimeout, 10*time.Second),
 			LeakAfter:      cfg.LeakAfter,
+			MaxLease:       cfg.MaxLease,
+			ShedHopeless:   cfg.ShedHopeless,
+			CoDel:          cfg.Shed.policy(),
 			Backoff:        backoff,
 		},
 		ConnType:   reflect.TypeFor[C](),
@@ -264,6 +310,9 @@ func (cfg Config[C]) validate() error {
 		{"ConnectTimeout", cfg.ConnectTimeout},
 		{"GetTimeout", cfg.GetTimeout},
 		{"LeakAfter", cfg.LeakAfter},
+		{"MaxLease", cfg.MaxLease},
+		{"Shed.Target", cfg.Shed.Target},
+		{"Shed.Interval", cfg.Shed.Interval},
 		{"Backoff.Base", cfg.Backoff.Base},
 		{"Backoff.Cap", cfg.Backoff.Cap},
 	} {
@@ -284,6 +333,9 @@ func (cfg Config[C]) validate() error {
 		return &messages.ConfigError{
 			Field: "MaxLifetimeJitter", Reason: fmt.Sprintf("%v is above MaxLifetime, %v", cfg.MaxLifetimeJitter, cfg.MaxLifetime),
 		}
+	}
+	if c := cfg.Shed.policy(); c.Interval < c.Target {
+		return &messages.ConfigError{Field: "Shed.Interval", Reason: fmt.Sprintf("%v is below Target, %v", c.Interval, c.Target)}
 	}
 	return cfg.Backoff.validate()
 }

@@ -185,7 +185,10 @@ func (p *Pool[C]) TryGet() (Lease[C], bool) {
 // f succeeds or fails with an error of its own, to be closed if f fails and
 // Config.Broken says that the error condemns it or the connection has a method
 // IsClosed that says it is closed, or if f panics or ends its goroutine. The
-// panic goes on. The error is that of Get or of f.
+// panic goes on. The error is that of Get or of f; it is messages.ErrLeaseEnded,
+// too, if the lease ended while f ran: by MaxLease, or a Clear with Interrupt.
+//
+// The context that f is given carries the lease, see [Lease.Context].
 func (p *Pool[C]) Do(ctx context.Context, f func(ctx context.Context, conn C) error) error {
 	return p.DoWith(ctx, GetOptions{}, f)
 }
@@ -202,16 +205,40 @@ func (p *Pool[C]) DoWith(ctx context.Context, o GetOptions, f func(ctx context.C
 			_ = lease.Taint(errAborted)
 		}
 	}()
-	conn := lease.Conn()
-	err = f(ctx, conn)
-	broken := err != nil && (isClosed(conn) || p.ref.Load().Broken(err)) // it may panic too
-	done = true
-	if broken {
-		_ = lease.Taint(err)
-	} else {
-		_ = lease.Put()
+	conn, ok := lease.loan.Conn()
+	if !ok {
+		done = true
+		return messages.ErrLeaseEnded
 	}
-	return err
+	ref := p.ref.Load()
+	err = ref.Use(ctx, func() error { return f(lease.Context(ctx), conn.(C)) })
+	broken := err != nil && (isClosed(conn) || ref.Broken(err)) // it may panic too
+	done = true
+	var ended error
+	if broken {
+		ended = lease.Taint(err)
+	} else {
+		ended = lease.Put()
+	}
+	switch {
+	case ended == nil:
+		return err
+	case err == nil:
+		return ended
+	}
+	return fmt.Errorf("%w: %w", ended, err)
+}
+
+// Explain tells who holds the pool's connections and who waits for them, since
+// when, what the connectors are at, and what looks wrong. It is for people and
+// for dashboards, not for the hot path: it looks at everything. It works until
+// the last connection is closed.
+func (p *Pool[C]) Explain(ctx context.Context) (messages.Explanation, error) {
+	ref, err := p.find(ctx)
+	if err != nil {
+		return messages.Explanation{}, err
+	}
+	return ref.Explain(ctx)
 }
 
 // SetCapacity changes how many connections the pool may hold. When it is
@@ -321,6 +348,14 @@ func (l Lease[C]) Conn() C {
 	}
 	return conn.(C)
 }
+
+// Context gives a context like ctx that says who holds this lease. When every
+// connection of the pool is held by somebody who waits for another one with such
+// a context, none can come back: then the newest of these waits ends with
+// messages.ErrDeadlock. A function that has a lease should therefore get others
+// of the same pool with this context only, and not wait for its own goroutines
+// with it that it does not wait for.
+func (l Lease[C]) Context(ctx context.Context) context.Context { return l.loan.Context(ctx) }
 
 // Put returns the connection for others to use. The second Put or Taint of a
 // lease, and that of a lease that the pool has revoked, is

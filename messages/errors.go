@@ -32,6 +32,21 @@ var (
 	// ErrNilConnection is the connector's error when Connect returned a nil
 	// connection and no error.
 	ErrNilConnection = errors.New("actorpool: Connect returned a nil connection and no error")
+	// ErrShed: the pool refused the Get, or ended its wait, because it is
+	// overloaded. The error is a *[ShedError].
+	ErrShed = errors.New("actorpool: overloaded")
+	// ErrDeadlock: every connection is held by somebody who waits for another
+	// one. The error is a *[DeadlockError].
+	ErrDeadlock = errors.New("actorpool: deadlock")
+	// ErrBorrowerGone: the actor that borrowed has stopped, or has started anew
+	// without its leases.
+	ErrBorrowerGone = errors.New("actorpool: the borrower is gone")
+	// ErrLeaseExpired is the cause when a lease was ended because it was out for
+	// longer than MaxLease.
+	ErrLeaseExpired = errors.New("actorpool: the lease was held for longer than MaxLease")
+	// ErrLeaseLost is the cause when a lease was ended because nobody could
+	// return it any more: it was garbage.
+	ErrLeaseLost = errors.New("actorpool: the lease was forgotten, nobody could return it any more")
 	// ErrPoolFailed is the cause when the pool itself stopped because of a bug
 	// in it. It comes together with [ErrClosed].
 	ErrPoolFailed = errors.New("actorpool: pool stopped after an internal failure")
@@ -99,6 +114,11 @@ type GetError struct {
 	// next one, when the pool was backing off; otherwise zero.
 	Attempt     int
 	NextAttempt time.Time
+	// Holders are some of those who hold the connections, longest first where the
+	// pool watches the age of leases; Stats.Borrowed is their number.
+	Holders []Holder
+	// Jobs are some of those that the pool's connectors are at.
+	Jobs []Job
 	// LastConnectError is the error of the last connect, nil once one succeeded.
 	LastConnectError error
 	// Err is the reason: the context's error (and its cause, when it has one),
@@ -130,6 +150,17 @@ func (e *GetError) Error() string {
 		fmt.Fprintf(&b, " last connect error: %v", e.LastConnectError)
 	}
 	b.WriteString(")")
+	if !errors.Is(e.Err, ErrDeadlock) { // which tells of them
+		writeHolders(&b, e.Holders)
+	}
+	for i, j := range e.Jobs {
+		if i == 0 {
+			b.WriteString("; under way: ")
+		} else {
+			b.WriteString(", ")
+		}
+		b.WriteString(j.String())
+	}
 	return b.String()
 }
 
@@ -146,7 +177,110 @@ type Holder struct {
 	// that needs no clock it is a lower bound: the time since the pool began to
 	// drain.
 	Age time.Duration
+	// Borrower is the address of the actor that holds it; empty if it is none.
+	Borrower string
+	// Goroutine is the number of the goroutine that got it, and Stack where in the
+	// program that was; zero where they were not captured, see LeakAfter.
+	Goroutine uint64
+	Stack     string
+	// Waits says that the holder waits for another connection of the same pool,
+	// since Waited, with a Get labelled WaitsFor. It is known of those who wait
+	// with the context of their lease.
+	Waits    bool
+	Waited   time.Duration
+	WaitsFor string
 }
+
+// String says who it is, in a few words: without the stack.
+func (h Holder) String() string {
+	label := h.Label
+	if label == "" {
+		label = "unlabelled"
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s (connection %d, %s", label, h.ConnID, h.Age)
+	if h.Borrower != "" {
+		fmt.Fprintf(&b, ", actor %s", h.Borrower)
+	}
+	if h.Goroutine != 0 {
+		fmt.Fprintf(&b, ", goroutine %d", h.Goroutine)
+	}
+	b.WriteString(")")
+	if h.Waits {
+		b.WriteString(" waits for another")
+		if h.Waited > 0 {
+			fmt.Fprintf(&b, " since %s", h.Waited)
+		}
+		if h.WaitsFor != "" {
+			fmt.Fprintf(&b, " (%s)", h.WaitsFor)
+		}
+	}
+	return b.String()
+}
+
+// Job is something that a connector of the pool is at.
+type Job struct {
+	// ConnID is the connection's id.
+	ConnID uint64
+	// Doing is connecting, checking, resetting, applying, unapplying or closing.
+	Doing string
+	// Age is how long it has been at it.
+	Age time.Duration
+	// For is the label of the Get that it is done for, if there is one.
+	For string
+}
+
+// String says what it is in a few words.
+func (j Job) String() string {
+	s := fmt.Sprintf("%s connection %d for %s", j.Doing, j.ConnID, j.Age)
+	if j.For != "" {
+		s += " (" + j.For + ")"
+	}
+	return s
+}
+
+// ShedError says that a Get was refused, or its wait ended, because the pool is
+// overloaded. It is [ErrShed].
+type ShedError struct {
+	// Estimate is how long the Get would have waited, at the rate at which
+	// connections come back of late: longer than its deadline allows
+	// (ShedHopeless).
+	Estimate time.Duration
+	// Target is that of CoDel, if that was the reason: even the shortest wait of
+	// late is above it, and this one was above its double.
+	Target time.Duration
+}
+
+// Error implements error.
+func (e *ShedError) Error() string {
+	if e.Target > 0 {
+		return fmt.Sprintf("actorpool: overloaded: every wait of late is above %s", e.Target)
+	}
+	return fmt.Sprintf("actorpool: overloaded: the wait would be %s, longer than the deadline allows", e.Estimate)
+}
+
+// Is makes a ShedError an ErrShed.
+func (e *ShedError) Is(target error) bool { return target == ErrShed }
+
+// DeadlockError says that every connection is held by somebody who waits for
+// another one, so that none comes back. The newest of these waits ends with it.
+// It is [ErrDeadlock].
+type DeadlockError struct {
+	// Cycle are those who hold and wait, at most 16. The first is whose wait
+	// has ended.
+	Cycle []Holder
+}
+
+// Error implements error.
+func (e *DeadlockError) Error() string {
+	var b strings.Builder
+	b.WriteString("actorpool: deadlock: every connection is held by somebody who waits for another")
+	writeHolders(&b, e.Cycle)
+	return b.String()
+}
+
+// Is makes a DeadlockError an ErrDeadlock.
+func (e *DeadlockError) Is(target error) bool { return target == ErrDeadlock }
 
 // DrainError says that SetCapacity or Close ran out of time: what is still
 // open, and who holds it. It unwraps to the context's error. The lower
@@ -168,18 +302,7 @@ func (e *DrainError) Error() string {
 	fmt.Fprintf(&b, "actorpool: %q: %s not finished: %s (", e.Stats.Name, e.Op, text(e.Err))
 	writeStats(&b, &e.Stats)
 	b.WriteString(")")
-	for i, h := range e.Holders {
-		if i == 0 {
-			b.WriteString("; held by ")
-		} else {
-			b.WriteString(", ")
-		}
-		label := h.Label
-		if label == "" {
-			label = "unlabelled"
-		}
-		fmt.Fprintf(&b, "%s (connection %d, %s)", label, h.ConnID, h.Age)
-	}
+	writeHolders(&b, e.Holders)
 	return b.String()
 }
 
@@ -220,6 +343,17 @@ func (e *PanicError) Unwrap() error {
 func writeStats(b *strings.Builder, s *Stats) {
 	fmt.Fprintf(b, "state=%s capacity=%d open=%d borrowed=%d idle=%d connecting=%d waiting=%d",
 		s.State, s.Capacity, s.Open, s.Borrowed, s.Idle, s.Connecting, s.Waiting)
+}
+
+func writeHolders(b *strings.Builder, holders []Holder) {
+	for i, h := range holders {
+		if i == 0 {
+			b.WriteString("; held by ")
+		} else {
+			b.WriteString(", ")
+		}
+		b.WriteString(h.String())
+	}
 }
 
 func text(err error) string {

@@ -95,6 +95,21 @@ type Suspend struct{}
 // Answered by *[Done].
 type Resume struct{}
 
+// Release ends all leases and waits of a borrower at once, in its stead: the
+// connections go through Reset, or are closed where there is none. It is for an
+// actor that starts anew; of one that stops the pool learns by itself. It is
+// answered by *[Released].
+type Release struct {
+	// Borrower is whose they are. nil: the sender's.
+	Borrower *actor.PID
+}
+
+// Released answers [Release]. A [Lease] that comes before it has ended.
+type Released struct{}
+
+// ExplainRequest is answered by *[Explanation].
+type ExplainRequest struct{}
+
 // StatsRequest is answered by *[Stats].
 type StatsRequest struct{}
 

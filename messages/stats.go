@@ -73,6 +73,15 @@ type Stats struct {
 	Backoffs uint64
 	// Leaks counts leases reported as leaked.
 	Leaks uint64
+	// Revoked counts leases that the pool has ended in its holder's stead: the
+	// borrower was gone, MaxLease was over, nobody had the lease any more, or
+	// the pool was cleared with Interrupt.
+	Revoked uint64
+	// Sheds counts Gets refused, or ended while they waited, because the pool
+	// was overloaded: ShedHopeless, CoDel.
+	Sheds uint64
+	// Deadlocks counts Gets that failed with ErrDeadlock.
+	Deadlocks uint64
 	// SettingHits counts Gets whose setting was already on the connection,
 	// SettingSwitches those for which it was applied, SettingResets those for
 	// which another one had to be taken off first.

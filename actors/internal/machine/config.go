@@ -26,6 +26,9 @@ type Config struct {
 	LifetimeJitter time.Duration
 	ConnectTimeout time.Duration // bounds every connector job
 	LeakAfter      time.Duration // 0: off
+	MaxLease       time.Duration // 0: off
+	ShedHopeless   bool          // refuse whose deadline cannot be met
+	CoDel          CoDel         // shed a bad queue
 
 	Backoff Backoff
 	Random  func() float64 // in [0,1); for jitter
@@ -90,5 +93,14 @@ func (c *Config) delay(attempt int) time.Duration {
 // a connect for MinIdle, whose timeout counts from then.
 func (c *Config) timed() bool {
 	return c.Check && (c.CheckAfterIdle >= 0 || c.KeepAlive > 0) || c.IdleTimeout > 0 || c.MaxLifetime > 0 ||
-		c.LeakAfter > 0 || c.MinIdle > 0 || c.Events == AllEvents
+		c.tracked() || c.MinIdle > 0 || c.Events == AllEvents
 }
+
+// tracked says that leases are watched by their age.
+func (c *Config) tracked() bool { return c.LeakAfter > 0 || c.MaxLease > 0 }
+
+// gated says that a Get may be refused because of how many wait.
+func (c *Config) gated() bool { return c.MaxWaiters > 0 || c.measured() }
+
+// measured says that waits are measured to decide whom to refuse.
+func (c *Config) measured() bool { return c.ShedHopeless || c.CoDel.on() }

@@ -40,6 +40,10 @@ const (
 	ArmTick
 	// DisarmTick: that timer is not needed any more.
 	DisarmTick
+	// Watch: from now on report Gone if the Borrower stops.
+	Watch
+	// Unwatch: that is of no interest any more.
+	Unwatch
 	// CancelLifetime: cancel the context of every connect, check and reset.
 	CancelLifetime
 	// Stopped: nothing is left; the pool may end.
@@ -50,7 +54,8 @@ var effectKinds = [...]string{
 	Open: "Open", Check: "Check", Reset: "Reset", Apply: "Apply",
 	Unapply: "Unapply", Disconnect: "Disconnect", Interrupt: "Interrupt", Revoke: "Revoke",
 	Retire: "Retire", Grant: "Grant", Reject: "Reject", Answer: "Answer", ArmBackoff: "ArmBackoff",
-	DisarmBackoff: "DisarmBackoff", ArmTick: "ArmTick", DisarmTick: "DisarmTick", CancelLifetime: "CancelLifetime",
+	DisarmBackoff: "DisarmBackoff", ArmTick: "ArmTick", DisarmTick: "DisarmTick",
+	Watch: "Watch", Unwatch: "Unwatch", CancelLifetime: "CancelLifetime",
 	Stopped: "Stopped",
 }
 
@@ -63,6 +68,7 @@ type Effect struct {
 	Slot       *Slot
 	Waiter     *Waiter
 	Ticket     *Ticket
+	Borrower   *Borrower
 	Err        error
 	At         time.Duration
 	Epoch      uint64

@@ -17,6 +17,8 @@ type Machine struct {
 	cfg   Config
 	timed bool // ages matter, see Config.timed
 	heard bool // somebody listens to all events
+	// Options, asked for on every turn: see Config.tracked, gated, measured.
+	tracked, gated, measured bool
 
 	now        time.Duration
 	phase      phase
@@ -35,7 +37,9 @@ type Machine struct {
 	kins   map[any]*kin
 	legacy []any    // settings that background connects inherit from connections that timed out
 	busy   slotList // those with a job under way, oldest job first
-	leases slotList // with LeakAfter: unreported leases, oldest first
+	leases slotList // if tracked: those that are out, oldest first
+	fresh  *Slot    // the first of them that has not been reported as leaked
+	tied   int      // leases whose holder waits, see Tie
 	n      [borrowed + 1]int
 	spare  int // connects under way for nobody
 
@@ -52,6 +56,9 @@ type Machine struct {
 	populateAfter time.Duration // no background connect before
 	drainSince    time.Duration // when a SetCapacity or Close began to drain
 	bare          bool          // an outage without hope, see despair
+	lookedAt      time.Duration // when the outside last had reason to look for forgotten leases
+	pace          pace
+	delay         delay
 
 	tickArmed bool
 	tickAt    time.Duration
@@ -94,6 +101,9 @@ const (
 	probing
 )
 
+// batch bounds what one turn does of a kind of which there may be thousands.
+const batch = 64
+
 const never = time.Duration(math.MaxInt64)
 
 // closeGrace is how long Close gives checks and resets under way, which it has
@@ -110,6 +120,9 @@ func New(cfg Config) *Machine {
 		cfg:      cfg,
 		timed:    cfg.timed(),
 		heard:    cfg.Events == AllEvents,
+		tracked:  cfg.tracked(),
+		gated:    cfg.gated(),
+		measured: cfg.measured(),
 		capacity: cfg.Capacity,
 		paused:   cfg.PauseOnClear,
 		idleDue:  never,
@@ -161,7 +174,7 @@ func (m *Machine) Take(now time.Duration, w *Waiter) *Slot {
 	switch {
 	case m.cfg.MinIdle > 0:
 		m.settle()
-	case m.cfg.LeakAfter > 0:
+	case m.tracked:
 		m.schedule()
 	}
 	return s
@@ -170,7 +183,7 @@ func (m *Machine) Take(now time.Duration, w *Waiter) *Slot {
 // Queue is the hot half of a Get that waits: it puts w in the queue if all that
 // is left to do is to wait, and otherwise returns false and has changed nothing.
 func (m *Machine) Queue(now time.Duration, w *Waiter) bool {
-	if !m.plain || m.backoff.state != ready || m.n[idle] > 0 || m.counted() < m.capacity || m.cfg.MaxWaiters > 0 {
+	if !m.plain || m.backoff.state != ready || m.n[idle] > 0 || m.counted() < m.capacity || m.gated {
 		return false
 	}
 	m.at(now)
@@ -205,14 +218,12 @@ func (m *Machine) Get(now time.Duration, w *Waiter) {
 		m.refuseFast(w)
 		return
 	}
-	m.waiters.push(w)
+	m.enqueue(w)
 	m.settle()
 	if !w.queued {
 		return
 	}
-	if limit := m.cfg.MaxWaiters; limit > 0 && w.slot == nil && m.waiters.unstarted > limit {
-		w.position = 0
-		m.reject(w, messages.ErrExhausted, messages.ReasonExhausted)
+	if m.gated && w.slot == nil && m.shut(w) {
 		return
 	}
 	if m.bare && w.slot == nil && m.hopeless(w) {
@@ -286,8 +297,8 @@ func (m *Machine) Stow(now time.Duration, s *Slot, id, epoch uint64) bool {
 // changed nothing.
 func (m *Machine) Hand(now time.Duration, s *Slot, id, epoch uint64) *Waiter {
 	w := m.waiters.head
-	if w == nil || !m.plain || w.slot != nil || m.waiters.fussy > 0 || s.kin != nil || m.cfg.Reset || m.cfg.LeakAfter > 0 ||
-		!s.lent(id, epoch) || s.generation != m.generation {
+	if w == nil || !m.plain || w.slot != nil || m.waiters.fussy > 0 || s.kin != nil || m.cfg.Reset || m.measured ||
+		s.entangled || w.Borrower != nil || w.ties != nil || !s.lent(id, epoch) || s.generation != m.generation {
 		return nil
 	}
 	m.at(now)
@@ -613,6 +624,7 @@ func (m *Machine) available(s *Slot) {
 		return
 	}
 	if m.waiters.n > 0 && !m.suspended {
+		m.shed(1)
 		if w := m.heir(s); w != nil {
 			m.give(s, w)
 			return
@@ -842,8 +854,7 @@ func (m *Machine) clear(err error, interrupt bool) {
 			}
 		case borrowed:
 			if interrupt {
-				m.effect(Effect{Kind: Revoke, Slot: s, Epoch: s.Epoch})
-				s.Epoch++
+				m.revoke(s)
 				m.close(s, messages.ReasonStale, err)
 			}
 		}
@@ -883,6 +894,10 @@ func (m *Machine) Resume(now time.Duration) error {
 	}
 	if m.suspended {
 		m.suspended = false
+		if m.measured { // what was waited meanwhile says nothing
+			m.pace.began(m.now)
+			m.delay.restart(m.cfg.CoDel, m.now)
+		}
 		m.tell(messages.Event{Kind: messages.PoolResumed})
 	}
 	m.unpause()
@@ -1003,11 +1018,9 @@ func (m *Machine) Tick(now time.Duration, epoch uint64) {
 	if m.idleDue <= m.now {
 		m.sweep()
 	}
-	for s := m.leases.head; s != nil && s.since+m.cfg.LeakAfter <= m.now; s = m.leases.head {
-		m.leases.remove(s)
-		s.leaked = true
-		m.stats.Leaks++
-		m.tell(messages.Event{Kind: messages.LeaseLeaked, ConnID: s.ID, Duration: m.now - s.since, Label: s.label})
+	if m.tracked {
+		m.lookedAt = m.now
+		m.reportLeaks()
 	}
 	m.settle()
 }
@@ -1137,11 +1150,13 @@ func (m *Machine) late(s *Slot) {
 // whoever waits for the pool to drain is told.
 func (m *Machine) settle() {
 	if m.phase == open && !m.paused && !m.suspended {
+		m.shed(0)
 		m.serve()
 		m.dial()
 		if m.backoff.state == blocked {
 			m.despair()
 		}
+		m.untangle()
 	}
 	m.schedule()
 	m.drain() // last: Stopped is the end, no timer is left then
@@ -1343,14 +1358,26 @@ func (m *Machine) nextDue() time.Duration {
 			due = min(due, m.drainSince+closeGrace)
 		}
 	}
+	if s := m.leases.head; s != nil && m.cfg.MaxLease > 0 {
+		due = min(due, s.since+m.cfg.MaxLease)
+	}
+	if m.leases.head != nil && m.cfg.LeakAfter > 0 {
+		due = min(due, m.lookedAt+m.cfg.LeakAfter)
+	}
 	if m.phase != open {
 		return due
+	}
+	if m.fresh != nil && m.cfg.LeakAfter > 0 {
+		due = min(due, m.fresh.since+m.cfg.LeakAfter)
 	}
 	if m.n[idle] > 0 {
 		due = min(due, m.idleDue)
 	}
-	if s := m.leases.head; s != nil {
-		due = min(due, s.since+m.cfg.LeakAfter)
+	if m.waiters.n > 0 && m.cfg.CoDel.on() && !m.suspended {
+		due = min(due, m.delay.ends)
+		if w := m.waiters.firstUnstarted(); w != nil && m.delay.bad {
+			due = min(due, w.since+m.cfg.CoDel.limit())
+		}
 	}
 	if m.populateAfter > m.now && m.lacking() > 0 {
 		due = min(due, m.populateAfter)
@@ -1367,14 +1394,18 @@ func (m *Machine) grant(w *Waiter, s *Slot) {
 		m.stats.SettingHits++
 	}
 	m.exchange(w, s)
-	m.waiters.remove(w)
 	wait := m.now - w.since
 	m.stats.Grants++
 	m.stats.WaitTime += wait
+	if m.measured {
+		m.pace.served(m.now)
+		m.delay.served(wait)
+	}
 	if m.heard {
 		m.tellCheckedOut(s, w, wait)
 	}
 	m.lend(s, w, true)
+	m.dequeue(w) // afterwards: a borrower who gets back what he returned stays one
 	m.effect(Effect{Kind: Grant, Slot: s, Waiter: w})
 }
 
@@ -1392,7 +1423,8 @@ func (m *Machine) reject(w *Waiter, err error, reason messages.Reason) {
 	}
 	if w.queued {
 		m.unassign(w)
-		m.waiters.remove(w)
+		m.dequeue(w)
+		m.forget(w.Borrower)
 	}
 	m.tell(messages.Event{
 		Kind: messages.CheckOutFailed, Reason: reason, Duration: m.now - w.since, Label: w.Label, Err: err,
@@ -1459,8 +1491,262 @@ func (m *Machine) release(s *Slot) {
 func (m *Machine) lend(s *Slot, w *Waiter, known bool) {
 	m.move(s, borrowed)
 	s.label, s.timed = w.Label, known
-	if m.cfg.LeakAfter > 0 {
+	if m.tracked || w.Borrower != nil {
+		m.entangle(s, w)
+	}
+}
+
+// entangle notes what a lease has to do with others than its connection: its
+// age, the actor that holds it. (Who waits meanwhile, Tie notes.)
+func (m *Machine) entangle(s *Slot, w *Waiter) {
+	s.entangled = true
+	s.trace = w.Trace
+	if m.tracked {
 		m.leases.pushTail(s)
+		if m.fresh == nil {
+			m.fresh = s
+		}
+		if m.leases.n == 1 {
+			m.lookedAt = m.now
+		}
+	}
+	if w.Borrower != nil {
+		s.borrower = w.Borrower
+		s.borrower.holds(s)
+	}
+}
+
+// disentangle ends that, when the lease ends.
+func (m *Machine) disentangle(s *Slot) {
+	s.entangled, s.leaked, s.trace = false, false, nil
+	if m.tracked {
+		if m.fresh == s {
+			m.fresh = s.next
+		}
+		m.leases.remove(s)
+	}
+	if s.ties > 0 {
+		s.ties = 0
+		m.tied--
+	}
+	if b := s.borrower; b != nil {
+		s.borrower = nil
+		b.holdsNoMore(s)
+		m.forget(b)
+	}
+}
+
+// enqueue puts w in the queue.
+func (m *Machine) enqueue(w *Waiter) {
+	if m.measured && m.waiters.n == 0 {
+		m.pace.began(m.now)
+		m.delay.began(m.cfg.CoDel, m.now, m.stats.Grants)
+	}
+	m.waiters.push(w)
+	if b := w.Borrower; b != nil {
+		if b.free() {
+			m.effect(Effect{Kind: Watch, Borrower: b})
+		}
+		b.awaits(w)
+	}
+}
+
+// dequeue takes w out of the queue.
+func (m *Machine) dequeue(w *Waiter) {
+	m.waiters.remove(w)
+	if m.measured && m.waiters.n == 0 {
+		m.delay.emptied(m.stats.Grants)
+	}
+	if w.Borrower != nil {
+		w.Borrower.awaitsNoMore(w)
+	}
+	if w.ties != nil {
+		m.untie(w)
+	}
+}
+
+// forget ends the watch of a borrower that has nothing at stake any more.
+func (m *Machine) forget(b *Borrower) {
+	if b != nil && b.free() {
+		m.effect(Effect{Kind: Unwatch, Borrower: b})
+	}
+}
+
+// Gone reports that a borrower has stopped, or starts anew without its leases:
+// they end, and their connections go through Reset, or are closed where there
+// is none; its waits end, and nothing is granted to it. err is why.
+//
+// Its leases must be such that only the borrower's messages end them. A return
+// that is on its way past the pool would meet the connection's next holder.
+func (m *Machine) Gone(now time.Duration, b *Borrower, err error) {
+	m.at(now)
+	for len(b.waits) > 0 {
+		m.reject(b.waits[0], err, messages.ReasonCanceled)
+	}
+	for len(b.slots) > 0 {
+		s := b.slots[0]
+		m.revoke(s)
+		if m.heard {
+			m.tellCheckedIn(s)
+		}
+		switch reason := m.condemned(s); {
+		case reason != 0:
+			m.close(s, reason, err)
+		case m.cfg.Reset:
+			m.begin(s, resetting, Reset)
+		default:
+			m.close(s, messages.ReasonBroken, err)
+		}
+	}
+	m.settle()
+}
+
+// Lost reports that nobody can return this lease any more: it was forgotten, and
+// is garbage. It is a leak, and its connection is replaced. False: the lease had
+// ended before.
+func (m *Machine) Lost(now time.Duration, s *Slot, id, epoch uint64) bool {
+	m.at(now)
+	if !s.lent(id, epoch) {
+		return false
+	}
+	m.seize(s, messages.ErrLeaseLost)
+	m.settle()
+	return true
+}
+
+// reportLeaks reports the leases that are out for longer than LeakAfter, and
+// ends those that are out for longer than MaxLease; so many at once.
+func (m *Machine) reportLeaks() {
+	for quota := batch; m.leases.n > 0 && quota > 0; quota-- {
+		oldest, fresh := m.leases.head, m.fresh
+		switch {
+		case m.cfg.MaxLease > 0 && oldest.since+m.cfg.MaxLease <= m.now:
+			m.seize(oldest, messages.ErrLeaseExpired)
+		case fresh != nil && m.cfg.LeakAfter > 0 && m.phase == open && fresh.since+m.cfg.LeakAfter <= m.now:
+			m.reportLeak(fresh, nil)
+		default:
+			return
+		}
+	}
+}
+
+// seize ends a lease against its holder, and closes its connection.
+func (m *Machine) seize(s *Slot, cause error) {
+	if !s.leaked {
+		m.reportLeak(s, cause)
+	}
+	m.revoke(s)
+	reason := messages.ReasonBroken
+	if m.phase != open {
+		reason = messages.ReasonPoolClosed
+	}
+	m.close(s, reason, cause)
+}
+
+// reportLeak tells of a lease that is out for too long, once.
+func (m *Machine) reportLeak(s *Slot, cause error) {
+	s.leaked = true
+	if m.fresh == s {
+		m.fresh = s.next
+	}
+	m.stats.Leaks++
+	e := messages.Event{Kind: messages.LeaseLeaked, ConnID: s.ID, Duration: m.now - s.since, Label: s.label, Err: cause}
+	if s.trace != nil && m.cfg.Events != NoEvents {
+		e.Stack = s.trace.Stack()
+	}
+	m.tell(e)
+}
+
+// revoke ends a lease in its holder's stead.
+func (m *Machine) revoke(s *Slot) {
+	m.stats.Revoked++
+	m.effect(Effect{Kind: Revoke, Slot: s, Epoch: s.Epoch})
+	s.Epoch++
+}
+
+// Tie notes that the caller of a Get which waits holds these leases meanwhile.
+func (m *Machine) Tie(now time.Duration, w *Waiter, ties []Tie) {
+	m.at(now)
+	if !w.queued || w.ties != nil {
+		return
+	}
+	for _, t := range ties {
+		if !t.out() {
+			continue
+		}
+		w.ties = append(w.ties, t)
+		if t.Slot.ties == 0 {
+			m.tied++
+			t.Slot.entangled = true
+		}
+		t.Slot.ties++
+	}
+	m.settle()
+}
+
+// untie ends that, when the wait ends.
+func (m *Machine) untie(w *Waiter) {
+	for _, t := range w.ties {
+		if !t.out() {
+			continue
+		}
+		t.Slot.ties--
+		if t.Slot.ties == 0 {
+			m.tied--
+		}
+	}
+	w.ties = nil
+}
+
+// untangle ends a deadlock: every connection is held by somebody who waits for
+// another. The newest of those waits fails.
+func (m *Machine) untangle() {
+	for m.tied > 0 && m.tied == m.n[borrowed] && m.counted() == m.n[borrowed] && m.counted() >= m.capacity {
+		w := m.waiters.tail
+		for !w.holds() {
+			w = w.prev
+		}
+		m.stats.Deadlocks++
+		m.reject(w, m.deadlockError(w), messages.ReasonExhausted)
+	}
+}
+
+// shut refuses a Get that has just been queued, because of how many wait: if it
+// is one too many, or cannot be served in time at the pace of late.
+func (m *Machine) shut(w *Waiter) bool {
+	var err error
+	estimate, known := m.pace.estimate(m.waiters.unstarted)
+	switch limit := m.cfg.MaxWaiters; {
+	case limit > 0 && m.waiters.unstarted > limit:
+		err = messages.ErrExhausted
+	case m.cfg.ShedHopeless && known && w.Deadline > 0 && m.now+estimate > w.Deadline:
+		m.stats.Sheds++
+		err = &messages.ShedError{Estimate: estimate}
+	default:
+		return false
+	}
+	w.position = 0
+	m.reject(w, err, messages.ReasonExhausted)
+	m.schedule()
+	return true
+}
+
+// shed ends the waits that are too long for a queue that CoDel has judged bad,
+// so many at once. Those for whom something is under way it spares, and the last
+// ones if they can be served now.
+func (m *Machine) shed(keep int) {
+	c := m.cfg.CoDel
+	if !c.on() || m.waiters.n == 0 {
+		return
+	}
+	m.delay.judge(c, m.now, m.now-m.waiters.head.since)
+	for quota := batch; m.delay.bad && quota > 0; quota-- {
+		w := m.waiters.firstUnstarted()
+		if m.waiters.unstarted <= keep || m.now-w.since < c.limit() {
+			return
+		}
+		m.stats.Sheds++
+		m.reject(w, &messages.ShedError{Target: c.Target}, messages.ReasonExhausted)
 	}
 }
 
@@ -1545,10 +1831,9 @@ func (m *Machine) move(s *Slot, to state) {
 			s.kin.remove(s)
 		}
 	case borrowed:
-		if m.cfg.LeakAfter > 0 && !s.leaked {
-			m.leases.remove(s)
+		if s.entangled {
+			m.disentangle(s)
 		}
-		s.leaked = false
 	case connecting:
 		m.spare-- // it has been released
 		m.busy.remove(s)

@@ -29,6 +29,7 @@ type world struct {
 	retired map[*Slot]bool
 	rested  []*conn   // idle connections, newest last
 	tickets []*ticket // all that ever were
+	actors  []*borrower
 
 	capacity   int
 	generation uint64
@@ -69,10 +70,21 @@ type get struct {
 	name   string
 	lease  *lease
 	err    error
-	passed int // how often a later one was served first, for its setting
+	actor  *borrower
+	holds  []*lease // what its caller holds while it waits
+	passed int      // how often a later one was served first, for its setting
 }
 
 func (g *get) over() bool { return g.lease != nil || g.err != nil }
+
+// borrower is an actor of a test.
+type borrower struct {
+	Borrower
+	name    string
+	watched bool
+}
+
+func (b *borrower) String() string { return b.name }
 
 // lease is what a Get was granted.
 type lease struct {
@@ -198,6 +210,12 @@ func (w *world) get(g *get) bool {
 	w.gets++
 	var taken bool
 	w.step(func() {
+		if g.actor != nil { // as the outside does: not by the hot halves
+			g.Owner = g
+			w.queue = append(w.queue, g)
+			w.m.Get(w.now, &g.Waiter)
+			return
+		}
 		if s := w.m.Take(w.hot(g.Label), &g.Waiter); s != nil {
 			taken = true
 			if len(w.queue) > 0 {
@@ -234,6 +252,67 @@ func (w *world) refuse(g *get, err error) {
 	if !g.over() {
 		w.fail("%s was refused and goes on waiting", g.name)
 	}
+}
+
+// gone stops an actor.
+func (w *world) gone(b *borrower, err error) {
+	w.tb.Helper()
+	var held []*lease
+	for _, c := range w.conns {
+		if c.holder != nil && c.holder.actor == b {
+			held = append(held, c.holder.lease)
+		}
+	}
+	w.step(func() { w.m.Gone(w.now, &b.Borrower, err) })
+	for _, g := range w.queue {
+		if g.actor == b {
+			w.fail("%s waits for %s, who is gone", g.name, b.name)
+		}
+	}
+	for _, l := range held {
+		if c := l.conn; c.lent(l) || c.job != Disconnect && (c.job != Reset || !w.cfg.Reset) {
+			w.fail("%s is gone, and what he held, c%d, is neither closed nor reset", b.name, c.id)
+		}
+	}
+}
+
+// lost says that nobody can return a lease any more.
+func (w *world) lost(l *lease) {
+	w.tb.Helper()
+	if !l.conn.lent(l) {
+		w.inert("the loss of a lease that has ended", func() { w.m.Lost(w.now, l.slot, l.id, l.epoch) })
+		return
+	}
+	w.step(func() { w.m.Lost(w.now, l.slot, l.id, l.epoch) })
+	if l.conn.lent(l) || l.conn.job != Disconnect {
+		w.fail("the lost c%d is not closed", l.conn.id)
+	}
+}
+
+// tie says what the caller of a Get holds while it waits.
+func (w *world) tie(g *get, held []*lease) {
+	w.tb.Helper()
+	var ties []Tie
+	for _, l := range held {
+		ties = append(ties, Tie{Slot: l.slot, ID: l.id, Epoch: l.epoch})
+	}
+	if !g.over() {
+		g.holds = held
+	}
+	w.step(func() { w.m.Tie(w.now, &g.Waiter, ties) })
+}
+
+// deadlocked says whether every connection is held by somebody who waits.
+func (w *world) deadlocked() bool {
+	if w.held() == 0 || w.live() != w.held() || w.live() < w.capacity {
+		return false
+	}
+	for _, c := range w.conns {
+		if c.holder != nil && !slices.ContainsFunc(w.queue, func(g *get) bool { return slices.Contains(g.holds, c.holder.lease) }) {
+			return false
+		}
+	}
+	return true
 }
 
 func (w *world) leave(g *get, err error) {
@@ -459,6 +538,9 @@ func (w *world) dresses(c *conn, g *get) {
 		return
 	}
 	w.freed = &freed{c, g}
+	if w.cfg.CoDel.on() {
+		w.freed.heir = nil
+	}
 }
 
 // frees says that c comes free: for the first who waits; but for a later one
@@ -466,7 +548,7 @@ func (w *world) dresses(c *conn, g *get) {
 // the ninth time; and for nobody for whom a setting is being changed already.
 func (w *world) frees(c *conn) {
 	w.freed = &freed{conn: c}
-	if w.suspended || w.paused || w.condemned(c) {
+	if w.suspended || w.paused || w.condemned(c) || w.cfg.CoDel.on() { // it may shed the heir
 		return
 	}
 	for i, g := range w.queue {
@@ -758,6 +840,9 @@ func (w *world) ticks(epoch uint64) {
 		if w.cfg.LeakAfter > 0 && c.holder != nil && w.now >= c.lentAt+w.cfg.LeakAfter && w.cfg.Events != NoEvents && w.closedAt < 0 && c.reported != c.leases {
 			w.fail("the lease of c%d is out for %v and has not been reported", c.id, w.now-c.lentAt)
 		}
+		if w.cfg.MaxLease > 0 && c.holder != nil && w.now >= c.lentAt+w.cfg.MaxLease {
+			w.fail("the lease of c%d is out for %v and has not been ended", c.id, w.now-c.lentAt)
+		}
 	}
 }
 
@@ -836,6 +921,18 @@ func (w *world) perform(e Effect) {
 		w.fail("%v after the end", e.Kind)
 	}
 	switch e.Kind {
+	case Watch:
+		b := e.Borrower.Owner.(*borrower)
+		if b.watched {
+			w.fail("%s is watched already", b.name)
+		}
+		b.watched = true
+	case Unwatch:
+		b := e.Borrower.Owner.(*borrower)
+		if !b.watched {
+			w.fail("%s is not watched", b.name)
+		}
+		b.watched = false
 	case Open:
 		w.open(e.Slot)
 	case Check, Reset, Apply, Unapply, Disconnect:
@@ -891,6 +988,17 @@ func (w *world) perform(e Effect) {
 		i := slices.Index(w.queue, g)
 		if i < 0 || e.Err == nil {
 			w.fail("%s is rejected with %v and does not wait", g.name, e.Err)
+		}
+		if errors.Is(e.Err, messages.ErrDeadlock) {
+			last := i
+			for j, o := range w.queue {
+				if slices.ContainsFunc(o.holds, func(l *lease) bool { return l.conn.lent(l) }) {
+					last = j
+				}
+			}
+			if !w.deadlocked() || i != last {
+				w.fail("%s is told of a deadlock; deadlocked %v, the newest who holds something %d", g.name, w.deadlocked(), last)
+			}
 		}
 		w.queue = slices.Delete(w.queue, i, i+1)
 		g.err = e.Err
@@ -1172,7 +1280,8 @@ func (w *world) hear(e messages.Event) {
 	case messages.CheckedIn:
 		wrong = !c.ready || c.closed
 	case messages.LeaseLeaked:
-		wrong = c.holder == nil || c.reported == c.leases || e.Duration < w.cfg.LeakAfter
+		wrong = c.reported == c.leases || e.Err == nil && (c.holder == nil || e.Duration < w.cfg.LeakAfter) ||
+			errors.Is(e.Err, messages.ErrLeaseExpired) && e.Duration < w.cfg.MaxLease
 		c.reported = c.leases
 	case messages.CheckOutStarted:
 		w.started++
@@ -1239,9 +1348,19 @@ func (w *world) verify() {
 	case w.cfg.Events == AllEvents && (w.started != w.gets || w.started-w.ended != len(w.queue)):
 		w.fail("events tell of %d started and %d ended, %d wait", w.started, w.ended, len(w.queue))
 	}
+	for _, b := range w.actors {
+		waits := slices.ContainsFunc(w.queue, func(g *get) bool { return g.actor == b })
+		holds := slices.ContainsFunc(w.conns, func(c *conn) bool { return c.holder != nil && c.holder.actor == b })
+		if b.watched != (waits || holds) {
+			w.fail("%s is watched %v, waits %v, holds %v", b.name, b.watched, waits, holds)
+		}
+	}
 	// Nobody waits for nothing.
 	if w.closedAt >= 0 || w.paused || w.suspended {
 		return
+	}
+	if w.deadlocked() {
+		w.fail("a deadlock, and nobody is told")
 	}
 	for _, g := range w.queue {
 		if w.hopeless(g) {
@@ -1306,6 +1425,8 @@ func (w *world) describe(e Effect) string {
 		return fmt.Sprintf("Unapply %v from %s", e.Slot.setting(), name())
 	case Open, Check, Reset, Disconnect, Interrupt:
 		return fmt.Sprintf("%v %s", e.Kind, name())
+	case Watch, Unwatch:
+		return fmt.Sprintf("%v %s", e.Kind, e.Borrower.Owner.(*borrower).name)
 	case Retire:
 		return "Retire the connector of " + name()
 	case Revoke:

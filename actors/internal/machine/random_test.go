@@ -58,6 +58,8 @@ func drawConfig(t *rapid.T) Config {
 		LifetimeJitter: oneOf("lifetime jitter", 0, time.Second),
 		ConnectTimeout: oneOf("connect timeout", 2*time.Second, 20*time.Second),
 		LeakAfter:      oneOf("leak after", 0, 3*time.Second),
+		MaxLease:       oneOf("max lease", 0, 0, 4*time.Second),
+		ShedHopeless:   seldom("shed hopeless"),
 		Backoff: Backoff{
 			Mode:   rapid.SampledFrom([]BackoffMode{BackoffWait, BackoffFailFast, BackoffNever}).Draw(t, "backoff"),
 			Base:   time.Second,
@@ -69,6 +71,9 @@ func drawConfig(t *rapid.T) Config {
 	}
 	if cfg.Check {
 		cfg.KeepAlive = oneOf("keep alive", 0, time.Second, 3*time.Second)
+	}
+	if seldom("codel") {
+		cfg.CoDel = CoDel{Target: 500 * time.Millisecond, Interval: 2 * time.Second}
 	}
 	if seldom("max idle") {
 		cfg.MaxIdle = max(1, cfg.MinIdle) + rapid.IntRange(0, 1).Draw(t, "max idle above min idle")
@@ -130,6 +135,21 @@ func (p *player) play() {
 		})
 		add(1, "leave too late", func() { w.leave(pick(p.t, granted), p.reason()) })
 	}
+	for _, b := range w.actors {
+		if b.watched {
+			add(1, "gone", func() { w.gone(b, messages.ErrBorrowerGone) })
+		}
+	}
+	if held := p.granted(func(g *get) bool { return g.actor == nil && g.lease.conn.lent(g.lease) }); len(held) > 0 {
+		add(1, "lost", func() { w.lost(pick(p.t, held).lease) })
+		if len(w.queue) > 0 {
+			add(4, "tie", func() {
+				if g := pick(p.t, w.queue); g.holds == nil {
+					w.tie(g, []*lease{pick(p.t, held).lease, pick(p.t, p.granted(func(*get) bool { return true })).lease})
+				}
+			})
+		}
+	}
 	if running := p.running(); len(running) > 0 {
 		add(8, "job", func() { p.finish(pick(p.t, running)) })
 	}
@@ -162,6 +182,15 @@ func (p *player) get() {
 	g.Setting = pick(p.t, p.settings)
 	if rapid.Bool().Draw(p.t, "labelled") {
 		g.Label = g.name
+	}
+	if rapid.IntRange(0, 2).Draw(p.t, "actor") == 2 {
+		if len(w.actors) < 3 {
+			b := &borrower{name: fmt.Sprintf("b%d", len(w.actors)+1)}
+			b.Owner = b
+			w.actors = append(w.actors, b)
+		}
+		g.actor = pick(p.t, w.actors)
+		g.Borrower = &g.actor.Borrower
 	}
 	if rapid.IntRange(0, 9).Draw(p.t, "ended") == 9 {
 		w.refuse(g, p.reason())

@@ -1,7 +1,6 @@
 package machine
 
 import (
-	"sort"
 	"time"
 
 	"github.com/actorpool/actorpool/messages"
@@ -130,6 +129,7 @@ func (m *Machine) getError(w *Waiter, err error) error {
 		LastConnectError: m.lastErr, Err: err,
 	}
 	e.Attempt, e.NextAttempt, _ = m.Outlook()
+	e.Holders, e.Jobs = m.holders(glance), m.jobs(glance)
 	return e
 }
 
@@ -137,27 +137,12 @@ func (m *Machine) backoffError() *messages.BackoffError {
 	return &messages.BackoffError{Attempt: m.backoff.attempt, Until: m.wall(m.backoff.until), Cause: m.backoff.cause}
 }
 
-const maxHolders = 100
-
 func (m *Machine) drainError(o op, err error) error {
 	e := &messages.DrainError{Op: "close", Stats: m.Stats(), Err: err}
 	if o == opSetCapacity {
 		e.Op = "set capacity"
 	}
-	for _, s := range m.slots {
-		if s.state != borrowed {
-			continue
-		}
-		age := m.now - s.since
-		if !s.timed {
-			age = min(age, m.now-m.drainSince)
-		}
-		e.Holders = append(e.Holders, messages.Holder{ConnID: s.ID, Label: s.label, Age: age})
-	}
-	sort.SliceStable(e.Holders, func(i, j int) bool { return e.Holders[i].Age > e.Holders[j].Age })
-	if len(e.Holders) > maxHolders {
-		e.Holders = e.Holders[:maxHolders]
-	}
+	e.Holders = m.holders(survey)
 	return e
 }
 

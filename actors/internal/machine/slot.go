@@ -31,6 +31,11 @@ type Slot struct {
 	label      string        // the holder's
 	timed      bool          // since is known, not only bounded
 	leaked     bool          // this lease has been reported
+	entangled  bool          // this lease is more than a loan, see entangle
+	borrower   *Borrower     // the actor that holds it
+	place      int           // in Borrower.slots
+	ties       int           // how many wait who hold it meanwhile
+	trace      Trace         // where the holder's Get came from
 	kin        *kin          // the setting on the connection; nil: it is clean
 	since      time.Duration // when the state began
 	quiet      bool          // it is checked in the background, which does not end its rest

@@ -23,7 +23,11 @@ import (
 //	new key=val...             a pool, started; see options
 //	get NAME                   a Get, by the hot half first; setting= label= deadline=
 //	get NAME ended=cancel      a Get whose context has ended; ended=timeout
+//	get NAME borrower=B        a Get of an actor
+//	gone B                     the actor has stopped
 //	leave NAME cancel          its caller leaves; or timeout
+//	tie NAME OTHER...          NAME's caller holds what OTHER was granted
+//	lost NAME                  nobody has what NAME was granted any more
 //	put NAME, taint NAME       what NAME was granted comes back; cause=
 //	connected c1               Connect is done
 //	failed c1                  Connect has failed; err= class=
@@ -34,6 +38,7 @@ import (
 //	clear                      interrupt err=
 //	suspend, resume, health-ok
 //	backoff-elapsed, tick      the armed timer comes; with an epoch: that one
+//	explain                    who holds, who waits
 //	stats                      what the pool looks like; stats all: counters too
 //
 // Every input takes t=, the time at which it comes, counted from the start. A
@@ -93,6 +98,8 @@ func (tr *trace) run() string {
 	switch tr.d.Cmd {
 	case "stats":
 		return tr.stats()
+	case "explain":
+		return strings.TrimSpace(w.m.Explain(w.now).String())
 	case "get":
 		return tr.get()
 	case "put", "taint":
@@ -108,6 +115,18 @@ func (tr *trace) run() string {
 			tr.Fatalf("nobody of that name")
 		}
 		w.leave(g, tr.ending(tr.word(1)))
+	case "gone":
+		w.gone(tr.borrower(tr.word(0)), messages.ErrBorrowerGone)
+	case "tie":
+		var held []*lease
+		for _, arg := range tr.d.CmdArgs[1:] {
+			if g := tr.gets[arg.Key]; g != nil && arg.Key != "t" {
+				held = append(held, g.lease)
+			}
+		}
+		w.tie(tr.gets[tr.word(0)], held)
+	case "lost":
+		w.lost(tr.gets[tr.word(0)].lease)
 	case "set-capacity":
 		n, err := strconv.Atoi(tr.word(1))
 		if err != nil {
@@ -192,6 +211,13 @@ func (tr *trace) start() string {
 			cfg.ConnectTimeout = tr.duration(arg.Key)
 		case "leak-after":
 			cfg.LeakAfter = tr.duration(arg.Key)
+		case "max-lease":
+			cfg.MaxLease = tr.duration(arg.Key)
+		case "shed-hopeless":
+			cfg.ShedHopeless = true
+		case "codel":
+			cfg.CoDel.Target = tr.duration(arg.Key)
+			cfg.CoDel.Interval = 10 * cfg.CoDel.Target
 		case "base":
 			cfg.Backoff.Base = tr.duration(arg.Key)
 		case "cap":
@@ -252,6 +278,10 @@ func (tr *trace) get() string {
 	if tr.d.HasArg("deadline") {
 		g.Deadline = tr.duration("deadline")
 	}
+	if tr.d.HasArg("borrower") {
+		g.actor = tr.borrower(tr.value("borrower"))
+		g.Borrower = &g.actor.Borrower
+	}
 	if tr.d.HasArg("ended") {
 		w.refuse(g, tr.ending(tr.value("ended")))
 		return tr.told("")
@@ -263,6 +293,18 @@ func (tr *trace) get() string {
 		return tr.told(fmt.Sprintf("%s waits", name))
 	}
 	return tr.told("")
+}
+
+func (tr *trace) borrower(name string) *borrower {
+	for _, b := range tr.world.actors {
+		if b.name == name {
+			return b
+		}
+	}
+	b := &borrower{name: name}
+	b.Owner = b
+	tr.world.actors = append(tr.world.actors, b)
+	return b
 }
 
 func (tr *trace) giveBack() string {
@@ -403,6 +445,9 @@ func (tr *trace) stats() string {
 		{"closed capacity", st.ClosedCapacity},
 		{"backoffs", st.Backoffs},
 		{"leaks", st.Leaks},
+		{"revoked", st.Revoked},
+		{"sheds", st.Sheds},
+		{"deadlocks", st.Deadlocks},
 	} {
 		if s := fmt.Sprint(c.n); s != "0" && s != "0s" {
 			line += fmt.Sprintf("\n%s %s", c.name, s)

@@ -15,12 +15,19 @@ type Waiter struct {
 	// Deadline is the caller's, in the machine's time; 0: none. The machine
 	// does not enforce it: it only tells early when it cannot be met (G9).
 	Deadline time.Duration
+	// Borrower is the actor that borrows; nil: nobody who can be watched. It is
+	// not for the hot halves.
+	Borrower *Borrower
+	// Trace says where the Get came from; nil: unknown.
+	Trace Trace
 
 	queued     bool
 	overtaken  int           // how often a later one was served first, for its setting
 	position   int           // the place in the queue it was given, from 1
 	since      time.Duration // when it was queued
 	slot       *Slot         // the connect or check under way for it
+	ties       []Tie         // what its own caller holds meanwhile
+	place      int           // in Borrower.waits
 	prev, next *Waiter
 }
 

@@ -1,0 +1,150 @@
+package actors
+
+import (
+	"sync"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/actorpool/actorpool/actors/internal/machine"
+	"github.com/actorpool/actorpool/messages"
+)
+
+// borrower is an actor that borrows by message. It is watched while it holds or
+// awaits a connection.
+type borrower struct {
+	machine.Borrower
+	pid  *actor.PID
+	deaf bool // it does not want to hear how its waits end, or cannot
+}
+
+// String gives its address.
+func (b *borrower) String() string { return b.pid.Address + "/" + b.pid.Id }
+
+// borrowerOf finds out who borrows with a Get from this process: an actor, which
+// can be watched, or nil, for a future. alive: there is such a process.
+func (p *pool) borrowerOf(pid *actor.PID) (b *borrower, alive bool) {
+	process, ok := p.ref.system.ProcessRegistry.Get(pid)
+	if !ok {
+		return nil, false
+	}
+	if _, ok := process.(*actor.ActorProcess); !ok {
+		return nil, true
+	}
+	if b = p.borrowers[pid.Id]; b == nil {
+		b = &borrower{pid: pid}
+		b.Owner = b
+	}
+	return b, true
+}
+
+func (p *pool) watch(b *borrower) {
+	p.borrowers[b.pid.Id] = b
+	p.ctx.Watch(b.pid)
+}
+
+func (p *pool) unwatch(b *borrower) {
+	if p.borrowers[b.pid.Id] == b {
+		delete(p.borrowers, b.pid.Id)
+	}
+	if !b.deaf {
+		p.ctx.Unwatch(b.pid)
+	}
+}
+
+// gone ends what a borrower has at stake.
+func (p *pool) gone(now time.Duration, pid *actor.PID) {
+	if b := p.borrowers[pid.GetId()]; b != nil {
+		b.deaf = true
+		p.m.Gone(now, &b.Borrower, messages.ErrBorrowerGone)
+	}
+}
+
+// release is gone for a borrower that lives on. It asks for it itself.
+func (p *pool) release(now time.Duration, msg *messages.Release) {
+	pid := msg.Borrower
+	if pid == nil {
+		pid = p.ctx.Sender()
+	}
+	if pid == nil {
+		return
+	}
+	if b := p.borrowers[pid.Id]; b != nil {
+		b.deaf = true
+		p.m.Gone(now, &b.Borrower, messages.ErrBorrowerGone)
+		p.perform()
+		p.ctx.Unwatch(b.pid)
+	}
+	if p.ctx.Sender() != nil {
+		p.ctx.Request(p.ctx.Sender(), &messages.Released{})
+	}
+}
+
+// undelivered takes back what was granted to somebody who is not there any
+// more: a future that has timed out, an actor that has stopped.
+func (p *pool) undelivered(now time.Duration, target *actor.PID) {
+	h := p.futures[target.GetId()]
+	if h == nil {
+		p.gone(now, target)
+		return
+	}
+	epoch := h.slot.Epoch
+	if p.delivered(h); p.m.Lent(h.slot, h.id, epoch) && h.revoke(epoch) {
+		p.m.Put(now, h.slot, h.id, epoch)
+	}
+}
+
+// delivered forgets the future that a lease was sent to, when the lease ends.
+func (p *pool) delivered(h *Handle) {
+	if h.future != nil {
+		delete(p.futures, h.future.Id)
+		h.future = nil
+	}
+}
+
+// ReleaseOnRestart is middleware for actors that borrow by message: when one of
+// them is restarted, its leases of these pools end, and its waits. Without it a
+// restart changes nothing, since those who watch an actor are not told of it:
+// the leases go on, and the new incarnation has to know of them.
+//
+// A [messages.Lease] or [messages.Denied] that was on its way when the actor was
+// restarted is not passed on to the new incarnation: it belongs to the former one,
+// and the lease has ended.
+func ReleaseOnRestart(pools ...*actor.PID) actor.ReceiverMiddleware {
+	var restarts sync.Map // by actor and pool: how many Released are to come
+	type pair struct{ borrower, pool string }
+	return func(next actor.ReceiverFunc) actor.ReceiverFunc {
+		return func(ctx actor.ReceiverContext, envelope *actor.MessageEnvelope) {
+			key := pair{borrower: ctx.Self().Id}
+			if envelope.Sender != nil {
+				key.pool = envelope.Sender.Id
+			}
+			switch envelope.Message.(type) {
+			case *actor.Restarting:
+				for _, pid := range pools {
+					key.pool = pid.Id
+					n, _ := restarts.LoadOrStore(key, 0)
+					restarts.Store(key, n.(int)+1)
+					ctx.ActorSystem().Root.RequestWithCustomSender(pid, &messages.Release{}, ctx.Self())
+				}
+			case *actor.Stopped:
+				for _, pid := range pools {
+					key.pool = pid.Id
+					restarts.Delete(key)
+				}
+			case *messages.Released:
+				if n, ok := restarts.Load(key); ok {
+					if restarts.Delete(key); n.(int) > 1 {
+						restarts.Store(key, n.(int)-1)
+					}
+					return
+				}
+			case *messages.Lease, *messages.Denied:
+				if _, ok := restarts.Load(key); ok {
+					return
+				}
+			}
+			next(ctx, envelope)
+		}
+	}
+}

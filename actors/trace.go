@@ -1,0 +1,64 @@
+package actors
+
+import (
+	"bytes"
+	"runtime"
+	"strconv"
+	"strings"
+)
+
+// origin says where in the program a Get came from. It is captured by the caller
+// when the pool watches for leaks, and put into words only when somebody asks.
+type origin struct {
+	goroutine uint64
+	pcs       []uintptr
+	text      string // for the pool actor
+}
+
+// maxFrames bounds a captured stack.
+const maxFrames = 32
+
+// here captures where the caller's caller of this package is.
+func here() *origin {
+	var pcs [maxFrames]uintptr
+	n := runtime.Callers(3, pcs[:])
+	return &origin{goroutine: goroutine(), pcs: append([]uintptr(nil), pcs[:n]...)}
+}
+
+// goroutine is the number of this goroutine; the runtime tells it only as the
+// first line of a stack.
+func goroutine() uint64 {
+	var b [64]byte
+	line, _ := bytes.CutPrefix(b[:runtime.Stack(b[:], false)], []byte("goroutine "))
+	digits, _, _ := bytes.Cut(line, []byte(" "))
+	n, _ := strconv.ParseUint(string(digits), 10, 64)
+	return n
+}
+
+// Goroutine implements machine.Trace.
+func (o *origin) Goroutine() uint64 { return o.goroutine }
+
+// Stack implements machine.Trace.
+func (o *origin) Stack() string {
+	if o.text != "" {
+		return o.text
+	}
+	var b strings.Builder
+	frames := runtime.CallersFrames(o.pcs)
+	for {
+		f, more := frames.Next()
+		if !strings.HasPrefix(f.Function, "github.com/actorpool/actorpool/client.") {
+			b.WriteString(f.Function)
+			b.WriteString("\n\t")
+			b.WriteString(f.File)
+			b.WriteString(":")
+			b.WriteString(strconv.Itoa(f.Line))
+			b.WriteString("\n")
+		}
+		if !more {
+			break
+		}
+	}
+	o.text = b.String()
+	return o.text
+}
