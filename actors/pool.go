@@ -38,7 +38,6 @@ type pool struct {
 	m         *machine.Machine
 	ref       *Ref
 	ctx       actor.Context
-	timed     bool
 	stepping  bool // a turn is under way
 	performed int  // how many of the machine's effects have been
 	over      bool // aborted, or not the incarnation that was spawned
@@ -77,7 +76,6 @@ func (p *pool) init(ctx actor.Context, spec Spec) {
 	p.ctx = ctx
 	p.over = false
 	p.m = machine.New(spec.Policy)
-	p.timed = p.m.Timed()
 	p.lifetime, p.cancel = context.WithCancel(context.Background())
 	p.handles = make(map[uint64]*Handle)
 	p.borrowers = make(map[string]*borrower)
@@ -253,7 +251,7 @@ func (p *pool) now() time.Duration { return p.spec.clock.now() }
 func (p *pool) get(c *Call) {
 	if c.ended == nil {
 		var now time.Duration
-		if p.timed || c.waiter.Label != "" {
+		if p.m.Timed() || c.waiter.Label != "" {
 			now = p.now()
 		}
 		if s := p.m.Take(now, &c.waiter); s != nil {
@@ -296,7 +294,7 @@ func (p *pool) giveBack(h *Handle) {
 		return
 	}
 	var now time.Duration
-	if p.timed {
+	if p.m.Timed() {
 		now = p.now()
 	}
 	if !p.m.Stow(now, h.slot, h.id, h.epoch) {

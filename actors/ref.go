@@ -94,9 +94,12 @@ func (r *Ref) endError() error {
 // settings says what is wrong with a setting: that the pool cannot apply any, or
 // that this one cannot be compared.
 func (r *Ref) settings(setting any) error {
-	switch {
-	case !r.applies:
+	if !r.applies {
 		return &messages.ConfigError{Field: "Apply", Reason: "a setting is asked for, and the pool has no Apply"}
+	}
+	switch kind := reflect.TypeOf(setting).Kind(); {
+	case kind <= reflect.Uintptr, kind == reflect.String, kind == reflect.Pointer:
+		return nil // without a closer look, which would cost as much as the rest of a Get
 	case !reflect.ValueOf(setting).Comparable():
 		return &messages.ConfigError{Field: "Setting", Reason: fmt.Sprintf("a %T cannot be compared with ==", setting)}
 	case setting != setting: //nolint:gocritic // a NaN is not equal to itself

@@ -60,6 +60,7 @@ func (s *Spec) start() {
 	s.clock = startClock()
 	s.Policy.Start = s.clock.start
 	s.Policy.Backlog = maxWaiting
+	s.Policy.Coarse = true
 	name := "actorpool " + s.Policy.Name
 	s.regions = regions{wait: name + ": wait", use: name + ": use", job: name + ": "}
 	s.labels = make(map[machine.EffectKind]context.Context)

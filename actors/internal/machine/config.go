@@ -33,6 +33,10 @@ type Config struct {
 	Backoff Backoff
 	Random  func() float64 // in [0,1); for jitter
 
+	// Coarse: Ticks come when they are due, so that between them the time of Take
+	// and Stow may be less exact. See Config.coarse.
+	Coarse bool
+
 	Events  Events
 	Backlog int // bounds the events that wait to be taken; 0: no bound
 }
@@ -88,12 +92,40 @@ func (c *Config) delay(attempt int) time.Duration {
 	return d
 }
 
-// timed says that the caller must give the time with Take and Stow too, not
-// only with the inputs that always ask for it: ages matter, or a Take may begin
+// timed says that the caller must give the time with Take and Stow too, at least
+// now and then, not only with the inputs that always ask for it: ages matter, or a Take may begin
 // a connect for MinIdle, whose timeout counts from then.
 func (c *Config) timed() bool {
 	return c.Check && (c.CheckAfterIdle >= 0 || c.KeepAlive > 0) || c.IdleTimeout > 0 || c.MaxLifetime > 0 ||
 		c.tracked() || c.MinIdle > 0 || c.Events == AllEvents
+}
+
+// coarse says how coarse the time of idle connections may be: the period of the
+// coarse clock, a 64th of the smallest period that is configured; 0: it must
+// be exact. It must be where a lifetime is not to be exceeded, and where more than
+// the age of idle connections hangs on the time of a Take or Stow. youth is the
+// smallest period: as long as an idle connection is younger the clock runs.
+func (c *Config) coarse() (slack, youth time.Duration) {
+	if !c.Coarse || c.MaxLifetime > 0 || c.MinIdle > 0 || c.tracked() || c.Events == AllEvents {
+		return 0, 0
+	}
+	youth = never
+	for _, period := range []time.Duration{c.checkAfter(), c.KeepAlive, c.IdleTimeout} {
+		if period > 0 {
+			youth = min(youth, period)
+		}
+	}
+	if slack = youth / 64; youth == never || slack < time.Millisecond || c.Check && c.CheckAfterIdle == 0 {
+		return 0, 0
+	}
+	return slack, youth
+}
+
+func (c *Config) checkAfter() time.Duration {
+	if !c.Check {
+		return 0
+	}
+	return c.CheckAfterIdle
 }
 
 // tracked says that leases are watched by their age.

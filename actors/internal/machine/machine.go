@@ -15,8 +15,10 @@ import (
 // News afterwards.
 type Machine struct {
 	cfg   Config
-	timed bool // ages matter, see Config.timed
-	heard bool // somebody listens to all events
+	timed bool          // ages matter, see Config.timed
+	slack time.Duration // of the coarse clock; 0: there is none, see Config.coarse
+	youth time.Duration // then: it runs while an idle connection is younger
+	heard bool          // somebody listens to all events
 	// Options, asked for on every turn: see Config.tracked, gated, measured.
 	tracked, gated, measured bool
 
@@ -64,6 +66,9 @@ type Machine struct {
 	tickAt    time.Duration
 	tickEpoch uint64
 	idleDue   time.Duration // no idle connection expires before
+
+	sweeping         bool // a sweep is to be continued
+	expiries, checks int  // how many more it may close, and check
 
 	lastID  uint64
 	seq     uint64
@@ -116,8 +121,11 @@ var errOverdue = fmt.Errorf("actorpool: the function ignores its context and was
 
 // New makes a machine that has not been started.
 func New(cfg Config) *Machine {
+	slack, youth := cfg.coarse()
 	m := &Machine{
 		cfg:      cfg,
+		slack:    slack,
+		youth:    youth,
 		timed:    cfg.timed(),
 		heard:    cfg.Events == AllEvents,
 		tracked:  cfg.tracked(),
@@ -148,14 +156,16 @@ func (m *Machine) Start(now time.Duration) {
 func (m *Machine) Take(now time.Duration, w *Waiter) *Slot {
 	s := m.idle.head
 	if w.Setting != nil {
-		s = m.newest(w.Setting)
+		if s = m.worn.head; s == nil || s.kin.setting != w.Setting { // else it is the newest of its kin, too
+			s = m.newest(w.Setting)
+		}
 	}
 	if s == nil || !m.plain || m.waiters.n > 0 {
 		return nil
 	}
 	if m.timed {
 		m.at(now)
-		if m.tooOld(s) || m.dubious(s) {
+		if m.tooOld(s) || m.perhapsDubious(s) {
 			return nil
 		}
 	} else if w.Label != "" {
@@ -1027,12 +1037,21 @@ func (m *Machine) Tick(now time.Duration, epoch uint64) {
 
 // sweep closes idle connections that are past their time, oldest first, at
 // most half of them at once, so that a quiet pool shrinks by degrees; and begins
-// checks that keep others alive, a tenth of them at once.
+// checks that keep others alive, a tenth of them at once. If they are many, it
+// takes several turns.
 func (m *Machine) sweep() {
+	if !m.sweeping {
+		m.expiries, m.checks = max(1, m.n[idle]/2), max(1, m.n[idle]/10)
+	}
+	m.sweeping = true
 	m.idleDue = never
-	quota, checks := max(1, m.n[idle]/2), max(1, m.n[idle]/10)
+	left := batch
 	clean, worn := m.idle.tail, m.worn.tail
 	for clean != nil || worn != nil {
+		if left == 0 {
+			m.idleDue = m.now
+			return // to be continued
+		}
 		s := clean
 		if s == nil || worn != nil && worn.since < s.since {
 			s, worn = worn, worn.prev
@@ -1041,16 +1060,18 @@ func (m *Machine) sweep() {
 		}
 		end, wake := m.due(s), m.checkDue(s)
 		switch {
-		case end <= m.now && quota > 0:
-			quota--
+		case end <= m.now && m.expiries > 0:
+			m.expiries--
+			left--
 			reason := messages.ReasonIdle
 			if m.tooOld(s) {
 				reason = messages.ReasonLifetime
 			}
 			m.close(s, reason, nil)
 			m.bequeath(s)
-		case wake <= m.now && end > m.now && checks > 0:
-			checks--
+		case wake <= m.now && end > m.now && m.checks > 0:
+			m.checks--
+			left--
 			rested := s.since
 			m.begin(s, checking, Check)
 			s.quiet, s.rested = true, rested
@@ -1062,6 +1083,7 @@ func (m *Machine) sweep() {
 			m.idleDue = min(m.idleDue, next)
 		}
 	}
+	m.sweeping = false
 }
 
 // bequeath passes the setting of a connection that has timed out on to the one
@@ -1339,7 +1361,7 @@ func (m *Machine) schedule() {
 	due := m.nextDue()
 	switch {
 	case due == never:
-		if m.tickArmed {
+		if m.tickArmed && (m.phase != open || !m.ticking()) { // the coarse clock stops by itself
 			m.tickArmed, m.tickAt = false, never
 			m.effect(Effect{Kind: DisarmTick})
 		}
@@ -1372,6 +1394,9 @@ func (m *Machine) nextDue() time.Duration {
 	}
 	if m.n[idle] > 0 {
 		due = min(due, m.idleDue)
+		if m.slack > 0 && m.now-m.newestIdle() < m.youth {
+			due = min(due, m.now+m.slack)
+		}
 	}
 	if m.waiters.n > 0 && m.cfg.CoDel.on() && !m.suspended {
 		due = min(due, m.delay.ends)
@@ -1762,7 +1787,7 @@ func (m *Machine) rest(s *Slot) {
 		if s.expires > 0 {
 			m.idleDue = min(m.idleDue, s.expires)
 		}
-		if m.idleDue < m.tickAt {
+		if m.idleDue < m.tickAt || m.slack > 0 && !m.ticking() {
 			m.schedule()
 		}
 	}
@@ -1889,6 +1914,33 @@ func (m *Machine) dubious(s *Slot) bool {
 		return false
 	}
 	return m.backoff.state != ready || m.now-s.since > m.cfg.CheckAfterIdle
+}
+
+// perhapsDubious is dubious as far as the coarse clock can tell. With an exact
+// time it is decided anew.
+func (m *Machine) perhapsDubious(s *Slot) bool {
+	if !m.cfg.Check || m.cfg.CheckAfterIdle < 0 {
+		return false
+	}
+	return m.backoff.state != ready || m.now+m.slack-s.since > m.cfg.CheckAfterIdle
+}
+
+// ticking says that the coarse clock runs: the time that the machine knows is late
+// by its slack at most.
+func (m *Machine) ticking() bool {
+	return m.slack > 0 && m.tickArmed && m.tickAt <= m.now+m.slack
+}
+
+// newestIdle is when the last idle connection came to rest.
+func (m *Machine) newestIdle() time.Duration {
+	since := -m.youth
+	if s := m.idle.head; s != nil {
+		since = s.since
+	}
+	if s := m.worn.head; s != nil {
+		since = max(since, s.since)
+	}
+	return since
 }
 
 func (m *Machine) maxIdle() int {

@@ -43,6 +43,7 @@ type world struct {
 	backoffs   int
 	backoff    timer
 	tick       timer
+	late       bool // the tick should have come before this step
 
 	seq     uint64
 	started int // CheckOutStarted
@@ -158,6 +159,7 @@ func (w *world) fail(format string, args ...any) {
 func (w *world) step(input func()) {
 	w.tb.Helper()
 	epoch := w.tick.epoch
+	w.late = w.tick.armed && w.tick.at < w.now
 	input()
 	w.effects = nil
 	for _, e := range w.m.Effects() {
@@ -167,7 +169,7 @@ func (w *world) step(input func()) {
 	}
 	w.fair()
 	w.news = slices.Clone(w.m.News())
-	if armed := w.tick.epoch; w.tick.armed && armed != epoch && w.tick.at < w.now && !w.overdue() {
+	if armed := w.tick.epoch; w.tick.armed && armed != epoch && w.tick.at < w.now && !w.overdue() && !w.late {
 		w.fail("a tick is armed for %v, and nothing is due", w.tick.at)
 	}
 	w.m.Done()
@@ -1189,7 +1191,7 @@ func (w *world) grant(g *get, s *Slot) {
 		w.fail("%s is granted c%d, which is %v old", g.name, c.id, w.now-c.readyAt)
 	}
 	if i := slices.Index(w.rested, c); i >= 0 {
-		if w.cfg.Check && w.cfg.CheckAfterIdle >= 0 && (w.now-c.restedAt > w.cfg.CheckAfterIdle || w.backoff.armed || w.probing) {
+		if w.cfg.Check && w.cfg.CheckAfterIdle >= 0 && (w.now-c.restedAt > w.cfg.CheckAfterIdle && !w.late || w.backoff.armed || w.probing) {
 			w.fail("%s is granted c%d unchecked after %v", g.name, c.id, w.now-c.restedAt)
 		}
 		if last := w.newest(c.setting); c != last {
@@ -1299,12 +1301,18 @@ func (w *world) hear(e messages.Event) {
 
 // rest makes c idle. A check for nobody has been no end of its rest.
 func (w *world) rest(c *conn) {
-	c.aliveAt = w.now
+	c.aliveAt = c.slot.alive // by a clock that may be coarse
+	if d := w.now - c.slot.alive; (d < 0 || d > w.m.slack && !w.late) && w.m.timed {
+		w.fail("c%d has come back %v before now", c.id, d)
+	}
 	at := len(w.rested)
 	if c.quiet {
 		at = slices.IndexFunc(append(w.rested[:at:at], c), func(o *conn) bool { return o.restedAt >= c.restedAt })
 	} else {
 		c.restedAt = w.now
+		if w.m.timed {
+			c.restedAt = c.slot.since
+		}
 	}
 	c.quiet = false
 	w.rested = slices.Insert(w.rested, at, c)

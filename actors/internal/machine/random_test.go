@@ -60,6 +60,7 @@ func drawConfig(t *rapid.T) Config {
 		LeakAfter:      oneOf("leak after", 0, 3*time.Second),
 		MaxLease:       oneOf("max lease", 0, 0, 4*time.Second),
 		ShedHopeless:   seldom("shed hopeless"),
+		Coarse:         yes("coarse"),
 		Backoff: Backoff{
 			Mode:   rapid.SampledFrom([]BackoffMode{BackoffWait, BackoffFailFast, BackoffNever}).Draw(t, "backoff"),
 			Base:   time.Second,

@@ -29,8 +29,9 @@ func (m *Machine) TakeNews(empty []messages.Event) (news []messages.Event, first
 	return news, first
 }
 
-// Timed says that the time given with Take and Stow must be exact.
-func (m *Machine) Timed() bool { return m.timed }
+// Timed says that the time given with Take and Stow must be exact. With a coarse
+// clock that is so only while it does not run.
+func (m *Machine) Timed() bool { return m.timed && !m.ticking() }
 
 // Closed says that Close has begun.
 func (m *Machine) Closed() bool { return m.phase != open }

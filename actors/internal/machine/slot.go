@@ -118,6 +118,7 @@ func (s state) String() string { return states[s] }
 type slotList struct {
 	head, tail *Slot
 	n          int
+	hint       *Slot // the last one that was inserted: the next one will be near
 }
 
 func (l *slotList) pushHead(s *Slot) {
@@ -142,12 +143,20 @@ func (l *slotList) pushTail(s *Slot) {
 	l.n++
 }
 
-// insert puts s in its place by since, newest first. s is among the oldest.
+// insert puts s in its place by since, newest first. s is among the oldest, or
+// near the last one that was inserted.
 func (l *slotList) insert(s *Slot) {
-	after := l.tail
+	after := l.hint
+	if after == nil {
+		after = l.tail
+	}
 	for after != nil && after.since < s.since {
 		after = after.prev
 	}
+	for after != nil && after.next != nil && after.next.since >= s.since {
+		after = after.next
+	}
+	l.hint = s
 	switch {
 	case after == nil:
 		l.pushHead(s)
@@ -161,6 +170,9 @@ func (l *slotList) insert(s *Slot) {
 }
 
 func (l *slotList) remove(s *Slot) {
+	if s == l.hint {
+		l.hint = s.prev
+	}
 	if s.prev != nil {
 		s.prev.next = s.next
 	} else {

@@ -234,6 +234,8 @@ func (tr *trace) start() string {
 			}
 		case "mode":
 			cfg.Backoff.Mode = oneOf(tr, map[string]BackoffMode{"wait": BackoffWait, "fail-fast": BackoffFailFast, "never": BackoffNever})
+		case "coarse":
+			cfg.Coarse = true
 		case "events":
 			cfg.Events = oneOf(tr, map[string]Events{"all": AllEvents, "rare": RareEvents}, "events")
 		case "ticks":
