@@ -294,7 +294,9 @@ func (p *Pool[C]) Resume(ctx context.Context) error {
 }
 
 // Ready waits until as many connections stand as MinIdle asks for, at least one,
-// which it opens if it must; or until the first connect fails, or ctx ends.
+// which it opens if it must; or until the first connect fails, or ctx ends: then
+// it returns a *[messages.GetError], as Get does, which unwraps to the reason and
+// to the connector's error.
 func (p *Pool[C]) Ready(ctx context.Context) error {
 	ref, err := p.find(ctx)
 	if err != nil {

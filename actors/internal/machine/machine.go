@@ -441,7 +441,7 @@ func (m *Machine) connectFailed(s *Slot, err error, class messages.Class, end fu
 	if w != nil && w.queued {
 		m.reject(w, failure, messages.ReasonConnectionError)
 	}
-	m.answerAll(&m.readies, failure)
+	m.answerAll(&m.readies, m.notReady(failure))
 	m.evict() // after the one whose failure it is, who is told the cause
 	if m.backoff.state != blocked {
 		// Nothing else keeps the background from dialling in a loop.
@@ -943,7 +943,7 @@ func (m *Machine) Ready(now time.Duration, t *Ticket) {
 	case m.paused:
 		m.answer(t, messages.ErrCleared)
 	case m.backoff.state == blocked && m.cfg.Backoff.Mode == BackoffFailFast && m.open() < m.quorum():
-		m.answer(t, m.backoffError())
+		m.answer(t, m.notReady(m.backoffError()))
 	default:
 		m.readies.push(t, opReady)
 		m.settle()
@@ -999,7 +999,7 @@ func (m *Machine) GiveUp(now time.Duration, t *Ticket, err error) {
 		if m.lastErr != nil {
 			err = fmt.Errorf("%w (last connect error: %w)", err, m.lastErr)
 		}
-		m.answer(t, err)
+		m.answer(t, m.notReady(err))
 		return
 	}
 	m.answer(t, m.drainError(t.op, err))

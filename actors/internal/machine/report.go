@@ -134,6 +134,9 @@ func (m *Machine) getError(w *Waiter, err error) error {
 	return e
 }
 
+// notReady explains why a Ready has ended badly, as the error of a Get does.
+func (m *Machine) notReady(err error) error { return m.getError(&Waiter{since: m.now}, err) }
+
 func (m *Machine) backoffError() *messages.BackoffError {
 	return &messages.BackoffError{Attempt: m.backoff.attempt, Until: m.wall(m.backoff.until), Cause: m.backoff.cause}
 }
