@@ -14,8 +14,9 @@ import (
 // awaits a connection.
 type borrower struct {
 	machine.Borrower
-	pid  *actor.PID
-	deaf bool // it does not want to hear how its waits end, or cannot
+	pid     *actor.PID
+	process actor.Process // tells it from a later actor of the same name
+	deaf    bool          // it does not want to hear how its waits end, or cannot
 }
 
 // String gives its address.
@@ -23,7 +24,7 @@ func (b *borrower) String() string { return b.pid.Address + "/" + b.pid.Id }
 
 // borrowerOf finds out who borrows with a Get from this process: an actor, which
 // can be watched, or nil, for a future. alive: there is such a process.
-func (p *pool) borrowerOf(pid *actor.PID) (b *borrower, alive bool) {
+func (p *pool) borrowerOf(now time.Duration, pid *actor.PID) (b *borrower, alive bool) {
 	process, ok := p.ref.system.ProcessRegistry.Get(pid)
 	if !ok {
 		return nil, false
@@ -31,8 +32,9 @@ func (p *pool) borrowerOf(pid *actor.PID) (b *borrower, alive bool) {
 	if _, ok := process.(*actor.ActorProcess); !ok {
 		return nil, true
 	}
+	p.gone(now, pid) // if that was a former actor of the same name
 	if b = p.borrowers[pid.Id]; b == nil {
-		b = &borrower{pid: pid}
+		b = &borrower{pid: pid, process: process}
 		b.Owner = b
 	}
 	return b, true
@@ -52,12 +54,19 @@ func (p *pool) unwatch(b *borrower) {
 	}
 }
 
-// gone ends what a borrower has at stake.
+// gone ends what a borrower has at stake, if it is gone: the news may be of a
+// former actor of the same name.
 func (p *pool) gone(now time.Duration, pid *actor.PID) {
-	if b := p.borrowers[pid.GetId()]; b != nil {
-		b.deaf = true
-		p.m.Gone(now, &b.Borrower, messages.ErrBorrowerGone)
+	b := p.borrowers[pid.GetId()]
+	if b == nil {
+		return
 	}
+	if process, ok := p.ref.system.ProcessRegistry.Get(pid); ok && process == b.process {
+		return
+	}
+	b.deaf = true
+	p.m.Gone(now, &b.Borrower, messages.ErrBorrowerGone)
+	p.perform()
 }
 
 // release is gone for a borrower that lives on. It asks for it itself.

@@ -52,10 +52,11 @@ func (r *Ref) tell(ctx context.Context, c *Call) {
 	r.process.SendUserMessage(r.pid, t)
 }
 
-// Use runs f on a connection of the pool, and shows it in an execution trace.
-func (r *Ref) Use(ctx context.Context, f func() error) error {
-	if trace.IsEnabled() {
-		defer trace.StartRegion(ctx, r.regions.use).End()
+// Use begins to show in an execution trace that a connection is used; nil: there
+// is no trace.
+func (r *Ref) Use(ctx context.Context) *trace.Region {
+	if !trace.IsEnabled() {
+		return nil
 	}
-	return f()
+	return trace.StartRegion(ctx, r.regions.use)
 }

@@ -747,7 +747,7 @@ func (p *pool) getFor(now time.Duration, msg *messages.Get) {
 			return
 		}
 	}
-	b, alive := p.borrowerOf(holder)
+	b, alive := p.borrowerOf(now, holder)
 	if !alive {
 		if !holder.Equal(sender) {
 			p.deny(sender, messages.ErrBorrowerGone)

@@ -211,7 +211,10 @@ func (p *Pool[C]) DoWith(ctx context.Context, o GetOptions, f func(ctx context.C
 		return messages.ErrLeaseEnded
 	}
 	ref := p.ref.Load()
-	err = ref.Use(ctx, func() error { return f(lease.Context(ctx), conn.(C)) })
+	if region := ref.Use(ctx); region != nil {
+		defer region.End()
+	}
+	err = f(lease.Context(ctx), conn.(C))
 	broken := err != nil && (isClosed(conn) || ref.Broken(err)) // it may panic too
 	done = true
 	var ended error
