@@ -120,7 +120,8 @@ type Config[C any] struct {
 	// Classify says what a failed connect means. Default: actors.Classify.
 	Classify func(phase messages.Phase, err error) messages.Class
 	// Broken says, for Do, whether an error condemns the connection. Default:
-	// Broken of this package.
+	// Broken of this package. A connection with a method IsClosed() bool that says
+	// so is condemned by any error.
 	Broken func(err error) bool
 	// OnEvent is told everything that happens in the pool, in order, on a
 	// goroutine of its own. A handler that is slow delays nobody else; one that

@@ -1,0 +1,173 @@
+// Command postgres shares a few PostgreSQL connections among many tenants. Each
+// tenant has a schema of its own with the same table in it, and which one a
+// connection sees is its search_path: a setting, of which the pool knows what
+// every connection has. Callers ask for it with the connection, and the pool
+// changes it only where it must.
+//
+//	go run ./postgres -url postgres://user:password@localhost:5432/database
+//
+// The role must be allowed to create schemas; they are dropped in the end.
+// Where to read: pool.go is how the pool is configured, this file is how it is
+// used.
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"os/signal"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/actorpool/actorpool/client"
+)
+
+const (
+	capacity = 3               // connections, fewer than tenants
+	patience = 5 * time.Second // bounds every step, so that nothing hangs
+)
+
+func main() {
+	url := flag.String("url", "", "where the server is; empty: $DATABASE_URL or, if that is empty, postgres://localhost:5432/postgres")
+	rounds := flag.Int("rounds", 25, "how often each worker uses a connection")
+	verbose := flag.Bool("v", false, "log every event of the pool")
+	flag.Parse()
+	if *verbose {
+		slog.SetLogLoggerLevel(slog.LevelDebug)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the program at once
+	if err := run(ctx, cmp.Or(*url, os.Getenv("DATABASE_URL"), "postgres://localhost:5432/postgres"), *rounds); err != nil {
+		fmt.Fprintln(os.Stderr, "postgres:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, url string, rounds int) (err error) {
+	pool, err := newPool(url)
+	if err != nil {
+		return err
+	}
+	// Close waits for borrowed connections, here for no longer than patience. Not
+	// with ctx: connections are to be closed after Ctrl-C as well.
+	defer func() {
+		bounded, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		err = errors.Join(err, pool.Close(bounded))
+	}()
+
+	// A pool connects when somebody asks for a connection. Ready asks now: a wrong
+	// URL or a server that is away is found out before the work begins.
+	bounded, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	if err := pool.Ready(bounded); err != nil {
+		return err
+	}
+
+	suffix := fmt.Sprintf("_%08x", rand.Uint32()) // two runs are not in each other's way
+	tenants := []tenant{tenant("ant" + suffix), tenant("bee" + suffix), tenant("cat" + suffix), tenant("dog" + suffix)}
+	defer func() { // after Ctrl-C too
+		bounded, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		err = errors.Join(err, each(bounded, pool, tenants, "DROP SCHEMA IF EXISTS %[1]s CASCADE"))
+	}()
+	if err := each(ctx, pool, tenants, "CREATE SCHEMA %[1]s; CREATE TABLE %[1]s.orders (tenant text)"); err != nil {
+		return err
+	}
+
+	// The first worker that fails stops the others, and so does Ctrl-C.
+	working, cancelWork := context.WithCancelCause(ctx)
+	defer cancelWork(nil)
+	var workers sync.WaitGroup
+	for _, t := range slices.Concat(tenants, tenants) { // two for each
+		workers.Go(func() {
+			if err := work(working, pool, t, rounds); err != nil {
+				cancelWork(err)
+			}
+		})
+	}
+	workers.Wait()
+	if err := context.Cause(working); err != nil {
+		return err
+	}
+
+	for _, t := range tenants {
+		if err := report(ctx, pool, t); err != nil {
+			return err
+		}
+	}
+	s := pool.Stats()
+	fmt.Printf("%d Gets, %d connections\n", s.Gets, s.Connects)
+	fmt.Printf("%d setting hits: the tenant was there already\n", s.SettingHits)
+	fmt.Printf("%d setting switches: it had to be put on\n", s.SettingSwitches)
+	fmt.Printf("%d setting resets: another one had to be taken off first\n", s.SettingResets)
+	return nil
+}
+
+// each executes a statement for each schema. It asks for no setting, and so it is
+// given a clean connection.
+func each(ctx context.Context, pool *client.Pool[*pgx.Conn], tenants []tenant, statement string) error {
+	return pool.Do(ctx, func(ctx context.Context, conn *pgx.Conn) error {
+		for _, t := range tenants {
+			if _, err := conn.Exec(ctx, fmt.Sprintf(statement, pgx.Identifier{string(t)}.Sanitize())); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// work places orders for a tenant. Whatever else happens on the connections, it
+// sees the orders of this tenant and no others.
+func work(ctx context.Context, pool *client.Pool[*pgx.Conn], t tenant, rounds int) error {
+	for range rounds {
+		// The label says in errors and events what the connection is for.
+		o := client.GetOptions{Setting: t, Label: "order for " + string(t)}
+		err := pool.DoWith(ctx, o, func(ctx context.Context, conn *pgx.Conn) error {
+			if _, err := conn.Exec(ctx, "INSERT INTO orders (tenant) VALUES ($1)", string(t)); err != nil {
+				return err
+			}
+			_, err := count(ctx, conn, t)
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("%s: %w", t, err)
+		}
+	}
+	return nil
+}
+
+// report prints what a tenant sees. Get and Put are what Do is made of; use them
+// where the connection outlives a function.
+func report(ctx context.Context, pool *client.Pool[*pgx.Conn], t tenant) error {
+	lease, err := pool.GetWith(ctx, client.GetOptions{Setting: t, Label: "report"})
+	if err != nil {
+		return err
+	}
+	n, err := count(ctx, lease.Conn(), t)
+	if err != nil {
+		// Put would do for an error of the application, as a misspelt query is.
+		return errors.Join(err, lease.Taint(err))
+	}
+	fmt.Printf("%s sees %d orders, all its own\n", t, n)
+	return lease.Put()
+}
+
+// count counts the orders that a connection sees.
+func count(ctx context.Context, conn *pgx.Conn, t tenant) (n int, err error) {
+	var others int
+	err = conn.QueryRow(ctx, "SELECT count(*), count(*) FILTER (WHERE tenant <> $1) FROM orders", string(t)).Scan(&n, &others)
+	if err == nil && others > 0 {
+		err = fmt.Errorf("%s sees %d orders of others", t, others)
+	}
+	return n, err
+}

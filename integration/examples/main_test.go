@@ -1,0 +1,246 @@
+//go:build unix
+
+package examples
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/actorpool/actorpool/integration/internal/servers"
+)
+
+const (
+	// patience is how long a test waits for what must come. It only passes when a
+	// test fails.
+	patience = 30 * time.Second
+	// bound is the time within which a program ends that has no server: its own
+	// bounds, and something for a machine that has other things to do.
+	bound = 15 * time.Second
+)
+
+// folder is where the programs are built.
+var folder string
+
+func TestMain(m *testing.M) {
+	os.Exit(func() int {
+		var err error
+		if folder, err = os.MkdirTemp("", "actorpool-examples-"); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		defer os.RemoveAll(folder)
+		return m.Run()
+	}())
+}
+
+// build compiles the programs once, with the race detector if the tests have it.
+var build = sync.OnceValue(func() error {
+	args := []string{"build", "-o", folder + string(filepath.Separator)}
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, setting := range info.Settings {
+			if setting.Key == "-race" && setting.Value == "true" {
+				args = append(args, "-race")
+			}
+		}
+	}
+	cmd := exec.Command("go", append(args, "./postgres", "./redis")...)
+	cmd.Dir = filepath.Join("..", "..", "examples")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("go build: %w\n%s", err, out)
+	}
+	return nil
+})
+
+// need gives the server, which is closed when the test ends; or it ends the test
+// that cannot do without.
+func need[S interface{ Close() error }](t *testing.T, server S, err error) S {
+	t.Helper()
+	var missing *servers.MissingError
+	if errors.As(err, &missing) && os.Getenv("CI") != "true" {
+		t.Skip(missing)
+	}
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, server.Close()) })
+	return server
+}
+
+// program is an example that runs.
+type program struct {
+	cmd    *exec.Cmd
+	out    output
+	begun  time.Time
+	ended  chan struct{}
+	result error
+}
+
+// output is what a program has printed so far.
+type output struct {
+	lock sync.Mutex
+	text bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.lock.Lock()
+	defer o.lock.Unlock()
+	return o.text.Write(p)
+}
+
+func (o *output) String() string {
+	o.lock.Lock()
+	defer o.lock.Unlock()
+	return o.text.String()
+}
+
+// run starts a program with these further variables in its environment, each
+// written "NAME=value", and these arguments. What the machine's own environment
+// says about servers is none of the tests' business.
+func run(t *testing.T, variables []string, name string, args ...string) *program {
+	t.Helper()
+	require.NoError(t, build())
+	p := &program{cmd: exec.Command(filepath.Join(folder, name), args...), ended: make(chan struct{})}
+	for _, variable := range os.Environ() {
+		if !strings.HasPrefix(variable, "PG") && !strings.HasPrefix(variable, "DATABASE_URL=") && !strings.HasPrefix(variable, "REDIS_URL=") {
+			p.cmd.Env = append(p.cmd.Env, variable)
+		}
+	}
+	p.cmd.Env = append(p.cmd.Env, variables...)
+	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.out
+	p.begun = time.Now()
+	require.NoError(t, p.cmd.Start())
+	go func() {
+		p.result = p.cmd.Wait()
+		close(p.ended)
+	}()
+	t.Cleanup(func() {
+		_ = p.cmd.Process.Kill()
+		<-p.ended
+		if t.Failed() {
+			t.Logf("%s printed:\n%s", name, p.out.String())
+		}
+	})
+	return p
+}
+
+// says waits until the program has printed each of these so many times.
+func (p *program) says(t *testing.T, times int, texts ...string) {
+	t.Helper()
+	eventually(t, func() error {
+		for _, text := range texts {
+			if n := strings.Count(p.out.String(), text); n < times {
+				return fmt.Errorf("printed %q %d times of %d", text, n, times)
+			}
+		}
+		return nil
+	})
+}
+
+func (p *program) interrupt(t *testing.T) {
+	t.Helper()
+	require.NoError(t, p.cmd.Process.Signal(syscall.SIGINT))
+}
+
+// ends waits for the program's end and gives its exit code and what it printed.
+func (p *program) ends(t *testing.T, within time.Duration) (code int, out string) {
+	t.Helper()
+	select {
+	case <-p.ended:
+	case <-time.After(within):
+		_ = p.cmd.Process.Signal(syscall.SIGQUIT) // prints its goroutines
+		<-p.ended
+		require.FailNow(t, "still running", "after %v", within)
+	}
+	var exit *exec.ExitError
+	if p.result != nil && !errors.As(p.result, &exit) {
+		require.NoError(t, p.result)
+	}
+	out = p.out.String()
+	assert.NotContains(t, out, "DATA RACE")
+	assert.NotContains(t, out, "panic:")
+	return p.cmd.ProcessState.ExitCode(), out
+}
+
+// absent says that a program without a server ends in time, and why.
+func absent(t *testing.T, variables []string, name string, args []string, why ...string) {
+	t.Helper()
+	p := run(t, variables, name, args...)
+	code, out := p.ends(t, bound)
+	assert.Equal(t, 1, code)
+	for _, text := range append(why, name+": actorpool: connect failed: ") {
+		assert.Contains(t, out, text)
+	}
+	assert.NotContains(t, out, "secret", "a password in the output")
+}
+
+// deaf gives the address of a server that accepts connections and says nothing.
+func deaf(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	var conns []net.Conn
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			conns = append(conns, conn)
+		}
+	}()
+	t.Cleanup(func() {
+		_ = l.Close()
+		<-done
+		for _, conn := range conns {
+			_ = conn.Close()
+		}
+	})
+	return l.Addr().String()
+}
+
+// nobody gives an address where nobody listens.
+func nobody(t *testing.T) string {
+	t.Helper()
+	address, err := servers.FreeAddress()
+	require.NoError(t, err)
+	return address
+}
+
+// within gives a context for one step of a test.
+func within(t *testing.T, d time.Duration) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), d)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// eventually waits until f has no complaint any more.
+func eventually(t *testing.T, f func() error) {
+	t.Helper()
+	deadline := time.Now().Add(patience)
+	for {
+		err := f()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			require.NoError(t, err, "after %v", patience)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
