@@ -10,6 +10,7 @@ import (
 	"runtime/debug"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 	"github.com/stretchr/testify/require"
@@ -44,7 +45,7 @@ var benchPools = []struct {
 	make func(b testing.TB, capacity int) benchPool
 }{
 	{"actor", func(b testing.TB, capacity int) benchPool { return benchActor(b, benchConfig(capacity)) }},
-	{"actor-default", benchActorDefault},
+	{"actor-default", func(b testing.TB, capacity int) benchPool { return benchActorDefault(b, benchConfig(capacity)) }},
 	{"lockfree", func(b testing.TB, capacity int) benchPool {
 		p, err := lockfree.New(lockfree.Config[*benchConn]{Connect: benchConnect, Capacity: capacity})
 		require.NoError(b, err)
@@ -65,8 +66,8 @@ func benchActor(b testing.TB, cfg client.Config[*benchConn]) benchActorPool {
 
 // benchActorDefault is the same actor with the library's own mailbox and
 // dispatcher.
-func benchActorDefault(b testing.TB, capacity int) benchPool {
-	props, err := client.Props(benchConfig(capacity), actor.WithMailbox(actor.Unbounded()))
+func benchActorDefault(b testing.TB, cfg client.Config[*benchConn]) benchActorPool {
+	props, err := client.Props(cfg, actor.WithMailbox(actor.Unbounded()))
 	require.NoError(b, err)
 	quiet := slog.New(slog.DiscardHandler)
 	system := actor.NewActorSystem(actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger { return quiet }))
@@ -247,21 +248,53 @@ func BenchmarkTaintStorm(b *testing.B) {
 	})
 }
 
-// BenchmarkSetting is a placeholder: a Get with a Label. Settings come later,
-// and then this is a Get that asks for the setting which the connection has.
+// BenchmarkSetting: a Get that asks for the setting which the connection has,
+// next to one that asks for none.
 func BenchmarkSetting(b *testing.B) {
-	for _, kind := range benchPools[:2] { // the lock-free pool knows neither
-		b.Run("pool="+kind.name, func(b *testing.B) {
-			p := kind.make(b, 8).(benchActorPool)
-			defer p.close()
-			benchRun(b, p, func(b *testing.B, _ benchPool) {
-				for b.Loop() {
-					l, err := p.GetWith(context.Background(), client.GetOptions{Label: "bench"})
-					if err != nil || l.Put() != nil {
-						b.Fatal(err)
+	for _, tt := range []struct {
+		name    string
+		setting any
+	}{{"none", nil}, {"same", "utc"}} {
+		b.Run("setting="+tt.name, func(b *testing.B) {
+			for _, kind := range []struct { // the lock-free pool knows none
+				name string
+				make func(testing.TB, client.Config[*benchConn]) benchActorPool
+			}{{"actor", benchActor}, {"actor-default", benchActorDefault}} {
+				b.Run("pool="+kind.name, func(b *testing.B) {
+					cfg := benchConfig(8)
+					cfg.Apply = func(context.Context, *benchConn, any) error { return nil }
+					p := kind.make(b, cfg)
+					defer p.close()
+					o := client.GetOptions{Setting: tt.setting}
+					l, err := p.GetWith(context.Background(), o)
+					require.NoError(b, err)
+					require.NoError(b, l.Put())
+					b.ReportAllocs()
+					for b.Loop() {
+						l, err := p.GetWith(context.Background(), o)
+						if err != nil || l.Put() != nil {
+							b.Fatal(err)
+						}
 					}
-				}
-			})
+				})
+			}
+		})
+	}
+}
+
+// BenchmarkAges: one goroutine and a connection that is always idle, in a pool
+// that watches how long, next to one that does not.
+func BenchmarkAges(b *testing.B) {
+	for _, ages := range []string{"off", "on"} {
+		b.Run("ages="+ages, func(b *testing.B) {
+			cfg := benchConfig(8)
+			if ages == "on" {
+				cfg.Check = func(context.Context, *benchConn) error { return nil }
+				cfg.IdleTimeout = time.Minute
+			}
+			p := benchActor(b, cfg)
+			defer p.close()
+			benchRun(b, p, benchSerially(context.Background()))
 		})
 	}
 }

@@ -96,6 +96,7 @@ type backoff struct {
 	epoch   uint64
 	until   time.Duration
 	cause   error
+	since   time.Duration // when the last attempt failed
 }
 
 type backoffState uint8
@@ -460,6 +461,7 @@ func (m *Machine) block(s *Slot, err error) {
 	b.attempt++
 	b.epoch++
 	b.cause = err
+	b.since = m.now
 	d := m.cfg.delay(b.attempt)
 	b.until = m.now + d
 	m.bare = false
@@ -487,10 +489,16 @@ func (m *Machine) resetBackoff() {
 	*b = backoff{epoch: b.epoch}
 	m.bare = false
 	m.populateAfter = 0
-	if m.cfg.KeepAlive > 0 {
-		m.idleDue = min(m.idleDue, m.now) // the checks have stood still
-	}
+	m.wake()
 	m.refresh()
+}
+
+// wake begins again with the checks that keep connections alive: they have stood
+// still.
+func (m *Machine) wake() {
+	if m.cfg.KeepAlive > 0 {
+		m.idleDue = min(m.idleDue, m.now)
+	}
 }
 
 // BackoffElapsed reports the timer of a blocking period. One of another epoch
@@ -502,6 +510,7 @@ func (m *Machine) BackoffElapsed(now time.Duration, epoch uint64) {
 	}
 	m.backoff.state = probing
 	m.bare = false
+	m.wake()
 	m.settle()
 }
 
@@ -1037,7 +1046,8 @@ func (m *Machine) Tick(now time.Duration, epoch uint64) {
 
 // sweep closes idle connections that are past their time, oldest first, at
 // most half of them at once, so that a quiet pool shrinks by degrees; and begins
-// checks that keep others alive, a tenth of them at once. If they are many, it
+// checks that keep others alive, a tenth of them at once, a hundredth of KeepAlive
+// apart. If they are many, it
 // takes several turns.
 func (m *Machine) sweep() {
 	if !m.sweeping {
@@ -1076,11 +1086,13 @@ func (m *Machine) sweep() {
 			m.begin(s, checking, Check)
 			s.quiet, s.rested = true, rested
 		default:
-			next := min(end, wake)
-			if next <= m.now {
-				next = m.now + m.pause() // there were too many of them
+			if end <= m.now { // there were too many of them
+				end = m.now + m.pause()
 			}
-			m.idleDue = min(m.idleDue, next)
+			if wake <= m.now {
+				wake = m.now + max(m.cfg.KeepAlive/100, time.Millisecond)
+			}
+			m.idleDue = min(m.idleDue, end, wake)
 		}
 	}
 	m.sweeping = false
@@ -1106,9 +1118,9 @@ func (m *Machine) pause() time.Duration {
 }
 
 // checkDue is when an idle connection is to be checked to keep it alive. There
-// is no check while the server is in doubt: a Get makes its own then.
+// is no check in a blocking period: a Get makes its own then.
 func (m *Machine) checkDue(s *Slot) time.Duration {
-	if m.cfg.KeepAlive == 0 || !m.cfg.Check || m.backoff.state != ready {
+	if m.cfg.KeepAlive == 0 || !m.cfg.Check || m.backoff.state == blocked {
 		return never
 	}
 	return max(s.alive, s.since) + m.cfg.KeepAlive
@@ -1908,12 +1920,15 @@ func (s *Slot) lent(id, epoch uint64) bool {
 func (m *Machine) tooOld(s *Slot) bool { return s.expires > 0 && s.expires <= m.now }
 
 // dubious says whether an idle connection must be checked before it is lent:
-// when it has been idle for long, and always while the server is in doubt (B5).
+// when it has been idle for long, and always in a blocking period (B5). After
+// that, until a connect succeeds, it must have proved that it is alive since the
+// last one failed.
 func (m *Machine) dubious(s *Slot) bool {
 	if !m.cfg.Check || m.cfg.CheckAfterIdle < 0 {
 		return false
 	}
-	return m.backoff.state != ready || m.now-s.since > m.cfg.CheckAfterIdle
+	return m.backoff.state == blocked || m.backoff.state == probing && s.alive <= m.backoff.since ||
+		m.now-s.since > m.cfg.CheckAfterIdle
 }
 
 // perhapsDubious is dubious as far as the coarse clock can tell. With an exact

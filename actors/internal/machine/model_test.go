@@ -41,6 +41,7 @@ type world struct {
 	cancelled  int
 	stopped    int
 	backoffs   int
+	doubtedAt  time.Duration // when the last connect failed that began a backoff
 	backoff    timer
 	tick       timer
 	late       bool // the tick should have come before this step
@@ -1013,6 +1014,7 @@ func (w *world) perform(e Effect) {
 				e.Epoch, e.Generation, e.At, w.backoff.epoch, w.backoff.armed)
 		}
 		w.backoff.arm(e.At, e.Epoch)
+		w.doubtedAt = w.now
 		w.backoffs++
 		w.probing = false
 	case DisarmBackoff:
@@ -1062,8 +1064,8 @@ func (w *world) begun(c *conn, e Effect) {
 	switch e.Kind {
 	case Check:
 		c.quiet = g == nil
-		if c.quiet && (w.cfg.KeepAlive == 0 || w.now < w.wakes(c) || w.backoff.armed || w.probing) {
-			w.fail("c%d, alive at %v, is checked for nobody: backoff %v, probing %v", c.id, c.aliveAt, w.backoff.armed, w.probing)
+		if c.quiet && (w.cfg.KeepAlive == 0 || w.now < w.wakes(c) || w.backoff.armed) {
+			w.fail("c%d, alive at %v, is checked for nobody: backoff %v", c.id, c.aliveAt, w.backoff.armed)
 		}
 	case Apply:
 		c.want, c.client = e.Slot.Want, g
@@ -1191,7 +1193,8 @@ func (w *world) grant(g *get, s *Slot) {
 		w.fail("%s is granted c%d, which is %v old", g.name, c.id, w.now-c.readyAt)
 	}
 	if i := slices.Index(w.rested, c); i >= 0 {
-		if w.cfg.Check && w.cfg.CheckAfterIdle >= 0 && (w.now-c.restedAt > w.cfg.CheckAfterIdle && !w.late || w.backoff.armed || w.probing) {
+		if w.cfg.Check && w.cfg.CheckAfterIdle >= 0 && (w.now-c.restedAt > w.cfg.CheckAfterIdle && !w.late || w.backoff.armed ||
+			w.probing && c.aliveAt <= w.doubtedAt) {
 			w.fail("%s is granted c%d unchecked after %v", g.name, c.id, w.now-c.restedAt)
 		}
 		if last := w.newest(c.setting); c != last {
@@ -1391,7 +1394,7 @@ func (w *world) verify() {
 			w.fail("%s waits in a blocking period that fails fast", g.name)
 		}
 	}
-	if w.cfg.KeepAlive > 0 && !w.backoff.armed && !w.probing {
+	if w.cfg.KeepAlive > 0 && !w.backoff.armed {
 		for _, c := range w.rested {
 			latest := max(w.now, w.wakes(c)) + max(w.cfg.KeepAlive/10, time.Millisecond)
 			if !w.tick.armed || w.tick.at > latest {

@@ -1,0 +1,758 @@
+package actorpool_test
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"go.uber.org/goleak"
+
+	"github.com/actorpool/actorpool/client"
+	"github.com/actorpool/actorpool/messages"
+)
+
+var (
+	hours    = flag.Int("hours", 2, "how many seeds the hour of virtual time runs with")
+	hourSeed = flag.Uint64("hour-seed", 1, "the first of them")
+)
+
+// What an hour is made of. Functions keep to their contexts.
+const (
+	hourCapacity   = 8 // never more than that
+	hourBorrowers  = 10
+	hourHold       = 8 * time.Second // at most
+	hourGet        = 30 * time.Second
+	hourTimeout    = 5 * time.Second // of connects and all else
+	hourConnect    = 200 * time.Millisecond
+	hourWork       = 20 * time.Millisecond // a check, reset, apply, unapply
+	hourDisconnect = 50 * time.Millisecond
+	hourBase       = 200 * time.Millisecond
+	hourCap        = 8 * time.Second
+)
+
+// site is a server that has bad times, and keeps books on its connections.
+type site struct {
+	t     *testing.T
+	start time.Time
+	order atomic.Uint64 // numbers connects and Clears as they begin
+
+	mu      sync.Mutex
+	rng     *rand.Rand
+	weather weather
+	sick    bool // checks fail
+	limit   int  // the capacity in force: no reduction is under way
+	dialing int
+	most    int // dials at once
+	opened  int
+	live    map[*siteConn]bool
+}
+
+type weather int
+
+const (
+	calm   weather = iota // nothing fails
+	fine                  // something fails now and then
+	down                  // connects are refused
+	silent                // connects hang
+)
+
+// siteConn is a connection to it. Only its holder, or the one function that
+// works on it, touches the setting: the race detector watches that.
+type siteConn struct {
+	site            *site
+	n               int
+	began           uint64 // the site's order when its connect began
+	born            time.Time
+	setting         any
+	holders, inside atomic.Int32
+	closed          atomic.Bool
+	touched         atomic.Int64 // when it was last heard of
+}
+
+func (s *site) fail(format string, args ...any) {
+	s.t.Errorf("%v: "+format, append([]any{time.Since(s.start)}, args...)...)
+}
+
+// roll draws how long something takes, and whether it fails: one time in odds,
+// unless all is calm.
+func (s *site) roll(most time.Duration, odds int) (time.Duration, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	d := time.Duration(s.rng.Int64N(int64(most) + 1))
+	switch n := s.rng.IntN(odds); {
+	case s.weather == calm || n > 0:
+		return d, nil
+	case s.rng.IntN(10) == 0:
+		return hourTimeout + time.Second, io.EOF // it hangs
+	}
+	return d, io.EOF
+}
+
+func (s *site) connect(ctx context.Context) (*siteConn, error) {
+	c := &siteConn{site: s, began: s.order.Add(1)}
+	d, err := s.roll(hourConnect, 40)
+	s.mu.Lock()
+	s.dialing++
+	s.most = max(s.most, s.dialing)
+	if n := len(s.live) + s.dialing; n > s.limit {
+		s.fail("%d connections are open or being opened, capacity %d", n, s.limit)
+	}
+	switch s.weather {
+	case down:
+		err = errRefused
+	case silent:
+		d = hourTimeout + time.Second
+	}
+	s.mu.Unlock()
+	if ended := takes(d)(ctx, 0); ended != nil {
+		err = ended
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.dialing--
+	if err != nil {
+		return nil, err
+	}
+	s.opened++
+	s.live[c] = true
+	c.n, c.born = s.opened, time.Now()
+	c.touch()
+	return c, nil
+}
+
+func (c *siteConn) touch() { c.touched.Store(time.Now().UnixNano()) }
+
+// alone says that nobody else does anything with the connection meanwhile.
+func (c *siteConn) alone(what string) func() {
+	if n := c.inside.Add(1); n != 1 {
+		c.site.fail("%s: %d functions at once", what, n)
+	}
+	if n := c.holders.Load(); n != 0 && what != "disconnect" { // a revoked lease may still be in use
+		c.site.fail("%s of connection %d while it is held", what, c.n)
+	}
+	if c.closed.Load() {
+		c.site.fail("%s of connection %d, which is closed", what, c.n)
+	}
+	return func() { c.touch(); c.inside.Add(-1) }
+}
+
+// work is a function on a connection that takes a while.
+func (c *siteConn) work(ctx context.Context, what string, odds int) error {
+	defer c.alone(what)()
+	d, err := c.site.roll(hourWork, odds)
+	if ended := takes(d)(ctx, 0); ended != nil {
+		return ended
+	}
+	return err
+}
+
+func (s *site) check(ctx context.Context, c *siteConn) error {
+	err := c.work(ctx, "check", 200)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.sick {
+		return io.EOF
+	}
+	return err
+}
+
+func (s *site) reset(wipes bool) func(context.Context, *siteConn) error {
+	return func(ctx context.Context, c *siteConn) error {
+		if wipes {
+			c.setting = nil
+		}
+		return c.work(ctx, "reset", 300)
+	}
+}
+
+func (s *site) apply(ctx context.Context, c *siteConn, setting any) error {
+	if c.setting != nil {
+		s.fail("%v is applied to connection %d, which has %v", setting, c.n, c.setting)
+	}
+	err := c.work(ctx, "apply", 100)
+	if err == nil {
+		c.setting = setting
+	}
+	return err
+}
+
+func (s *site) unapply(ctx context.Context, c *siteConn) error {
+	if c.setting == nil {
+		s.fail("unapply of connection %d, which has no setting", c.n)
+	}
+	err := c.work(ctx, "unapply", 100)
+	if err == nil {
+		c.setting = nil
+	}
+	return err
+}
+
+func (s *site) disconnect(_ context.Context, c *siteConn) error {
+	defer c.alone("disconnect")()
+	d, err := s.roll(hourDisconnect, 1_000_000)
+	c.closed.Store(true)
+	time.Sleep(d)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.live, c)
+	return err
+}
+
+func (s *site) becomes(w weather, sick bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.weather, s.sick = w, sick
+}
+
+func (s *site) allow(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.limit = n
+	if n := len(s.live) + s.dialing; n > s.limit {
+		s.fail("%d connections are open or being opened, capacity %d", n, s.limit)
+	}
+}
+
+// hour is an hour of a pool's life.
+type hour struct {
+	*site
+	cfg  client.Config[*siteConn]
+	pool *client.Pool[*siteConn]
+	rng  *rand.Rand // of the one who makes trouble
+
+	quiet       atomic.Bool   // nobody borrows
+	active      atomic.Int32  // how many borrow, or are about to
+	pace        atomic.Int64  // mean time between two loans of one borrower
+	suspensions atomic.Uint64 // odd: the pool is suspended
+	stale       atomic.Uint64 // the order of the last Clear that has returned
+	interrupted atomic.Uint64 // of the last with Interrupt that has begun
+	revoked     atomic.Uint64 // of the last with Interrupt that has returned
+
+	gets, grants, ended atomic.Uint64 // ended: leases that were revoked
+	last                client.Stats
+	journal             ledger
+}
+
+// ledger is what the events say. It is written on one goroutine.
+type ledger struct {
+	seq, missed      uint64
+	started, settled int
+	open             map[uint64]bool
+}
+
+func (h *hour) observe(e messages.Event) {
+	l := &h.journal
+	l.missed += e.Seq - l.seq - 1
+	l.seq = e.Seq
+	switch e.Kind {
+	case messages.CheckOutStarted:
+		l.started++
+	case messages.CheckedOut, messages.CheckOutFailed:
+		l.settled++
+	case messages.ConnectionCreated:
+		l.open[e.ConnID] = true
+	case messages.ConnectionClosed:
+		if !l.open[e.ConnID] {
+			h.fail("connection %d is closed and was not open", e.ConnID)
+		}
+		delete(l.open, e.ConnID)
+	}
+}
+
+func newHour(w *world, seed uint64) *hour {
+	rng := rand.New(rand.NewPCG(seed, 0))
+	h := &hour{
+		site: &site{
+			t: w.t, start: time.Now(), rng: rand.New(rand.NewPCG(seed, 1)), live: make(map[*siteConn]bool), limit: hourCapacity,
+		},
+		rng:     rng,
+		journal: ledger{open: make(map[uint64]bool)},
+	}
+	h.pace.Store(int64(time.Second))
+	between := func(least, most time.Duration) time.Duration {
+		return least + time.Duration(rng.Int64N(int64(most-least)))
+	}
+	cfg := client.Config[*siteConn]{
+		Connect: h.connect, Disconnect: h.disconnect, Check: h.check, Apply: h.apply, Unapply: h.unapply,
+		ResetWipesSetting: rng.IntN(3) == 0,
+		Capacity:          3 + rng.IntN(hourCapacity-2),
+		MinIdle:           1 + rng.IntN(3),
+		MaxConnecting:     1 + rng.IntN(3),
+		CheckAfterIdle:    []time.Duration{0, 100 * time.Millisecond, -1}[rng.IntN(3)],
+		KeepAlive:         between(5*time.Second, 20*time.Second),
+		IdleTimeout:       between(15*time.Second, time.Minute),
+		MaxLifetime:       between(10*time.Second, 90*time.Second),
+		ConnectTimeout:    hourTimeout,
+		GetTimeout:        hourGet,
+		LeakAfter:         3 * time.Second,
+		Backoff:           client.Backoff{Base: hourBase, Cap: hourCap},
+		OnEvent:           h.observe,
+	}
+	cfg.Reset = h.reset(cfg.ResetWipesSetting)
+	cfg.MaxIdle = cfg.MinIdle + rng.IntN(3)
+	cfg.MaxLifetimeJitter = []time.Duration{time.Nanosecond, cfg.MaxLifetime / 10, cfg.MaxLifetime}[rng.IntN(3)]
+	if rng.IntN(3) == 0 {
+		cfg.Backoff.Mode = client.BackoffFailFast
+	}
+	if rng.IntN(2) == 0 {
+		cfg.Backoff.Jitter = client.NoJitter
+	}
+	if rng.IntN(4) == 0 {
+		cfg.Unapply = nil
+	}
+	h.cfg = cfg
+	var opts []actor.PropsOption
+	if w.library {
+		opts = append(opts, actor.WithMailbox(actor.Unbounded()), actor.WithDispatcher(actor.NewDefaultDispatcher(300)))
+	}
+	props, err := client.Props(cfg, opts...)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	h.allow(cfg.Capacity)
+	h.pool = client.Attach[*siteConn](w.system, w.system.Root.Spawn(props))
+	return h
+}
+
+func TestAnHour(t *testing.T) {
+	for seed := *hourSeed; seed < *hourSeed+uint64(*hours); seed++ {
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+			rule(t, func(t *testing.T, w *world) { newHour(w, seed).pass(seed) })
+		})
+	}
+	goleak.VerifyNone(t)
+}
+
+// pass lets the hour pass, and closes the pool in the midst of it all.
+func (h *hour) pass(seed uint64) {
+	var borrowers sync.WaitGroup
+	for i := range uint64(hourBorrowers) {
+		rng := rand.New(rand.NewPCG(seed, 2+i))
+		borrowers.Go(func() { h.borrow(rng) })
+	}
+	for time.Since(h.start) < time.Hour && !h.t.Failed() {
+		h.trouble()
+		h.rest()
+	}
+	h.trouble()
+	begun := time.Now()
+	bounded, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	if err := h.pool.Close(bounded); err != nil {
+		h.fail("close: %v", err)
+	}
+	if took := time.Since(begun); took > hourHold+time.Second {
+		h.fail("close took %v", took)
+	}
+	borrowers.Wait()
+	synctest.Wait()
+	h.closed()
+}
+
+func (h *hour) closed() {
+	st, l := h.pool.Stats(), &h.journal
+	h.consistent(st)
+	switch {
+	case st.State != messages.StateClosed || st.Open+st.Connecting+st.Closing+st.Waiting > 0:
+		h.fail("closed: %+v", st)
+	case len(h.live) > 0 || h.dialing > 0:
+		h.fail("%d connections are left, %d are being opened", len(h.live), h.dialing)
+	case st.DroppedEvents != l.missed:
+		h.fail("%d events did not come, %d were dropped", l.missed, st.DroppedEvents)
+	case l.missed == 0 && (l.started != l.settled || len(l.open) > 0):
+		h.fail("events: %d check-outs started and %d ended, %d connections not closed", l.started, l.settled, len(l.open))
+	case h.most > h.cfg.MaxConnecting:
+		h.fail("%d connects at once", h.most)
+	}
+	h.t.Logf("gets %d, grants %d, revoked %d, opened %d, backoffs %d, clears %d, leaks %d; "+
+		"closed idle %d, lifetime %d, stale %d, broken %d, capacity %d; settings hit %d, switched %d, reset %d",
+		st.Gets, st.Grants, h.ended.Load(), h.opened, st.Backoffs, st.Generation, st.Leaks,
+		st.ClosedIdle, st.ClosedLifetime, st.ClosedStale, st.ClosedBroken, st.ClosedCapacity,
+		st.SettingHits, st.SettingSwitches, st.SettingResets)
+}
+
+// trouble is what happens to a pool, several things at a time.
+func (h *hour) trouble() {
+	h.pace.Store(int64(200*time.Millisecond) << h.rng.IntN(7))
+	h.becomes(fine, false)
+	for range 1 + h.rng.IntN(6) {
+		time.Sleep(time.Duration(h.rng.Int64N(int64(8 * time.Second))))
+		switch h.rng.IntN(10) {
+		case 0, 1:
+			h.clear(h.rng.IntN(2) == 0)
+		case 2, 3:
+			h.resize(h.rng.IntN(hourCapacity+1), time.Duration(h.rng.Int64N(int64(10*time.Second))))
+		case 4:
+			h.suspend()
+		case 5:
+			h.resume()
+		case 6, 7:
+			h.becomes([]weather{down, silent}[h.rng.IntN(2)], false)
+		case 8:
+			h.becomes(fine, h.rng.IntN(2) == 0)
+		case 9:
+			bounded, cancel := context.WithTimeout(ctx, time.Second)
+			h.expected(h.pool.Ready(bounded))
+			cancel()
+		}
+		h.sample()
+	}
+}
+
+func (h *hour) clear(interrupt bool) {
+	at := h.order.Add(1)
+	if interrupt {
+		h.interrupted.Store(at)
+	}
+	if err := h.pool.Clear(ctx, client.ClearOptions{Interrupt: interrupt}); err != nil {
+		h.fail("clear: %v", err)
+	}
+	h.stale.Store(at)
+	if interrupt {
+		h.revoked.Store(at)
+	}
+}
+
+func (h *hour) resize(n int, patience time.Duration) {
+	bounded, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	h.mu.Lock()
+	h.limit = max(h.limit, n)
+	h.mu.Unlock()
+	err := h.pool.SetCapacity(bounded, n)
+	var drain *messages.DrainError
+	switch {
+	case err == nil:
+		h.allow(n)
+	case errors.As(err, &drain) && errors.Is(err, context.DeadlineExceeded):
+		h.consistent(drain.Stats)
+	default:
+		h.fail("set capacity: %v", err)
+	}
+}
+
+func (h *hour) suspend() {
+	if err := h.pool.Suspend(ctx); err != nil {
+		h.fail("suspend: %v", err)
+	}
+	h.suspensions.Store(h.suspensions.Load() | 1)
+}
+
+func (h *hour) resume() {
+	h.suspensions.Store((h.suspensions.Load() + 1) &^ 1)
+	if err := h.pool.Resume(ctx); err != nil {
+		h.fail("resume: %v", err)
+	}
+}
+
+// rest ends all trouble and says that the pool recovers from it.
+func (h *hour) rest() {
+	h.becomes(calm, false)
+	h.resume()
+	h.quiet.Store(true)
+	begun := time.Now()
+	for h.active.Load() > 0 {
+		time.Sleep(100 * time.Millisecond)
+		if time.Since(begun) > hourGet+hourHold+time.Second {
+			h.fail("%d borrowers are stuck: %+v", h.active.Load(), h.pool.Stats())
+			h.t.FailNow()
+		}
+	}
+	n := 1 + h.rng.IntN(hourCapacity)
+	h.resize(n, time.Minute)
+	if h.limit != n {
+		h.fail("nothing is borrowed, and the capacity is not %d after a minute: %+v", n, h.pool.Stats())
+	}
+	h.replenished(min(n, h.cfg.MinIdle))
+	h.settled()
+	if h.rng.IntN(3) == 0 {
+		h.sleeps(min(n, h.cfg.MinIdle))
+	}
+	h.resize(h.cfg.Capacity, time.Minute)
+	h.quiet.Store(false)
+}
+
+// replenished says that there are as many idle connections as there must be, in
+// time: a connect that hangs, or a check, ends with its timeout, and may begin
+// the longest of all blocking periods. Then come one connect that probes, and the
+// others, MaxConnecting at once. A connect that failed without a backoff is
+// followed by a pause of Base.
+func (h *hour) replenished(want int) {
+	rounds := 1 + (want+h.cfg.MaxConnecting-1)/h.cfg.MaxConnecting
+	bound := hourTimeout + hourCap + hourBase + hourDisconnect + time.Duration(rounds)*(hourConnect+hourWork)
+	for begun := time.Now(); ; time.Sleep(50 * time.Millisecond) {
+		synctest.Wait()
+		st := h.sample()
+		if st.Idle >= want {
+			return
+		}
+		if time.Since(begun) > bound {
+			h.fail("%d connections are idle after %v, want %d: %+v", st.Idle, bound, want, st)
+			return
+		}
+	}
+}
+
+// sleeps says that a pool which nobody uses shrinks to what it must keep, and
+// keeps that young and alive.
+func (h *hour) sleeps(want int) {
+	pause := min(h.cfg.IdleTimeout, h.cfg.MaxLifetime, h.cfg.KeepAlive)/10 + time.Second
+	before := h.sample()
+	time.Sleep(h.cfg.IdleTimeout + hourTimeout + hourCapacity*pause)
+	synctest.Wait()
+	st := h.sample()
+	doubt := before.State != messages.StateReady || st.Backoffs > before.Backoffs // then nothing is checked
+	if n := st.Idle + st.InTransition; n > max(want, h.cfg.MinIdle) {
+		h.fail("%d connections are idle in a pool that nobody uses, want %d: %+v", n, want, st)
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for c := range h.live {
+		if age := time.Since(c.born); age > h.cfg.MaxLifetime+hourCapacity*pause {
+			h.fail("connection %d is open for %v, MaxLifetime %v", c.n, age, h.cfg.MaxLifetime)
+		}
+		if unused := time.Since(time.Unix(0, c.touched.Load())); !doubt && unused > h.cfg.KeepAlive+hourCapacity*pause {
+			h.fail("connection %d has not been used for %v, KeepAlive %v", c.n, unused, h.cfg.KeepAlive)
+		}
+	}
+}
+
+// settled compares the books: nobody borrows.
+func (h *hour) settled() {
+	var st client.Stats
+	for begun := time.Now(); ; time.Sleep(10 * time.Millisecond) {
+		synctest.Wait()
+		st = h.sample()
+		if st.Connecting+st.Closing+st.InTransition == 0 {
+			break
+		}
+		if time.Since(begun) > hourTimeout+time.Second {
+			h.fail("the pool does not come to rest: %+v", st)
+			return
+		}
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	closed := st.ClosedIdle + st.ClosedLifetime + st.ClosedStale + st.ClosedBroken + st.ClosedCapacity
+	switch {
+	case st.Borrowed+st.Waiting > 0:
+		h.fail("nobody borrows: %+v", st)
+	case st.Open > st.Capacity:
+		h.fail("more than the capacity: %+v", st)
+	case st.Open != len(h.live):
+		h.fail("%d connections are live: %+v", len(h.live), st)
+	case uint64(h.opened) != st.Connects-st.ConnectErrors:
+		h.fail("%d connections were opened: %+v", h.opened, st)
+	case uint64(h.opened) != uint64(st.Open)+closed:
+		h.fail("%d connections were opened, %d closed: %+v", h.opened, closed, st)
+	case st.Gets != h.gets.Load():
+		h.fail("%d gets: %+v", h.gets.Load(), st)
+	case st.Grants < h.grants.Load() || st.Revoked < h.ended.Load(): // more went to callers who had left
+		h.fail("%d grants, %d revoked: %+v", h.grants.Load(), h.ended.Load(), st)
+	}
+}
+
+// sample takes a snapshot. Its counters never fall.
+func (h *hour) sample() client.Stats {
+	st := h.pool.Stats()
+	h.consistent(st)
+	l := h.last
+	if st.Gets < l.Gets || st.Grants < l.Grants || st.Puts < l.Puts || st.Connects < l.Connects || st.Generation < l.Generation ||
+		st.ConnectErrors < l.ConnectErrors || st.Backoffs < l.Backoffs || st.WaitTime < l.WaitTime || st.Waits < l.Waits {
+		h.fail("a counter falls: %+v after %+v", st, l)
+	}
+	h.last = st
+	return st
+}
+
+func (h *hour) consistent(st client.Stats) {
+	if st.Open != st.Idle+st.Borrowed+st.InTransition || st.Open+st.Connecting+st.Closing > hourCapacity ||
+		min(st.Idle, st.Borrowed, st.InTransition, st.Connecting, st.Closing, st.Waiting) < 0 || st.Grants > st.Gets ||
+		uint64(st.Borrowed)+st.Puts+st.Taints+st.Revoked != st.Grants || st.ConnectErrors > st.Connects || st.Connecting > h.cfg.MaxConnecting {
+		h.fail("inconsistent: %+v", st)
+	}
+}
+
+// borrow is the life of one borrower.
+func (h *hour) borrow(rng *rand.Rand) {
+	for {
+		time.Sleep(time.Duration(rng.ExpFloat64() * float64(h.pace.Load())))
+		h.active.Add(1)
+		if !h.quiet.Load() && h.loan(rng) {
+			h.active.Add(-1)
+			return
+		}
+		h.active.Add(-1)
+	}
+}
+
+// loan is one use of the pool. It says whether the pool is closed.
+func (h *hour) loan(rng *rand.Rand) (closed bool) {
+	settings := []any{nil, nil, nil, "red", "red", "green", "blue", 7}
+	o := client.GetOptions{Setting: settings[rng.IntN(len(settings))]}
+	if rng.IntN(3) == 0 {
+		o.Label = "borrower"
+	}
+	bounded, patience := ctx, hourGet
+	cancel := func() {}
+	switch rng.IntN(4) {
+	case 0:
+		patience = time.Duration(rng.Int64N(int64(time.Second)))
+		bounded, cancel = context.WithTimeout(ctx, patience)
+	case 1:
+		patience = time.Duration(rng.Int64N(int64(10 * time.Second)))
+		bounded, cancel = context.WithTimeout(ctx, patience)
+	case 2:
+		var leave context.CancelFunc
+		bounded, leave = context.WithCancel(ctx)
+		timer := time.AfterFunc(time.Duration(rng.Int64N(int64(10*time.Second))), leave)
+		cancel = func() { timer.Stop(); leave() }
+	}
+	defer cancel()
+	v := h.view(o.Setting)
+	var lent *siteConn
+	var err error
+	switch n := rng.IntN(20); {
+	case n < 2:
+		if l, ok := h.pool.TryGet(); ok {
+			h.gets.Add(1)
+			v.setting = nil
+			h.hold(l, v, rng)
+		}
+		return false
+	case n < 4:
+		h.gets.Add(1)
+		err = h.pool.DoWith(bounded, o, func(_ context.Context, c *siteConn) error {
+			h.grants.Add(1)
+			lent = c
+			h.use(c, v, rng)
+			return []error{nil, nil, errApp, errApp, io.EOF}[rng.IntN(5)]
+		})
+	case n < 5:
+		h.consistent(h.pool.Stats())
+		return false
+	default:
+		h.gets.Add(1)
+		var l client.Lease[*siteConn]
+		if l, err = h.pool.GetWith(bounded, o); err == nil {
+			h.hold(l, v, rng)
+		}
+	}
+	if err != nil {
+		if waited := time.Since(v.at); lent == nil && waited > patience {
+			h.fail("a Get took %v, bound %v: %v", waited, patience, err)
+		}
+		var get *messages.GetError
+		if errors.As(err, &get) {
+			h.consistent(get.Stats)
+		}
+		if errors.Is(err, messages.ErrLeaseEnded) {
+			h.ended.Add(1)
+			if lent != nil && lent.began > h.interrupted.Load() {
+				h.fail("the lease of connection %d has ended, and nobody has revoked it", lent.n)
+			}
+		} else {
+			h.expected(err)
+		}
+	}
+	return errors.Is(err, messages.ErrClosed)
+}
+
+// view is what a borrower knows when he asks for a connection.
+type view struct {
+	at          time.Time
+	setting     any
+	stale       uint64
+	suspensions uint64
+}
+
+func (h *hour) view(setting any) view {
+	return view{at: time.Now(), setting: setting, stale: h.stale.Load(), suspensions: h.suspensions.Load()}
+}
+
+// use looks at a connection that has been lent, and keeps it for a while.
+func (h *hour) use(c *siteConn, v view, rng *rand.Rand) {
+	if c == nil { // a Clear was faster
+		return
+	}
+	if n := c.holders.Add(1); n != 1 {
+		h.fail("connection %d has %d holders", c.n, n)
+	}
+	age := time.Since(c.born)
+	switch {
+	case age >= h.cfg.MaxLifetime:
+		h.fail("connection %d is lent at the age of %v, MaxLifetime %v", c.n, age, h.cfg.MaxLifetime)
+	case c.began < v.stale:
+		h.fail("connection %d is of a generation that was cleared", c.n)
+	case v.suspensions%2 == 1 && h.suspensions.Load() == v.suspensions:
+		h.fail("connection %d is lent by a suspended pool", c.n)
+	case c.setting != v.setting:
+		h.fail("connection %d has setting %v, want %v", c.n, c.setting, v.setting)
+	}
+	switch n := rng.IntN(40); {
+	case n == 0:
+		time.Sleep(time.Duration(rng.Int64N(int64(hourHold))))
+	case n < 20:
+		time.Sleep(time.Duration(rng.Int64N(int64(300 * time.Millisecond))))
+	}
+	if c.setting != v.setting {
+		h.fail("the setting of connection %d has changed to %v", c.n, c.setting)
+	}
+	if c.closed.Load() && c.began > h.interrupted.Load() {
+		h.fail("connection %d was closed under its holder", c.n)
+	}
+	c.touch()
+	c.holders.Add(-1)
+}
+
+// hold uses a lease and ends it.
+func (h *hour) hold(l client.Lease[*siteConn], v view, rng *rand.Rand) {
+	h.grants.Add(1)
+	c := l.Conn()
+	h.use(c, v, rng)
+	revoked := h.revoked.Load()
+	var err error
+	if rng.IntN(40) == 0 {
+		err = l.Taint(io.EOF)
+	} else {
+		err = l.Put()
+	}
+	switch {
+	case errors.Is(err, messages.ErrLeaseEnded):
+		h.ended.Add(1)
+		if c != nil && c.began > h.interrupted.Load() {
+			h.fail("the lease of connection %d has ended, and nobody has revoked it", c.n)
+		}
+	case err != nil:
+		h.fail("end of a lease: %v", err)
+	case c == nil || c.began < revoked:
+		h.fail("a lease has survived a Clear that interrupts")
+	}
+	if err := l.Put(); !errors.Is(err, messages.ErrLeaseEnded) {
+		h.fail("second end of a lease: %v", err)
+	}
+}
+
+// expected says whether an error is one of those that an hour may bring.
+func (h *hour) expected(err error) {
+	for _, known := range []error{
+		nil, messages.ErrClosed, messages.ErrConnectFailed, errRefused, errApp, io.EOF, context.DeadlineExceeded, context.Canceled,
+	} {
+		if errors.Is(err, known) {
+			return
+		}
+	}
+	var backoff *messages.BackoffError
+	if !errors.As(err, &backoff) {
+		h.fail("unexpected error: %v", err)
+	}
+}

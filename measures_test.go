@@ -1,0 +1,234 @@
+package actorpool_test
+
+import (
+	"context"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/actorpool/actorpool/client"
+	"github.com/actorpool/actorpool/messages"
+)
+
+const manyIdle = 10_000
+
+// idlePools are pools whose idle connections are weighed: with nothing but the
+// connections, and with everything that may be kept for one.
+var idlePools = []struct {
+	name   string
+	change func(*client.Config[*benchConn])
+}{
+	{"plain", func(*client.Config[*benchConn]) {}},
+	{"everything", func(cfg *client.Config[*benchConn]) {
+		fine := func(context.Context, *benchConn) error { return nil }
+		cfg.Check, cfg.Reset, cfg.Unapply = fine, fine, fine
+		cfg.Apply = func(context.Context, *benchConn, any) error { return nil }
+		cfg.KeepAlive, cfg.IdleTimeout, cfg.MaxLifetime, cfg.LeakAfter = time.Hour, 2*time.Hour, 3*time.Hour, time.Hour
+	}},
+}
+
+// idlePool makes a pool of which n connections are idle.
+func idlePool(tb testing.TB, n int, change func(*client.Config[*benchConn])) *client.Pool[*benchConn] {
+	cfg := benchConfig(manyIdle)
+	change(&cfg)
+	p, err := client.New(cfg)
+	require.NoError(tb, err)
+	beIdle(tb, p, n, cfg.Apply != nil)
+	return p
+}
+
+// beIdle makes n connections idle, with a setting if the pool has any.
+func beIdle(tb testing.TB, p *client.Pool[*benchConn], n int, dressed bool) {
+	o := client.GetOptions{}
+	if dressed {
+		o.Setting = "utc"
+	}
+	leases := make([]client.Lease[*benchConn], n)
+	for i := range leases {
+		var err error
+		leases[i], err = p.GetWith(context.Background(), o)
+		require.NoError(tb, err)
+	}
+	for _, l := range leases {
+		require.NoError(tb, l.Put())
+	}
+	for p.Stats().Idle < n { // some may still be reset
+		runtime.Gosched()
+	}
+}
+
+// weigh gives the bytes of the heap, and the goroutines, that each idle
+// connection costs beyond what the pool itself does.
+func weigh(tb testing.TB, change func(*client.Config[*benchConn])) (bytes, goroutines float64) {
+	cfg := benchConfig(manyIdle)
+	change(&cfg)
+	p, err := client.New(cfg)
+	require.NoError(tb, err)
+	heap, running := livingHeap(), runtime.NumGoroutine()
+	beIdle(tb, p, manyIdle, cfg.Apply != nil)
+	bytes = (float64(livingHeap()) - float64(heap)) / manyIdle
+	goroutines = float64(runtime.NumGoroutine()-running) / manyIdle
+	require.NoError(tb, p.Close(context.Background()))
+	return bytes, goroutines
+}
+
+// livingHeap counts the bytes that are in use after a collection; two, for what
+// a finalizer or a sync.Pool still keeps after the first.
+func livingHeap() uint64 {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
+func TestAnIdleConnectionHoldsNoGoroutine(t *testing.T) {
+	for _, kind := range idlePools {
+		t.Run(kind.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var running [2]int
+				for i, n := range []int{10, manyIdle} {
+					p := idlePool(t, n, kind.change)
+					synctest.Wait()
+					require.Equal(t, n, p.Stats().Idle)
+					running[i] = runtime.NumGoroutine()
+					require.NoError(t, p.Close(ctx))
+					synctest.Wait()
+				}
+				t.Logf("%d goroutines with 10 idle connections, %d with %d", running[0], running[1], manyIdle)
+				// The runtime's own may come and go.
+				assert.InDelta(t, running[0], running[1], 3)
+			})
+		})
+	}
+}
+
+func TestAnIdleConnectionIsSmall(t *testing.T) {
+	if benchRaced() {
+		t.Skip("the race detector keeps books on every allocation")
+	}
+	const bound = 2 << 10
+	for _, kind := range idlePools {
+		t.Run(kind.name, func(t *testing.T) {
+			bytes, _ := weigh(t, kind.change)
+			t.Logf("%.0f bytes for each of %d idle connections", bytes, manyIdle)
+			assert.Less(t, bytes, float64(bound))
+		})
+	}
+}
+
+// BenchmarkIdleConnections: what 10,000 connections that nobody uses cost each.
+func BenchmarkIdleConnections(b *testing.B) {
+	for _, kind := range idlePools {
+		b.Run(kind.name, func(b *testing.B) {
+			var bytes, goroutines float64
+			for b.Loop() {
+				bytes, goroutines = weigh(b, kind.change)
+			}
+			b.ReportMetric(bytes, "B/conn")
+			b.ReportMetric(goroutines, "goroutines/conn")
+		})
+	}
+}
+
+// stopwatch measures the turns on which much may be decided: those of timers and
+// requests, not of the reports of connectors. The first tick is kept back for a
+// while, so that everything is due when it is handled.
+type stopwatch struct {
+	late  atomic.Bool
+	mu    sync.Mutex
+	turns []time.Duration
+}
+
+func (s *stopwatch) middleware(next actor.ReceiverFunc) actor.ReceiverFunc {
+	return func(ctx actor.ReceiverContext, envelope *actor.MessageEnvelope) {
+		switch envelope.Message.(type) {
+		case *messages.Tick:
+			if s.late.CompareAndSwap(true, false) {
+				<-time.After(500 * time.Millisecond)
+			}
+		case *messages.Clear, *messages.SetCapacity, *messages.Close:
+		default:
+			next(ctx, envelope)
+			return
+		}
+		start := time.Now()
+		next(ctx, envelope)
+		took := time.Since(start)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.turns = append(s.turns, took)
+	}
+}
+
+// read gives the turns so far, the shortest first.
+func (s *stopwatch) read() []time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	slices.Sort(s.turns)
+	return s.turns
+}
+
+// BenchmarkLongestTurn: how long the pool actor is held when something happens
+// to 10,000 idle connections at once: the decision, and the jobs sent to the
+// connectors. What else the computer does interrupts some, so that the longest is
+// the median of the rounds, and p90 is that of all turns.
+func BenchmarkLongestTurn(b *testing.B) {
+	const soon = time.Second
+	empty := func(p *client.Pool[*benchConn]) bool { return p.Stats().Open == 0 }
+	var checks atomic.Int64
+	for _, tt := range []struct {
+		name   string
+		change func(*client.Config[*benchConn])
+		begin  any // the request; nil: time passes
+		over   func(*client.Pool[*benchConn]) bool
+	}{
+		{"IdleTimeout", func(cfg *client.Config[*benchConn]) { cfg.IdleTimeout = soon }, nil, empty},
+		{"MaxLifetime", func(cfg *client.Config[*benchConn]) { cfg.MaxLifetime, cfg.MaxLifetimeJitter = soon, 1 }, nil, empty},
+		{"KeepAlive", func(cfg *client.Config[*benchConn]) {
+			cfg.Check = func(context.Context, *benchConn) error { checks.Add(1); return nil }
+			cfg.KeepAlive, cfg.CheckAfterIdle = soon, -1
+		}, nil, func(*client.Pool[*benchConn]) bool { return checks.Load() >= manyIdle }},
+		{"Clear", nil, &messages.Clear{}, empty},
+		{"SetCapacity", nil, &messages.SetCapacity{}, empty},
+		{"Close", nil, &messages.Close{}, empty},
+	} {
+		b.Run(tt.name, func(b *testing.B) {
+			var longest, turns []time.Duration
+			for b.Loop() {
+				cfg := benchConfig(manyIdle)
+				if tt.change != nil {
+					tt.change(&cfg)
+				}
+				watch := &stopwatch{}
+				watch.late.Store(tt.begin == nil)
+				props, err := client.Props(cfg, actor.WithReceiverMiddleware(watch.middleware))
+				require.NoError(b, err)
+				system := quietSystem()
+				p := client.Attach[*benchConn](system, system.Root.Spawn(props))
+				beIdle(b, p, manyIdle, false)
+				checks.Store(0)
+				if tt.begin != nil {
+					system.Root.Send(p.PID(), tt.begin)
+				}
+				require.Eventually(b, func() bool { return tt.over(p) }, time.Minute, 10*time.Millisecond)
+				require.NoError(b, p.Close(ctx))
+				took := watch.read()
+				longest = append(longest, took[len(took)-1])
+				turns = append(turns, took...)
+			}
+			slices.Sort(longest)
+			slices.Sort(turns)
+			b.ReportMetric(float64(longest[len(longest)/2]), "max-turn-ns")
+			b.ReportMetric(float64(turns[len(turns)*9/10]), "p90-turn-ns")
+		})
+	}
+}
