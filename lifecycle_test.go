@@ -1517,3 +1517,38 @@ func TestASettingNeedsAnApply(t *testing.T) {
 		assert.Equal(t, "Apply", e.Field)
 	})
 }
+
+// tellingConn knows whether it is closed, as pgx's connections do.
+type tellingConn struct{ closed atomic.Bool }
+
+func (c *tellingConn) IsClosed() bool { return c.closed.Load() }
+
+// P4, for those who do not use Do
+func TestAConnectionThatSaysItIsClosedIsNotUsedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, err := client.New(client.Config[*tellingConn]{
+			Capacity: 1, Connect: func(context.Context) (*tellingConn, error) { return &tellingConn{}, nil },
+		})
+		require.NoError(t, err)
+		l, err := p.Get(ctx)
+		require.NoError(t, err)
+		require.NoError(t, l.Put())
+		first := l
+		l, err = p.Get(ctx)
+		require.NoError(t, err)
+		l.Conn().closed.Store(true)
+		require.ErrorIs(t, first.Put(), messages.ErrLeaseEnded, "a lease that has ended asks nobody")
+		require.NoError(t, l.Put())
+		require.ErrorIs(t, l.Put(), messages.ErrLeaseEnded)
+		synctest.Wait()
+		assert.EqualValues(t, 1, p.Stats().ClosedBroken)
+		require.NoError(t, p.Do(ctx, func(_ context.Context, c *tellingConn) error {
+			assert.False(t, c.IsClosed())
+			c.closed.Store(true)
+			return nil
+		}))
+		synctest.Wait()
+		assert.EqualValues(t, 2, p.Stats().ClosedBroken, "Do returns it in the same way")
+		require.NoError(t, p.Close(ctx))
+	})
+}

@@ -2,6 +2,7 @@ package actors
 
 import (
 	"context"
+	"errors"
 	"runtime"
 	"sync/atomic"
 
@@ -74,10 +75,20 @@ func (l Loan) ID() messages.LeaseID {
 	return messages.LeaseID{Conn: l.handle.id, Epoch: l.epoch}
 }
 
-// Put returns the connection; ErrLeaseEnded if the lease has ended.
+// errClosed is the cause when a connection is returned that is closed.
+var errClosed = errors.New("actorpool: the connection says that it is closed")
+
+// Put returns the connection; ErrLeaseEnded if the lease has ended. One that can
+// tell, and says that it is closed, is of no use to others.
 func (l Loan) Put() error {
 	h := l.handle
-	if h == nil || !h.fence.CompareAndSwap(l.epoch, l.epoch+1) {
+	if h == nil {
+		return messages.ErrLeaseEnded
+	}
+	if h.ref.isClosed != nil && h.fence.Load() == l.epoch && h.ref.isClosed(h.conn) {
+		return l.Taint(errClosed)
+	}
+	if !h.fence.CompareAndSwap(l.epoch, l.epoch+1) {
 		return messages.ErrLeaseEnded
 	}
 	runtime.KeepAlive(l.token) // until here: else it may be garbage while the connection is used

@@ -88,6 +88,7 @@ func (p *pool) init(ctx actor.Context, spec Spec) {
 		connType:   spec.ConnType,
 		broken:     spec.Broken,
 		applies:    spec.Apply != nil,
+		isClosed:   spec.IsClosed,
 		clock:      spec.clock,
 		getTimeout: spec.GetTimeout,
 		watchful:   spec.Policy.LeakAfter > 0,

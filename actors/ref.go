@@ -26,6 +26,7 @@ type Ref struct {
 	connType   reflect.Type
 	broken     func(error) bool
 	applies    bool // settings can be applied
+	isClosed   func(conn any) bool
 	clock      clock
 	getTimeout time.Duration
 	watchful   bool // LeakAfter: leases are traced, and missed when they are forgotten

@@ -43,6 +43,7 @@ type Spec struct {
 	Unapply    func(ctx context.Context, conn any) error
 	Classify   func(messages.Phase, error) messages.Class
 	Broken     func(error) bool
+	IsClosed   func(conn any) bool // asked by who returns a connection; nil: it cannot tell
 	OnEvent    func(messages.Event)
 	Logger     *slog.Logger
 	GetTimeout time.Duration

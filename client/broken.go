@@ -49,9 +49,12 @@ func sessionEnded(err error) bool {
 // isClosed says whether a connection that can tell knows itself that it is
 // closed. Its errors may not say so: those of f, or a driver's own "conn closed".
 func isClosed(conn any) bool {
-	c, ok := conn.(interface{ IsClosed() bool })
+	c, ok := conn.(closer)
 	return ok && c.IsClosed()
 }
+
+// closer is a connection that can tell whether it is closed, as pgx's can.
+type closer interface{ IsClosed() bool }
 
 // closeError makes closing what is closed already a success.
 func closeError(err error) error {

@@ -365,7 +365,8 @@ func (l Lease[C]) Context(ctx context.Context) context.Context { return l.loan.C
 // Put returns the connection for others to use. The second Put or Taint of a
 // lease, and that of a lease that the pool has revoked, is
 // messages.ErrLeaseEnded and changes nothing. After Close it is nil, and the
-// connection is closed.
+// connection is closed. If C has a method IsClosed() bool, a connection that says
+// so is not used again, as with Taint.
 func (l Lease[C]) Put() error { return l.loan.Put() }
 
 // Taint returns the connection to be closed. A replacement opens if somebody
