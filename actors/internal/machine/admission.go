@@ -33,9 +33,9 @@ func (p *pace) estimate(position int) (wait time.Duration, ok bool) {
 	return time.Duration(position) * p.mean, p.samples >= paceSamples
 }
 
-// CoDel is the policy of controlled delay: a queue is good while it empties now
-// and then, and bad once even the shortest wait of a whole Interval is above
-// Target. In a bad queue whoever has waited for twice Target is shed. The zero
+// CoDel is the policy of controlled delay: a queue is good while somebody is
+// served within Target now and then, and bad once that has not been so for an
+// Interval. In a bad queue whoever has waited for twice Target is shed. The zero
 // value is off.
 type CoDel struct{ Target, Interval time.Duration }
 
@@ -45,15 +45,14 @@ func (c CoDel) on() bool { return c.Target > 0 }
 func (c CoDel) limit() time.Duration { return 2 * c.Target }
 
 // delay judges the queue by CoDel, as DBConnection's pool does (a simplification
-// of the algorithm for routers, from the thriftpool of Facebook). Here the first
-// interval begins when somebody begins to wait, and one in which nobody is
-// served is judged by the wait of who is first: so a queue that stalls is bad
-// after one interval, whatever was before. And a queue that is empty because
-// everybody was shed is not good for that.
+// of the algorithm for routers, from the thriftpool of Facebook). There the least
+// wait of fixed intervals is judged; here an interval begins anew whenever somebody
+// is served in time, and when somebody begins to wait. So a queue that goes from
+// empty to stalled is bad after one interval, and so is one that slowly fills. And
+// a queue that is empty because everybody was shed is not good for that.
 type delay struct {
 	bad    bool
-	ends   time.Duration // the interval
-	least  time.Duration // the shortest wait of those served in it; never: nobody was
+	ends   time.Duration // the interval, if nobody is served in time before
 	grants uint64        // how many had been served when the queue was last empty
 }
 
@@ -61,31 +60,23 @@ type delay struct {
 // was served, those who did not wait too: if there were any since the queue was
 // empty, it was good.
 func (d *delay) began(c CoDel, now time.Duration, grants uint64) {
-	bad := d.bad && grants == d.grants
-	d.restart(c, now)
-	d.bad = bad
+	if !d.bad || grants != d.grants {
+		d.restart(c, now)
+	}
 }
 
 // restart begins anew with a queue that is good.
-func (d *delay) restart(c CoDel, now time.Duration) {
-	d.bad, d.ends, d.least = false, now+c.Interval, never
-}
+func (d *delay) restart(c CoDel, now time.Duration) { d.bad, d.ends = false, now+c.Interval }
 
 // emptied notes that nobody waits any more.
 func (d *delay) emptied(grants uint64) { d.grants = grants }
 
 // served notes the wait of one who is served.
-func (d *delay) served(wait time.Duration) { d.least = min(d.least, wait) }
-
-// judge ends an interval that is over; first is how long the first in the queue
-// has waited.
-func (d *delay) judge(c CoDel, now, first time.Duration) {
-	if now < d.ends {
-		return
+func (d *delay) served(c CoDel, now, wait time.Duration) {
+	if wait <= c.Target {
+		d.restart(c, now)
 	}
-	if d.least == never {
-		d.least = first
-	}
-	d.bad = d.least > c.Target
-	d.ends, d.least = now+c.Interval, never
 }
+
+// judge ends an interval that is over.
+func (d *delay) judge(now time.Duration) { d.bad = d.bad || now >= d.ends }

@@ -194,7 +194,7 @@ func (m *Machine) Take(now time.Duration, w *Waiter) *Slot {
 // Queue is the hot half of a Get that waits: it puts w in the queue if all that
 // is left to do is to wait, and otherwise returns false and has changed nothing.
 func (m *Machine) Queue(now time.Duration, w *Waiter) bool {
-	if !m.plain || m.backoff.state != ready || m.n[idle] > 0 || m.counted() < m.capacity || m.gated {
+	if !m.plain || m.backoff.state != ready || m.n[idle] > 0 || m.counted() < m.capacity || m.gated && !m.admits(w) {
 		return false
 	}
 	m.at(now)
@@ -308,12 +308,12 @@ func (m *Machine) Stow(now time.Duration, s *Slot, id, epoch uint64) bool {
 // changed nothing.
 func (m *Machine) Hand(now time.Duration, s *Slot, id, epoch uint64) *Waiter {
 	w := m.waiters.head
-	if w == nil || !m.plain || w.slot != nil || m.waiters.fussy > 0 || s.kin != nil || m.cfg.Reset || m.measured ||
+	if w == nil || !m.plain || w.slot != nil || m.waiters.fussy > 0 || s.kin != nil || m.cfg.Reset || m.delay.bad ||
 		s.entangled || w.Borrower != nil || w.ties != nil || !s.lent(id, epoch) || s.generation != m.generation {
 		return nil
 	}
 	m.at(now)
-	if m.tooOld(s) {
+	if m.tooOld(s) || m.cfg.CoDel.on() && m.now >= m.delay.ends {
 		return nil
 	}
 	m.waiters.remove(w)
@@ -321,6 +321,12 @@ func (m *Machine) Hand(now time.Duration, s *Slot, id, epoch uint64) *Waiter {
 	m.stats.Puts++
 	m.stats.Grants++
 	m.stats.WaitTime += wait
+	if m.measured {
+		m.measure(wait)
+		if m.waiters.n == 0 {
+			m.delay.emptied(m.stats.Grants)
+		}
+	}
 	if m.heard {
 		m.tellCheckedIn(s)
 		m.tellCheckedOut(s, w, wait)
@@ -1411,8 +1417,9 @@ func (m *Machine) nextDue() time.Duration {
 		}
 	}
 	if m.waiters.n > 0 && m.cfg.CoDel.on() && !m.suspended {
-		due = min(due, m.delay.ends)
-		if w := m.waiters.firstUnstarted(); w != nil && m.delay.bad {
+		if !m.delay.bad {
+			due = min(due, m.delay.ends)
+		} else if w := m.waiters.firstUnstarted(); w != nil {
 			due = min(due, w.since+m.cfg.CoDel.limit())
 		}
 	}
@@ -1435,8 +1442,7 @@ func (m *Machine) grant(w *Waiter, s *Slot) {
 	m.stats.Grants++
 	m.stats.WaitTime += wait
 	if m.measured {
-		m.pace.served(m.now)
-		m.delay.served(wait)
+		m.measure(wait)
 	}
 	if m.heard {
 		m.tellCheckedOut(s, w, wait)
@@ -1602,6 +1608,12 @@ func (m *Machine) dequeue(w *Waiter) {
 	}
 }
 
+// measure notes how long somebody has waited who is served.
+func (m *Machine) measure(wait time.Duration) {
+	m.pace.served(m.now)
+	m.delay.served(m.cfg.CoDel, m.now, wait)
+}
+
 // forget ends the watch of a borrower that has nothing at stake any more.
 func (m *Machine) forget(b *Borrower) {
 	if b != nil && b.free() {
@@ -1748,15 +1760,23 @@ func (m *Machine) untangle() {
 	}
 }
 
+// admits says that there is surely no reason to refuse a Get that is about to be
+// queued, and nothing to begin with it.
+func (m *Machine) admits(w *Waiter) bool {
+	return m.waiters.n > 0 && !m.delay.bad && (m.cfg.MaxWaiters == 0 || m.waiters.unstarted < m.cfg.MaxWaiters) &&
+		(w.Deadline == 0 || !m.cfg.ShedHopeless)
+}
+
 // shut refuses a Get that has just been queued, because of how many wait: if it
-// is one too many, or cannot be served in time at the pace of late.
+// is one too many, or cannot be served in time at the pace of late. The first in
+// line is not refused for that: it is by those who are served that the pace is known.
 func (m *Machine) shut(w *Waiter) bool {
 	var err error
 	estimate, known := m.pace.estimate(m.waiters.unstarted)
 	switch limit := m.cfg.MaxWaiters; {
 	case limit > 0 && m.waiters.unstarted > limit:
 		err = messages.ErrExhausted
-	case m.cfg.ShedHopeless && known && w.Deadline > 0 && m.now+estimate > w.Deadline:
+	case m.cfg.ShedHopeless && m.waiters.unstarted > 1 && known && w.Deadline > 0 && m.now+estimate > w.Deadline:
 		m.stats.Sheds++
 		err = &messages.ShedError{Estimate: estimate}
 	default:
@@ -1776,7 +1796,7 @@ func (m *Machine) shed(keep int) {
 	if !c.on() || m.waiters.n == 0 {
 		return
 	}
-	m.delay.judge(c, m.now, m.now-m.waiters.head.since)
+	m.delay.judge(m.now)
 	for quota := batch; m.delay.bad && quota > 0; quota-- {
 		w := m.waiters.firstUnstarted()
 		if m.waiters.unstarted <= keep || m.now-w.since < c.limit() {

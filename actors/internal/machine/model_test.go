@@ -375,7 +375,7 @@ func (w *world) handed(l *lease) bool {
 		return false
 	}
 	g := next.Owner.(*get)
-	if w.freed == nil || w.freed.heir != g {
+	if heir := w.freed.heir; heir != g && (heir != nil || !w.cfg.CoDel.on() || w.queue[0] != g) {
 		w.fail("%s is handed c%d, and is not who must get it", g.name, l.id)
 	}
 	w.freed.heir = nil
