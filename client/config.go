@@ -99,7 +99,7 @@ type Config[C any] struct {
 	// that nobody has any more, since it was dropped without Put or Taint, is
 	// noticed some time after it has become garbage: it is reported, and its
 	// connection is closed and replaced. A lease must therefore be kept for as
-	// long as its connection is used. Each Get is a little more expensive, since
+	// long as its connection is used. Each Get takes some microseconds more, since
 	// it looks at its own stack. 0: off.
 	LeakAfter time.Duration
 	// MaxLease ends leases that are held for longer: the holder's Put is then
@@ -133,14 +133,14 @@ type Config[C any] struct {
 	Logger *slog.Logger
 }
 
-// CoDel is controlled delay for those who wait, as in Elixir's DBConnection: when
-// even the shortest wait of a whole Interval was above Target, the pool is
-// overloaded, and until that is over a wait of twice Target ends with a
-// *[messages.ShedError]. The wait of a Get that finds an idle connection is none.
+// CoDel is controlled delay for those who wait, after Elixir's DBConnection: when
+// nobody has been served within Target for a whole Interval, the pool is
+// overloaded, and until somebody is again a wait of twice Target ends with a
+// *[messages.ShedError]. A Get that finds an idle connection is served at once.
 type CoDel struct {
 	// Target is what a wait may be for long. Default 50ms, if Interval is given.
 	Target time.Duration
-	// Interval is for how long it must be more. Default 1s, if Target is given.
+	// Interval is for how long every wait must be more. Default 1s, if Target is given.
 	// It must not be less than Target.
 	Interval time.Duration
 }

@@ -246,8 +246,8 @@ type ShedError struct {
 	// connections come back of late: longer than its deadline allows
 	// (ShedHopeless).
 	Estimate time.Duration
-	// Target is that of CoDel, if that was the reason: even the shortest wait of
-	// late is above it, and this one was above its double.
+	// Target is that of CoDel, if that was the reason: nobody has been served within
+	// it of late, and this wait was twice as long.
 	Target time.Duration
 }
 
