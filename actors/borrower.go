@@ -17,6 +17,7 @@ type borrower struct {
 	pid     *actor.PID
 	process actor.Process // tells it from a later actor of the same name
 	deaf    bool          // it does not want to hear how its waits end, or cannot
+	doubted bool          // it was said to have stopped, and was asked again
 }
 
 // String gives its address.
@@ -32,7 +33,7 @@ func (p *pool) borrowerOf(now time.Duration, pid *actor.PID) (b *borrower, alive
 	if _, ok := process.(*actor.ActorProcess); !ok {
 		return nil, true
 	}
-	p.gone(now, pid) // if that was a former actor of the same name
+	p.gone(now, pid, false) // if that was a former actor of the same name
 	if b = p.borrowers[pid.Id]; b == nil {
 		b = &borrower{pid: pid, process: process}
 		b.Owner = b
@@ -54,15 +55,24 @@ func (p *pool) unwatch(b *borrower) {
 	}
 }
 
-// gone ends what a borrower has at stake, if it is gone: the news may be of a
-// former actor of the same name.
-func (p *pool) gone(now time.Duration, pid *actor.PID) {
+// gone ends what a borrower has at stake, if it is gone. terminated: the library
+// says so; but the news may be of a former actor of the same name.
+func (p *pool) gone(now time.Duration, pid *actor.PID, terminated bool) {
 	b := p.borrowers[pid.GetId()]
-	if b == nil {
+	if b == nil || !p.local(pid) {
 		return
 	}
 	if process, ok := p.ref.system.ProcessRegistry.Get(pid); ok && process == b.process {
-		return
+		switch {
+		case !terminated:
+			return
+		case !b.doubted:
+			// Either that was a former one, or this one is stopping, and waits for its
+			// children: then it says so again.
+			b.doubted = true
+			p.ctx.Watch(b.pid)
+			return
+		}
 	}
 	b.deaf = true
 	p.m.Gone(now, &b.Borrower, messages.ErrBorrowerGone)
@@ -78,8 +88,8 @@ func (p *pool) release(now time.Duration, msg *messages.Release) {
 	if pid == nil {
 		return
 	}
-	if b := p.borrowers[pid.Id]; b != nil {
-		b.deaf = true
+	if b := p.borrowers[pid.Id]; b != nil && p.local(pid) {
+		b.deaf = p.ctx.Sender() != nil && p.ctx.Sender().Equal(pid)
 		p.m.Gone(now, &b.Borrower, messages.ErrBorrowerGone)
 		p.perform()
 		p.ctx.Unwatch(b.pid)
@@ -89,25 +99,17 @@ func (p *pool) release(now time.Duration, msg *messages.Release) {
 	}
 }
 
-// undelivered takes back what was granted to somebody who is not there any
-// more: a future that has timed out, an actor that has stopped.
-func (p *pool) undelivered(now time.Duration, target *actor.PID) {
-	h := p.futures[target.GetId()]
-	if h == nil {
-		p.gone(now, target)
-		return
-	}
-	epoch := h.slot.Epoch
-	if p.delivered(h); p.m.Lent(h.slot, h.id, epoch) && h.revoke(epoch) {
-		p.m.Put(now, h.slot, h.id, epoch)
-	}
+// untaken is a lease that nobody was there to take: a future has timed out, an
+// actor has stopped.
+type untaken struct {
+	handle *Handle
+	epoch  uint64
 }
 
-// delivered forgets the future that a lease was sent to, when the lease ends.
-func (p *pool) delivered(h *Handle) {
-	if h.future != nil {
-		delete(p.futures, h.future.Id)
-		h.future = nil
+// takeBack ends it.
+func (p *pool) takeBack(now time.Duration, u *untaken) {
+	if h := u.handle; p.m.Lent(h.slot, h.id, u.epoch) && h.revoke(u.epoch) {
+		p.m.Put(now, h.slot, h.id, u.epoch)
 	}
 }
 
@@ -128,14 +130,22 @@ func ReleaseOnRestart(pools ...*actor.PID) actor.ReceiverMiddleware {
 			if envelope.Sender != nil {
 				key.pool = envelope.Sender.Id
 			}
+			if dead, ok := envelope.Message.(*actor.DeadLetterResponse); ok { // there is no such pool
+				key.pool = dead.GetTarget().GetId()
+				if _, ok := restarts.LoadAndDelete(key); ok {
+					return
+				}
+			}
 			switch envelope.Message.(type) {
 			case *actor.Restarting:
-				for _, pid := range pools {
-					key.pool = pid.Id
-					n, _ := restarts.LoadOrStore(key, 0)
-					restarts.Store(key, n.(int)+1)
-					ctx.ActorSystem().Root.RequestWithCustomSender(pid, &messages.Release{}, ctx.Self())
-				}
+				defer func() { // the actor may still use, and return, what it holds
+					for _, pid := range pools {
+						key.pool = pid.Id
+						n, _ := restarts.LoadOrStore(key, 0)
+						restarts.Store(key, n.(int)+1)
+						ctx.ActorSystem().Root.RequestWithCustomSender(pid, &messages.Release{}, ctx.Self())
+					}
+				}()
 			case *actor.Stopped:
 				for _, pid := range pools {
 					key.pool = pid.Id

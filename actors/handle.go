@@ -6,8 +6,6 @@ import (
 	"runtime"
 	"sync/atomic"
 
-	"github.com/asynkron/protoactor-go/actor"
-
 	"github.com/actorpool/actorpool/actors/internal/machine"
 	"github.com/actorpool/actorpool/messages"
 )
@@ -38,7 +36,6 @@ type Handle struct {
 	slot   *machine.Slot
 	ref    *Ref
 	closed atomic.Bool // Disconnect has begun
-	future *actor.PID  // the future that the lease was sent to, if it was one
 }
 
 func newHandle(conn any) *Handle {

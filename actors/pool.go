@@ -48,7 +48,6 @@ type pool struct {
 
 	handles   map[uint64]*Handle   // every connection, by id
 	borrowers map[string]*borrower // those that are watched, by the id of their PID
-	futures   map[string]*Handle   // what was granted to futures, by theirs
 
 	backoffTimer, tickTimer *time.Timer
 
@@ -79,7 +78,6 @@ func (p *pool) init(ctx actor.Context, spec Spec) {
 	p.lifetime, p.cancel = context.WithCancel(context.Background())
 	p.handles = make(map[uint64]*Handle)
 	p.borrowers = make(map[string]*borrower)
-	p.futures = make(map[string]*Handle)
 	p.strategy = supervisor.Connectors(supervisor.Limit, supervisor.Window, p.connectorGivenUp)
 	p.ref = &Ref{
 		system:     ctx.ActorSystem(),
@@ -157,12 +155,14 @@ func (p *pool) refuse(ctx actor.Context) {
 		respond(ctx, &messages.Denied{Err: messages.ErrClosed})
 	case *messages.Put, *messages.Taint:
 		respond(ctx, &messages.Done{Err: messages.ErrLeaseEnded})
-	case *messages.SetCapacity, *messages.Clear, *messages.Suspend, *messages.Resume:
+	case *messages.SetCapacity, *messages.Clear, *messages.Suspend, *messages.Resume, *messages.ExplainRequest:
 		respond(ctx, &messages.Done{Err: messages.ErrClosed})
 	case *messages.Close:
 		respond(ctx, &messages.Done{})
 	case *messages.Release:
-		respond(ctx, &messages.Released{})
+		if ctx.Sender() != nil {
+			ctx.Request(ctx.Sender(), &messages.Released{})
+		}
 	case *messages.StatsRequest:
 		if p.ref != nil {
 			respond(ctx, p.ref.final.Load())
@@ -237,9 +237,9 @@ func (p *pool) receive(message any) {
 	case *tied:
 		p.m.Tie(now, &msg.call.waiter, msg.ties)
 	case *actor.Terminated:
-		p.gone(now, msg.GetWho())
-	case *actor.DeadLetterResponse:
-		p.undelivered(now, msg.GetTarget())
+		p.gone(now, msg.GetWho(), true)
+	case *untaken:
+		p.takeBack(now, msg)
 	default:
 		p.request(now, message)
 	}
@@ -320,12 +320,16 @@ func (p *pool) grant(c *Call, s *machine.Slot) {
 		return
 	}
 	stop(c.timer)
-	if b := c.waiter.Borrower; b == nil || !b.Owner.(*borrower).pid.Equal(c.sender) {
-		h.future = c.sender
-		p.futures[c.sender.Id] = h
+	// The process is looked up here, and not by the PID, which remembers a future
+	// that is over.
+	process, ok := p.ref.system.ProcessRegistry.Get(c.sender)
+	if !ok {
+		p.ref.process.SendUserMessage(p.ref.pid, &untaken{handle: h, epoch: s.Epoch})
+		return
 	}
-	// As a request, so that the library says so if nobody is there to take it.
-	p.ctx.Request(c.sender, &messages.Lease{ID: messages.LeaseID{Conn: s.ID, Epoch: s.Epoch}, Conn: h.conn, Setting: s.Setting()})
+	process.SendUserMessage(c.sender, &actor.MessageEnvelope{
+		Message: &messages.Lease{ID: messages.LeaseID{Conn: s.ID, Epoch: s.Epoch}, Conn: h.conn, Setting: s.Setting()}, Sender: p.ref.pid,
+	})
 }
 
 // collect ends the leases that were forgotten.
@@ -366,9 +370,7 @@ func (p *pool) do(e *machine.Effect) {
 			c.job.cancel()
 		}
 	case machine.Revoke:
-		h := e.Slot.Conn.(*Handle)
-		h.revoke(e.Epoch)
-		p.delivered(h)
+		e.Slot.Conn.(*Handle).revoke(e.Epoch)
 	case machine.Watch:
 		p.watch(e.Borrower.Owner.(*borrower))
 	case machine.Unwatch:
@@ -786,7 +788,6 @@ func (p *pool) endLease(now time.Duration, id messages.LeaseID, taint bool, caus
 	if h == nil || !p.m.Lent(h.slot, id.Conn, id.Epoch) || !h.revoke(id.Epoch) {
 		return messages.ErrLeaseEnded
 	}
-	p.delivered(h)
 	if taint {
 		p.m.Taint(now, h.slot, id.Conn, id.Epoch, cause)
 	} else {

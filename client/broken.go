@@ -20,8 +20,13 @@ var errAborted = errors.New("actorpool: the function panicked or ended its gorou
 // a closed pipe, a reset, driver.ErrBadConn; so do the errors of a context that
 // ended while the connection was in use, since a reply may still be on its way,
 // and those by which PostgreSQL says that it has ended the session. Errors of
-// the application do not.
+// the application do not, nor do those of a Get that was made meanwhile, of this
+// pool or another: they tell of other connections.
 func Broken(err error) bool {
+	var get *messages.GetError
+	if errors.As(err, &get) {
+		return false
+	}
 	var network net.Error
 	for _, condemning := range []error{
 		io.EOF, io.ErrUnexpectedEOF, io.ErrClosedPipe, net.ErrClosed, syscall.ECONNRESET, syscall.EPIPE,

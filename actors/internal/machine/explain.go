@@ -101,6 +101,9 @@ func (m *Machine) Explain(now time.Duration) messages.Explanation {
 	return e
 }
 
+// suspicious is how long nothing must come back to be worth a word.
+const suspicious = time.Second
+
 // suspicions says what looks wrong without being proved.
 func (m *Machine) suspicions(e *messages.Explanation) []string {
 	var list []string
@@ -121,7 +124,7 @@ func (m *Machine) suspicions(e *messages.Explanation) []string {
 		for _, h := range e.Holders {
 			youngest = min(youngest, h.Age)
 		}
-		if len(e.Holders) == m.n[borrowed] && youngest >= m.now-w.since {
+		if len(e.Holders) == m.n[borrowed] && youngest >= m.now-w.since && m.now-w.since >= suspicious {
 			list = append(list, fmt.Sprintf("every connection is out, and none has come back in the %v since the first in the queue began to wait: "+
 				"the holders may be waiting for each other", m.now-w.since))
 		}
