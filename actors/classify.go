@@ -47,9 +47,11 @@ func untrusted(err error) bool {
 		hostname  x509.HostnameError
 		invalid   x509.CertificateInvalidError
 		alert     tls.AlertError
+		remote    *net.OpError // the alert of the other side, whose type is not exported
 	)
 	return errors.As(err, &verify) || errors.As(err, &authority) || errors.As(err, &hostname) ||
-		errors.As(err, &invalid) || errors.As(err, &alert)
+		errors.As(err, &invalid) || errors.As(err, &alert) ||
+		errors.As(err, &remote) && remote.Op == "remote error" && strings.Contains(remote.Err.Error(), "certificate")
 }
 
 // unauthorised recognises refusals of PostgreSQL's drivers, which give the

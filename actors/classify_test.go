@@ -105,6 +105,19 @@ func TestErrorsOfAConnectAreClassified(t *testing.T) {
 			_, err := tls.Dial("tcp", s.Listener.Addr().String(), &tls.Config{ServerName: "example.com"})
 			return err
 		}},
+		"certificate wanted by the other side": {messages.ClassFatal, nil, func(t *testing.T) error {
+			s := httptest.NewUnstartedServer(nil)
+			s.Config.ErrorLog = log.New(io.Discard, "", 0)
+			s.TLS = &tls.Config{ClientAuth: tls.RequireAnyClientCert}
+			s.StartTLS()
+			defer s.Close()
+			conn, err := tls.Dial("tcp", s.Listener.Addr().String(), &tls.Config{InsecureSkipVerify: true})
+			if err == nil {
+				defer conn.Close()
+				_, err = conn.Read(make([]byte, 1))
+			}
+			return err
+		}},
 		"name not resolved": {messages.ClassFatal, nil, func(t *testing.T) error {
 			l := listen(t) // a name server that nobody answers for
 			_ = l.Close()

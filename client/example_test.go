@@ -78,7 +78,7 @@ func ExamplePool_Get_exhausted() {
 	lease, _ := pool.Get(ctx)
 	defer lease.Put()
 
-	short, cancel := context.WithTimeout(ctx, time.Millisecond)
+	short, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
 	defer cancel()
 	_, err := pool.Get(short)
 	var e *messages.GetError

@@ -109,7 +109,7 @@ func TestBrokenByDefault(t *testing.T) {
 			})
 			require.Error(t, err, query)
 			assert.Equal(t, broken, pool.Stats().Taints > before.Taints, "%s: %v", query, err)
-			_ = pool.Do(within(t, patience), func(ctx context.Context, conn *pgx.Conn) error { return unapply(ctx, conn) })
+			_ = pool.Do(within(t, patience), unapply)
 		}
 	})
 	t.Run("Redis", func(t *testing.T) {

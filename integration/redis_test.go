@@ -113,7 +113,7 @@ func echo(ctx context.Context, conn *resp.Conn) error {
 func TestRedisUnderLoad(t *testing.T) {
 	s := needRedis(t)
 	pool, _ := start(t, redisConfig(s.Address))
-	l := startLoad(t, 32, patience, func(ctx context.Context, worker int) error {
+	l := startLoad(t, 32, func(ctx context.Context, worker int) error {
 		if worker%2 == 0 {
 			return pool.Do(ctx, echo)
 		}
@@ -162,7 +162,7 @@ func TestRedisClientKill(t *testing.T) {
 	})
 	t.Run("under load", func(t *testing.T) {
 		pool, _ := start(t, redisConfig(s.Address))
-		l := startLoad(t, 8, patience, func(ctx context.Context, _ int) error { return pool.Do(ctx, echo) })
+		l := startLoad(t, 8, func(ctx context.Context, _ int) error { return pool.Do(ctx, echo) })
 		killed := 0
 		for range 10 {
 			l.progress(t, 5)
@@ -186,9 +186,10 @@ func TestRedisRestartsUnderLoad(t *testing.T) {
 			cfg := redisConfig(s.Address)
 			cfg.Backoff.Mode = mode
 			pool, ledger := start(t, cfg)
-			l := startLoad(t, 8, backoffCap*4/5, func(ctx context.Context, _ int) error { return pool.Do(ctx, echo) })
+			l := startLoad(t, 8, func(ctx context.Context, _ int) error { return pool.Do(ctx, echo) })
 			l.progress(t, 10)
 			require.Empty(t, l.failures())
+			l.allow(patient)
 			require.NoError(t, s.Stop())
 			for range 3 {
 				l.suffers(t)
@@ -204,6 +205,7 @@ func TestRedisRestartsUnderLoad(t *testing.T) {
 			if mode != client.BackoffNever {
 				recovered(t, ledger, back, cfg.Backoff.Cap)
 			}
+			l.allow(patience)
 			l.failures()
 			l.progress(t, 5)
 			l.halt()

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"strconv"
 	"strings"
 	"time"
 
@@ -219,7 +220,7 @@ func (s *screen) verdict(c check) {
 
 // count writes a number in groups of three digits.
 func count(n uint64) string {
-	text := fmt.Sprint(n)
+	text := strconv.FormatUint(n, 10)
 	for i := len(text) - 3; i > 0; i -= 3 {
 		text = text[:i] + "," + text[i:]
 	}

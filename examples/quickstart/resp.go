@@ -191,7 +191,7 @@ func readString(in *bufio.Reader, length string) (reply, error) {
 // unfinished tells a stream that ended within a reply from one that ended
 // between two.
 func unfinished(err error, within bool) error {
-	if within && err == io.EOF {
+	if within && errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF
 	}
 	return err

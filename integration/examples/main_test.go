@@ -180,7 +180,7 @@ func absent(t *testing.T, variables []string, name string, args []string, why ..
 	p := run(t, variables, name, args...)
 	code, out := p.ends(t, bound)
 	assert.Equal(t, 1, code)
-	for _, text := range append(why, name+": actorpool: connect failed: ") {
+	for _, text := range append(why, name+`: actorpool: "`+name+`": no connection: connect failed: `) {
 		assert.Contains(t, out, text)
 	}
 	assert.NotContains(t, out, "secret", "a password in the output")

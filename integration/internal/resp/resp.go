@@ -5,6 +5,7 @@ package resp
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -74,7 +75,7 @@ func (c *Conn) reply() (any, error) {
 	}
 	line = strings.TrimRight(line, "\r\n")
 	if line == "" {
-		return nil, fmt.Errorf("resp: an empty line instead of a reply")
+		return nil, errors.New("resp: an empty line instead of a reply")
 	}
 	kind, text := line[0], line[1:]
 	switch kind {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -40,7 +41,7 @@ func StartPostgres(settings ...string) (_ *Postgres, err error) {
 		return nil, err
 	}
 	s := &Postgres{bin: filepath.Dir(initdb)}
-	if s.account, err = unprivileged(); err != nil {
+	if s.account, err = unprivileged("postgres"); err != nil {
 		return nil, err
 	}
 	if s.dir, err = folder("postgres", s.account); err != nil {
@@ -63,19 +64,21 @@ func StartPostgres(settings ...string) (_ *Postgres, err error) {
 		return nil, err
 	}
 	text := fmt.Sprintf("listen_addresses = '127.0.0.1'\nport = %s\nunix_socket_directories = ''\nfsync = off\n", port(s.Address))
-	for _, setting := range settings {
-		text += setting + "\n"
-	}
-	if err = os.WriteFile(filepath.Join(s.data(), "postgresql.auto.conf"), []byte(text), 0o600); err != nil {
+	text += strings.Join(settings, "\n") + "\n"
+	if err = s.WriteFile("postgresql.auto.conf", []byte(text)); err != nil {
 		return nil, err
 	}
-	if s.account != nil {
-		// Written by us, read by the server.
-		if err = os.Chown(filepath.Join(s.data(), "postgresql.auto.conf"), s.account.uid, s.account.gid); err != nil {
-			return nil, err
-		}
-	}
 	return s, s.Start()
+}
+
+// WriteFile writes a file into the server's data folder: by us, for the server.
+func (s *Postgres) WriteFile(name string, content []byte) error {
+	name = filepath.Join(s.data(), name)
+	err := os.WriteFile(name, content, 0o600)
+	if err == nil && s.account != nil {
+		err = os.Chown(name, s.account.uid, s.account.gid)
+	}
+	return err
 }
 
 func (s *Postgres) data() string { return filepath.Join(s.dir, "data") }

@@ -12,7 +12,6 @@ import (
 	"os/user"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -30,39 +29,49 @@ func (e *MissingError) Error() string {
 	return fmt.Sprintf("%s is not installed: apt-get install %s", e.Program, e.Package)
 }
 
-// find looks for a program in the path and in the folders that match patterns,
-// the last match first.
+// find looks for a program in the path and in the folders that match patterns.
 func find(program, pkg string, patterns ...string) (string, error) {
 	if path, err := exec.LookPath(program); err == nil {
 		return path, nil
 	}
+	path, err := lookup(program, patterns...)
+	if err == nil {
+		_, err = exec.LookPath(path)
+	}
+	if err != nil {
+		return "", &MissingError{Program: program, Package: pkg}
+	}
+	return path, nil
+}
+
+// lookup looks for a file in the folders that match patterns, the last match
+// first.
+func lookup(name string, patterns ...string) (string, error) {
 	for _, pattern := range patterns {
-		matches, _ := filepath.Glob(filepath.Join(pattern, program))
-		for i := len(matches) - 1; i >= 0; i-- {
-			if path, err := exec.LookPath(matches[i]); err == nil {
-				return path, nil
-			}
+		if matches, _ := filepath.Glob(filepath.Join(pattern, name)); len(matches) > 0 {
+			return matches[len(matches)-1], nil
 		}
 	}
-	return "", &MissingError{Program: program, Package: pkg}
+	return "", fmt.Errorf("no %s in %s", name, strings.Join(patterns, ", "))
 }
 
 // account is whom a server runs as; nil: as we do.
 type account struct{ uid, gid int }
 
-// unprivileged finds an account for a server that refuses to run as root.
-func unprivileged() (*account, error) {
+// unprivileged finds an account for a server that is not to run as root: its own,
+// or nobody.
+func unprivileged(own string) (*account, error) {
 	if os.Geteuid() != 0 {
 		return nil, nil
 	}
-	for _, name := range []string{"postgres", "nobody"} {
+	for _, name := range []string{own, "nobody"} {
 		if u, err := user.Lookup(name); err == nil {
 			uid, err1 := strconv.Atoi(u.Uid)
 			gid, err2 := strconv.Atoi(u.Gid)
 			return &account{uid, gid}, errors.Join(err1, err2)
 		}
 	}
-	return nil, errors.New("neither postgres nor nobody is a user here")
+	return nil, fmt.Errorf("neither %s nor nobody is a user here", own)
 }
 
 // folder makes a temporary folder that belongs to the account.
@@ -123,22 +132,28 @@ func start(a *account, dir, path string, args ...string) (*process, error) {
 	defer output.Close()
 	p.cmd.Stdout, p.cmd.Stderr = output, output
 	started := make(chan error)
-	go func() {
-		// The server is to die with us, and that is tied to the thread that has
-		// started it.
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		err := p.cmd.Start()
-		started <- err
-		if err == nil {
-			_ = p.cmd.Wait()
-			close(p.done)
-		}
-	}()
+	go p.run(started)
 	if err := <-started; err != nil {
 		return nil, fmt.Errorf("starting %s: %w", path, err)
 	}
 	return p, nil
+}
+
+// Runs is the name of the function that a goroutine is in for as long as a
+// server runs.
+const Runs = "github.com/actorpool/actorpool/integration/internal/servers.(*process).run"
+
+// run starts the server and stays until it has ended: it is to die with us, and
+// that is tied to the thread that has started it.
+func (p *process) run(started chan<- error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	err := p.cmd.Start()
+	started <- err
+	if err == nil {
+		_ = p.cmd.Wait()
+		close(p.done)
+	}
 }
 
 // stop signals the server and waits until it has ended.
@@ -178,25 +193,4 @@ func (p *process) tail() string {
 	text, _ := os.ReadFile(p.log)
 	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
 	return "its log ends: " + strings.Join(lines[max(0, len(lines)-10):], "\n")
-}
-
-// children gives the processes whose parent is pid, and those with all that
-// descend from them.
-func children(pid int) (own, all []int, err error) {
-	out, err := exec.Command("ps", "-e", "-o", "pid=,ppid=").Output()
-	if err != nil {
-		return nil, nil, err
-	}
-	of := make(map[int][]int)
-	for line := range strings.Lines(string(out)) {
-		var child, parent int
-		if n, _ := fmt.Sscan(line, &child, &parent); n == 2 {
-			of[parent] = append(of[parent], child)
-		}
-	}
-	all = slices.Clone(of[pid])
-	for i := 0; i < len(all); i++ {
-		all = append(all, of[all[i]]...)
-	}
-	return of[pid], all, nil
 }
