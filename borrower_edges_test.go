@@ -150,6 +150,7 @@ func TestAPoolThatIsStoppingAnswersAnExplainRequest(t *testing.T) {
 		})
 		hang.Store(true)
 		put(t, get(t, p))
+		synctest.Wait() // the handler hangs now, and keeps the pool from ending
 		w.system.Root.Stop(p.PID())
 		synctest.Wait()
 		_, err := w.system.Root.RequestFuture(p.PID(), &messages.ExplainRequest{}, time.Minute).Result()
@@ -173,6 +174,7 @@ func TestAPoolThatIsStoppingAnswersARelease(t *testing.T) {
 		_, c := w.family(restartsIt(), 1, actor.WithReceiverMiddleware(actors.ReleaseOnRestart(p.PID())))
 		hang.Store(true)
 		put(t, get(t, p))
+		synctest.Wait() // the handler hangs now, and keeps the pool from ending
 		w.system.Root.Stop(p.PID())
 		c[0].crashes()
 		assert.Empty(t, c[0].take())
