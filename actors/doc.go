@@ -29,5 +29,10 @@
 // what ordinary Go holds of a pool: it sends Calls to the pool actor and waits
 // for the answers. Package client makes it generic.
 //
+// A lease can be more than a loan. An actor that borrows is watched, and loses
+// what it holds when it stops (borrower.go). With LeakAfter the origin of a lease
+// is known (trace.go), and one that was forgotten is noticed (forgotten.go). A
+// context says what its owner holds while he waits for more (holding.go).
+//
 // Time is read in clock.go and nowhere else. Timers are messages.
 package actors

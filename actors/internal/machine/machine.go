@@ -1053,8 +1053,7 @@ func (m *Machine) Tick(now time.Duration, epoch uint64) {
 // sweep closes idle connections that are past their time, oldest first, at
 // most half of them at once, so that a quiet pool shrinks by degrees; and begins
 // checks that keep others alive, a tenth of them at once, a hundredth of KeepAlive
-// apart. If they are many, it
-// takes several turns.
+// apart. If they are many, it takes several turns.
 func (m *Machine) sweep() {
 	if !m.sweeping {
 		m.expiries, m.checks = max(1, m.n[idle]/2), max(1, m.n[idle]/10)
