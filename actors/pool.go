@@ -205,6 +205,7 @@ func (p *pool) started() {
 // receive handles everything but the hot path.
 func (p *pool) receive(message any) {
 	now := p.now()
+	p.collect(now)
 	switch msg := message.(type) {
 	case *leave:
 		if p.m.Waits(&msg.call.waiter) {
@@ -224,7 +225,6 @@ func (p *pool) receive(message any) {
 		}
 	case *messages.Tick:
 		if msg != nil {
-			p.collect(now)
 			p.m.Tick(now, msg.Epoch)
 		}
 	case *batch:
@@ -543,7 +543,6 @@ func (p *pool) control(now time.Duration, c *control) {
 		c.stats = p.m.Stats()
 		p.answer(c, nil)
 	case explanation:
-		p.collect(now)
 		c.explained = p.m.Explain(now)
 		p.answer(c, nil)
 	}

@@ -97,10 +97,10 @@ type Config[C any] struct {
 	// LeakAfter reports leases that are held for longer, once each, by an event
 	// and a warning in the log, with the stack of whoever got it. With it, a lease
 	// that nobody has any more, since it was dropped without Put or Taint, is
-	// noticed some time after it has become garbage: it is reported, and its
-	// connection is closed and replaced. A lease must therefore be kept for as
-	// long as its connection is used. Each Get takes some microseconds more, since
-	// it looks at its own stack. 0: off.
+	// noticed within a second of the garbage collector's finding it: it is
+	// reported, and its connection is closed and replaced. A lease must therefore
+	// be kept for as long as its connection is used. Each Get takes some
+	// microseconds more, since it looks at its own stack. 0: off.
 	LeakAfter time.Duration
 	// MaxLease ends leases that are held for longer: the holder's Put is then
 	// messages.ErrLeaseEnded, and the connection is closed, while the holder may

@@ -107,6 +107,10 @@ const (
 	probing
 )
 
+// lookEvery is how often, at least, the outside gets to look for leases that were
+// forgotten, while any are out.
+const lookEvery = time.Second
+
 // batch bounds what one turn does of a kind of which there may be thousands.
 const batch = 64
 
@@ -1401,7 +1405,7 @@ func (m *Machine) nextDue() time.Duration {
 		due = min(due, s.since+m.cfg.MaxLease)
 	}
 	if m.leases.head != nil && m.cfg.LeakAfter > 0 {
-		due = min(due, m.lookedAt+m.cfg.LeakAfter)
+		due = min(due, m.lookedAt+min(m.cfg.LeakAfter, lookEvery))
 	}
 	if m.phase != open {
 		return due
