@@ -32,7 +32,9 @@ type Get struct {
 	// when nobody listens any more.
 	Deadline time.Time
 	// Borrower says who borrows when that is not the sender, as with a future:
-	// a future's PID names nobody. nil: the sender.
+	// a future's PID names nobody. nil: the sender. A borrower that is an actor is
+	// watched: when it stops its lease ends, and the connection goes through Reset
+	// or is closed. It must be an actor of the pool's own system.
 	Borrower *actor.PID
 }
 
