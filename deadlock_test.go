@@ -131,6 +131,18 @@ func TestACrowdThatNestsGoesOn(t *testing.T) {
 	})
 }
 
+func TestTheContextOfALeaseWithoutAContextIsNone(t *testing.T) {
+	rule(t, func(t *testing.T, w *world) {
+		p := w.pool()
+		l := get(t, p)
+		var none context.Context
+		_, err := p.Get(l.Context(none))
+		assert.ErrorIs(t, err, messages.ErrNilContext)
+		assert.Equal(t, ctx, lease{}.Context(ctx), "nor has the zero lease anything to say")
+		put(t, l)
+	})
+}
+
 func TestTheContextOfALeaseAndWhatIsDerivedFromItSaysWhoHolds(t *testing.T) {
 	type key struct{}
 	for name, derive := range map[string]func(ctx context.Context) (context.Context, context.CancelFunc){

@@ -17,7 +17,7 @@ type holding struct {
 
 // Context gives a context like ctx that says that its owner holds this lease.
 func (l Loan) Context(ctx context.Context) context.Context {
-	if l.handle == nil {
+	if l.handle == nil || ctx == nil { // a Get with nil says what is wrong
 		return ctx
 	}
 	return &holding{Context: ctx, loan: l}
