@@ -1024,6 +1024,68 @@ func (m *Machine) GiveUp(now time.Duration, t *Ticket, err error) {
 	m.answer(t, m.drainError(t.op, err))
 }
 
+// Gone reports that a borrower has stopped, or starts anew without its leases:
+// they end, and their connections go through Reset, or are closed where there
+// is none; its waits end, and nothing is granted to it. err is why.
+//
+// Its leases must be such that only the borrower's messages end them. A return
+// that is on its way past the pool would meet the connection's next holder.
+func (m *Machine) Gone(now time.Duration, b *Borrower, err error) {
+	m.at(now)
+	for len(b.waits) > 0 {
+		m.reject(b.waits[0], err, messages.ReasonCanceled)
+	}
+	for len(b.slots) > 0 {
+		s := b.slots[0]
+		m.revoke(s)
+		if m.heard {
+			m.tellCheckedIn(s)
+		}
+		switch reason := m.condemned(s); {
+		case reason != 0:
+			m.close(s, reason, err)
+		case m.cfg.Reset:
+			m.begin(s, resetting, Reset)
+		default:
+			m.close(s, messages.ReasonBroken, err)
+		}
+	}
+	m.settle()
+}
+
+// Lost reports that nobody can return this lease any more: it was forgotten, and
+// is garbage. It is a leak, and its connection is replaced. False: the lease had
+// ended before.
+func (m *Machine) Lost(now time.Duration, s *Slot, id, epoch uint64) bool {
+	m.at(now)
+	if !s.lent(id, epoch) {
+		return false
+	}
+	m.seize(s, messages.ErrLeaseLost)
+	m.settle()
+	return true
+}
+
+// Tie notes that the caller of a Get which waits holds these leases meanwhile.
+func (m *Machine) Tie(now time.Duration, w *Waiter, ties []Tie) {
+	m.at(now)
+	if !w.queued || w.ties != nil {
+		return
+	}
+	for _, t := range ties {
+		if !t.out() {
+			continue
+		}
+		w.ties = append(w.ties, t)
+		if t.Slot.ties == 0 {
+			m.tied++
+			t.Slot.entangled = true
+		}
+		t.Slot.ties++
+	}
+	m.settle()
+}
+
 // Tick reports the housekeeping timer. One of another epoch is stale and
 // changes nothing.
 func (m *Machine) Tick(now time.Duration, epoch uint64) {
@@ -1624,48 +1686,6 @@ func (m *Machine) forget(b *Borrower) {
 	}
 }
 
-// Gone reports that a borrower has stopped, or starts anew without its leases:
-// they end, and their connections go through Reset, or are closed where there
-// is none; its waits end, and nothing is granted to it. err is why.
-//
-// Its leases must be such that only the borrower's messages end them. A return
-// that is on its way past the pool would meet the connection's next holder.
-func (m *Machine) Gone(now time.Duration, b *Borrower, err error) {
-	m.at(now)
-	for len(b.waits) > 0 {
-		m.reject(b.waits[0], err, messages.ReasonCanceled)
-	}
-	for len(b.slots) > 0 {
-		s := b.slots[0]
-		m.revoke(s)
-		if m.heard {
-			m.tellCheckedIn(s)
-		}
-		switch reason := m.condemned(s); {
-		case reason != 0:
-			m.close(s, reason, err)
-		case m.cfg.Reset:
-			m.begin(s, resetting, Reset)
-		default:
-			m.close(s, messages.ReasonBroken, err)
-		}
-	}
-	m.settle()
-}
-
-// Lost reports that nobody can return this lease any more: it was forgotten, and
-// is garbage. It is a leak, and its connection is replaced. False: the lease had
-// ended before.
-func (m *Machine) Lost(now time.Duration, s *Slot, id, epoch uint64) bool {
-	m.at(now)
-	if !s.lent(id, epoch) {
-		return false
-	}
-	m.seize(s, messages.ErrLeaseLost)
-	m.settle()
-	return true
-}
-
 // reportLeaks reports the leases that are out for longer than LeakAfter, and
 // ends those that are out for longer than MaxLease; so many at once.
 func (m *Machine) reportLeaks() {
@@ -1714,26 +1734,6 @@ func (m *Machine) revoke(s *Slot) {
 	m.stats.Revoked++
 	m.effect(Effect{Kind: Revoke, Slot: s, Epoch: s.Epoch})
 	s.Epoch++
-}
-
-// Tie notes that the caller of a Get which waits holds these leases meanwhile.
-func (m *Machine) Tie(now time.Duration, w *Waiter, ties []Tie) {
-	m.at(now)
-	if !w.queued || w.ties != nil {
-		return
-	}
-	for _, t := range ties {
-		if !t.out() {
-			continue
-		}
-		w.ties = append(w.ties, t)
-		if t.Slot.ties == 0 {
-			m.tied++
-			t.Slot.entangled = true
-		}
-		t.Slot.ties++
-	}
-	m.settle()
 }
 
 // untie ends that, when the wait ends.
