@@ -76,7 +76,9 @@ type Config[C any] struct {
 	// is handed out. 0: one second. Negative: never.
 	CheckAfterIdle time.Duration
 	// KeepAlive checks connections in the background that have been idle for so
-	// long, again and again. It needs Check. 0: off.
+	// long, again and again. Of many that are due together the last is checked a
+	// tenth later. While connects are blocked by a backoff there is none. It needs
+	// Check. 0: off.
 	KeepAlive time.Duration
 	// IdleTimeout closes connections that are idle for longer, oldest first and
 	// at most half of them at once, down to MinIdle. 0: off.

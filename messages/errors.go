@@ -173,9 +173,10 @@ type Holder struct {
 	ConnID uint64
 	// Label is that of the Get; empty if it had none.
 	Label string
-	// Age says how long the lease is out. For a lease without a label in a pool
-	// that needs no clock it is a lower bound: the time since the pool began to
-	// drain.
+	// Age says how long the lease is out. For a lease without a label that was
+	// served from an idle connection, in a pool that needs no clock, it is a bound:
+	// of a pool that drains a lower one, the time since that began; otherwise an
+	// upper one, the time since the pool last looked at its clock before the lease.
 	Age time.Duration
 	// Borrower is the address of the actor that holds it; empty if it is none.
 	Borrower string

@@ -12,13 +12,6 @@ type Borrower struct {
 	waits []*Waiter // what it waits for
 }
 
-// Slots calls f for every slot whose connection the borrower holds.
-func (b *Borrower) Slots(f func(*Slot)) {
-	for _, s := range b.slots {
-		f(s)
-	}
-}
-
 // free says that nothing is at stake.
 func (b *Borrower) free() bool { return len(b.slots) == 0 && len(b.waits) == 0 }
 
