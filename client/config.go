@@ -73,7 +73,8 @@ type Config[C any] struct {
 	PauseOnClear bool
 
 	// CheckAfterIdle: a connection that was idle for longer is checked before it
-	// is handed out. 0: one second. Negative: never.
+	// is handed out. Under traffic it may be checked up to a 64th earlier. 0: one
+	// second. Negative: never.
 	CheckAfterIdle time.Duration
 	// KeepAlive checks connections in the background that have been idle for so
 	// long, again and again. Of many that are due together the last is checked a
@@ -111,7 +112,7 @@ type Config[C any] struct {
 
 	// ShedHopeless refuses a Get at once, with a *messages.ShedError, if its
 	// deadline will have passed before its turn comes, at the rate at which
-	// connections have come back of late.
+	// connections have come back of late. The first in line is never refused so.
 	ShedHopeless bool
 	// Shed ends waits when too many wait for too long, so that those who are
 	// served are served soon. The zero value is off.
