@@ -75,7 +75,7 @@ func (p *pool) gone(now time.Duration, pid *actor.PID, terminated bool) {
 		}
 	}
 	b.deaf = true
-	p.m.Gone(now, &b.Borrower, messages.ErrBorrowerGone)
+	p.m.BorrowerGone(now, &b.Borrower, messages.ErrBorrowerGone)
 	p.perform()
 }
 
@@ -90,7 +90,7 @@ func (p *pool) release(now time.Duration, msg *messages.Release) {
 	}
 	if b := p.borrowers[pid.Id]; b != nil && p.local(pid) {
 		b.deaf = p.ctx.Sender() != nil && p.ctx.Sender().Equal(pid)
-		p.m.Gone(now, &b.Borrower, messages.ErrBorrowerGone)
+		p.m.BorrowerGone(now, &b.Borrower, messages.ErrBorrowerGone)
 		p.perform()
 		p.ctx.Unwatch(b.pid)
 	}
@@ -108,7 +108,7 @@ type untaken struct {
 
 // takeBack ends it.
 func (p *pool) takeBack(now time.Duration, u *untaken) {
-	if h := u.handle; p.m.Lent(h.slot, h.id, u.epoch) && h.revoke(u.epoch) {
+	if h := u.handle; p.m.IsLent(h.slot, h.id, u.epoch) && h.revoke(u.epoch) {
 		p.m.Put(now, h.slot, h.id, u.epoch)
 	}
 }

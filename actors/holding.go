@@ -34,7 +34,7 @@ func (h *holding) Value(key any) any {
 // tied is the message of a caller who is about to wait and holds connections.
 type tied struct {
 	call *Call
-	ties []machine.Tie
+	ties []machine.HeldLease
 }
 
 // tell tells the pool what the caller holds who waits with c. It comes before
@@ -47,7 +47,7 @@ func (r *Ref) tell(ctx context.Context, c *Call) {
 	t := &tied{call: c}
 	for ; ok; h, ok = h.Context.Value(r).(*holding) {
 		l := h.loan
-		t.ties = append(t.ties, machine.Tie{Slot: l.handle.slot, ID: l.handle.id, Epoch: l.epoch})
+		t.ties = append(t.ties, machine.HeldLease{Slot: l.handle.slot, ID: l.handle.id, Epoch: l.epoch})
 	}
 	r.process.SendUserMessage(r.pid, t)
 }

@@ -38,17 +38,17 @@ func (*batch) IgnoreDeadLetterLogging() {}
 // busy.
 func (f *feed) next(m *machine.Machine) *batch {
 	b := f.spare
-	if b == nil || len(m.News()) == 0 {
+	if b == nil || len(m.Events()) == 0 {
 		return nil
 	}
 	f.spare = nil
-	b.events, b.first = m.TakeNews(b.events)
+	b.events, b.first = m.TakeEvents(b.events)
 	return b
 }
 
 // flushed says that every event has been delivered.
 func (f *feed) flushed(m *machine.Machine) bool {
-	return f.observer == nil || f.spare != nil && len(m.News()) == 0
+	return f.observer == nil || f.spare != nil && len(m.Events()) == 0
 }
 
 // observerActor passes events on to the user, in order. A panic in the user's

@@ -194,7 +194,7 @@ func respond(ctx actor.Context, message any) {
 }
 
 func (p *pool) started() {
-	if p.spec.Policy.Events != machine.NoEvents {
+	if p.spec.Policy.EventLevel != machine.NoEvents {
 		p.feed = feed{spare: &batch{}}
 		p.feed.observer = p.ctx.Spawn(actor.PropsFromProducer(func() actor.Actor { return &observerActor{spec: p.spec} }))
 	}
@@ -211,13 +211,13 @@ func (p *pool) receive(message any) {
 		if p.m.Waits(&msg.call.waiter) {
 			msg.handled = true // else the caller may be looking at it already
 		}
-		p.m.Leave(now, &msg.call.waiter, msg.err)
+		p.m.CancelGet(now, &msg.call.waiter, msg.err)
 	case *job:
 		p.report(now, msg)
 	case *control:
 		p.control(now, msg)
 	case *giveUp:
-		p.m.GiveUp(now, &msg.control.ticket, msg.err)
+		p.m.CancelControl(now, &msg.control.ticket, msg.err)
 		p.drained(msg.control)
 	case *messages.BackoffElapsed:
 		if msg != nil { // these two can come from outside
@@ -235,7 +235,7 @@ func (p *pool) receive(message any) {
 		msg.ref <- p.ref
 		return
 	case *tied:
-		p.m.Tie(now, &msg.call.waiter, msg.ties)
+		p.m.Holds(now, &msg.call.waiter, msg.ties)
 	case *actor.Terminated:
 		p.gone(now, msg.GetWho(), true)
 	case *untaken:
@@ -252,10 +252,10 @@ func (p *pool) now() time.Duration { return p.spec.clock.now() }
 func (p *pool) get(c *Call) {
 	if c.ended == nil {
 		var now time.Duration
-		if p.m.Timed() || c.waiter.Label != "" {
+		if p.m.NeedsClock() || c.waiter.Label != "" {
 			now = p.now()
 		}
-		if s := p.m.Take(now, &c.waiter); s != nil {
+		if s := p.m.TryGet(now, &c.waiter); s != nil {
 			p.grant(c, s)
 			if p.m.Decided() {
 				p.perform()
@@ -272,8 +272,8 @@ func (p *pool) get(c *Call) {
 	p.collect(now) // before anybody waits for what nobody has any more
 	switch {
 	case c.ended != nil:
-		p.m.Refuse(now, &c.waiter, c.ended)
-	case p.m.Queue(now, &c.waiter):
+		p.m.RejectGet(now, &c.waiter, c.ended)
+	case p.m.TryQueue(now, &c.waiter):
 	default:
 		p.m.Get(now, &c.waiter)
 	}
@@ -295,12 +295,12 @@ func (p *pool) giveBack(h *Handle) {
 		return
 	}
 	var now time.Duration
-	if p.m.Timed() {
+	if p.m.NeedsClock() {
 		now = p.now()
 	}
-	if !p.m.Stow(now, h.slot, h.id, h.epoch) {
+	if !p.m.TryPut(now, h.slot, h.id, h.epoch) {
 		now = p.now()
-		if w := p.m.Hand(now, h.slot, h.id, h.epoch); w != nil {
+		if w := p.m.TryHandOff(now, h.slot, h.id, h.epoch); w != nil {
 			p.grant(w.Owner.(*Call), h.slot)
 		} else {
 			p.m.Put(now, h.slot, h.id, h.epoch)
@@ -315,7 +315,7 @@ func (p *pool) giveBack(h *Handle) {
 func (p *pool) grant(c *Call, s *machine.Slot) {
 	h := s.Conn.(*Handle)
 	if c.sender == nil {
-		c.loan = Loan{handle: h, epoch: s.Epoch}
+		c.loan = Loan{handle: h, epoch: s.LeaseEpoch}
 		c.answer()
 		return
 	}
@@ -324,18 +324,18 @@ func (p *pool) grant(c *Call, s *machine.Slot) {
 	// that is over.
 	process, ok := p.ref.system.ProcessRegistry.Get(c.sender)
 	if !ok {
-		p.ref.process.SendUserMessage(p.ref.pid, &untaken{handle: h, epoch: s.Epoch})
+		p.ref.process.SendUserMessage(p.ref.pid, &untaken{handle: h, epoch: s.LeaseEpoch})
 		return
 	}
 	process.SendUserMessage(c.sender, &actor.MessageEnvelope{
-		Message: &messages.Lease{ID: messages.LeaseID{Conn: s.ID, Epoch: s.Epoch}, Conn: h.conn, Setting: s.Setting()}, Sender: p.ref.pid,
+		Message: &messages.Lease{ID: messages.LeaseID{Conn: s.ID, Epoch: s.LeaseEpoch}, Conn: h.conn, Setting: s.Setting()}, Sender: p.ref.pid,
 	})
 }
 
 // collect ends the leases that were forgotten.
 func (p *pool) collect(now time.Duration) {
 	for f := p.ref.forgotten.take(); f != nil; f = f.next {
-		p.m.Lost(now, f.handle.slot, f.handle.id, f.epoch)
+		p.m.LeaseLost(now, f.handle.slot, f.handle.id, f.epoch)
 	}
 }
 
@@ -494,7 +494,7 @@ func (p *pool) connectorGivenUp(child *actor.PID) {
 	if p.over {
 		return // it closes what it holds
 	}
-	p.m.Slots(func(s *machine.Slot) {
+	p.m.EachSlot(func(s *machine.Slot) {
 		c, ok := s.Shell.(*connector)
 		if !ok || c.pid == nil || !c.pid.Equal(child) {
 			return
@@ -646,7 +646,7 @@ func (p *pool) rejectAll() {
 			p.reject(e.Waiter.Owner.(*Call), err)
 		}
 	}
-	p.m.Abandon(func(w *machine.Waiter) { p.reject(w.Owner.(*Call), err) }, func(t *machine.Ticket) {
+	p.m.TearDown(func(w *machine.Waiter) { p.reject(w.Owner.(*Call), err) }, func(t *machine.Ticket) {
 		c := t.Owner.(*control)
 		if c.kind == closePool {
 			p.closing = append(p.closing, c)
@@ -762,7 +762,7 @@ func (p *pool) getFor(now time.Duration, msg *messages.Get) {
 	if !msg.Deadline.IsZero() {
 		c.waiter.Deadline = p.spec.clock.at(msg.Deadline)
 		if c.waiter.Deadline <= now {
-			p.m.Refuse(now, &c.waiter, context.DeadlineExceeded)
+			p.m.RejectGet(now, &c.waiter, context.DeadlineExceeded)
 			return
 		}
 	}
@@ -784,7 +784,7 @@ func (p *pool) local(pid *actor.PID) bool {
 // endLease ends a lease that its holder names by id.
 func (p *pool) endLease(now time.Duration, id messages.LeaseID, taint bool, cause error) error {
 	h := p.handles[id.Conn]
-	if h == nil || !p.m.Lent(h.slot, id.Conn, id.Epoch) || !h.revoke(id.Epoch) {
+	if h == nil || !p.m.IsLent(h.slot, id.Conn, id.Epoch) || !h.revoke(id.Epoch) {
 		return messages.ErrLeaseEnded
 	}
 	if taint {

@@ -70,9 +70,9 @@ func (s *Spec) start() {
 	}
 	switch {
 	case s.OnEvent != nil || s.enabled(slog.LevelDebug):
-		s.Policy.Events = machine.AllEvents
+		s.Policy.EventLevel = machine.AllEvents
 	case s.enabled(slog.LevelWarn):
-		s.Policy.Events = machine.RareEvents
+		s.Policy.EventLevel = machine.RareEvents
 	}
 }
 

@@ -1,17 +1,19 @@
+// Admission: measuring the queue, to decide which Gets are refused or shed.
+
 package machine
 
 import "time"
 
-// pace measures how fast waiters are served, as a moving mean of the time
-// between one that is served and the next, while somebody waits.
+// pace measures how fast waiters are served: a moving mean of the time between one
+// waiter that is served and the next, while any wait.
 type pace struct {
-	last    time.Duration // when somebody was served, or the queue began
+	last    time.Duration // when the last one was served, or the queue ceased to be empty
 	mean    time.Duration
 	samples int
 }
 
-// Each sample moves the mean by a paceWeight-th; with less than paceSamples the
-// mean is not believed.
+// Each sample moves the mean by a paceWeight-th. With fewer than paceSamples
+// samples the mean is not used.
 const (
 	paceWeight  = 8
 	paceSamples = 8
@@ -28,55 +30,56 @@ func (p *pace) served(now time.Duration) {
 	p.mean += (d - p.mean) / time.Duration(min(p.samples, paceWeight))
 }
 
-// estimate is how long the waiter in this place of the queue, from 1, will wait.
+// estimate is how long the waiter in this place of the queue, counted from 1, will
+// wait.
 func (p *pace) estimate(position int) (wait time.Duration, ok bool) {
 	return time.Duration(position) * p.mean, p.samples >= paceSamples
 }
 
-// CoDel is the policy of controlled delay: a queue is good while somebody is
-// served within Target now and then, and bad once that has not been so for an
-// Interval. In a bad queue whoever has waited for twice Target is shed. The zero
-// value is off.
+// CoDel is the policy of controlled delay. A queue is bad once no waiter has been
+// served within Target for a whole Interval, and good again as soon as one is. In
+// a bad queue a waiter that has waited for twice Target is shed. The zero value is
+// off.
 type CoDel struct{ Target, Interval time.Duration }
 
 func (c CoDel) on() bool { return c.Target > 0 }
 
-// limit is how long one may wait in a bad queue.
+// limit is how long a waiter may wait in a bad queue.
 func (c CoDel) limit() time.Duration { return 2 * c.Target }
 
-// delay judges the queue by CoDel, as DBConnection's pool does (a simplification
-// of the algorithm for routers, from the thriftpool of Facebook). There the least
-// wait of fixed intervals is judged; here an interval begins anew whenever somebody
-// is served in time, and when somebody begins to wait. So a queue that goes from
-// empty to stalled is bad after one interval, and so is one that slowly fills. And
-// a queue that is empty because everybody was shed is not good for that.
-type delay struct {
+// codelState judges the queue by CoDel, as the pool of Elixir's DBConnection does
+// (after Facebook's simplification, for servers, of the algorithm for routers).
+// There the shortest wait of each fixed interval is judged. Here an interval begins
+// anew whenever a waiter is served in time, and when the queue ceases to be empty.
+// So a queue that stalls is bad after one interval, and so is one that fills
+// slowly. A queue that is empty because all its waiters were shed stays bad.
+type codelState struct {
 	bad    bool
-	ends   time.Duration // the interval, if nobody is served in time before
-	grants uint64        // how many had been served when the queue was last empty
+	ends   time.Duration // when the interval ends, if no waiter is served in time before
+	grants uint64        // the number of grants when the queue was last empty
 }
 
-// began notes that the queue is not empty any more. grants counts everybody who
-// was served, those who did not wait too: if there were any since the queue was
-// empty, it was good.
-func (d *delay) began(c CoDel, now time.Duration, grants uint64) {
+// began notes that the queue is not empty any more. grants is the number of all
+// grants, without a wait too: if there were any since the queue was empty, it was
+// good.
+func (d *codelState) began(c CoDel, now time.Duration, grants uint64) {
 	if !d.bad || grants != d.grants {
 		d.restart(c, now)
 	}
 }
 
-// restart begins anew with a queue that is good.
-func (d *delay) restart(c CoDel, now time.Duration) { d.bad, d.ends = false, now+c.Interval }
+// restart begins a new interval with a good queue.
+func (d *codelState) restart(c CoDel, now time.Duration) { d.bad, d.ends = false, now+c.Interval }
 
-// emptied notes that nobody waits any more.
-func (d *delay) emptied(grants uint64) { d.grants = grants }
+// emptied notes that the queue is empty.
+func (d *codelState) emptied(grants uint64) { d.grants = grants }
 
-// served notes the wait of one who is served.
-func (d *delay) served(c CoDel, now, wait time.Duration) {
+// served notes the wait of a waiter that is served.
+func (d *codelState) served(c CoDel, now, wait time.Duration) {
 	if wait <= c.Target {
 		d.restart(c, now)
 	}
 }
 
-// judge ends an interval that is over.
-func (d *delay) judge(now time.Duration) { d.bad = d.bad || now >= d.ends }
+// judge makes the queue bad if the interval is over.
+func (d *codelState) judge(now time.Duration) { d.bad = d.bad || now >= d.ends }

@@ -1,3 +1,5 @@
+// Config: what the machine must know of the pool's configuration.
+
 package machine
 
 import "time"
@@ -27,18 +29,18 @@ type Config struct {
 	ConnectTimeout time.Duration // bounds every connector job
 	LeakAfter      time.Duration // 0: off
 	MaxLease       time.Duration // 0: off
-	ShedHopeless   bool          // refuse whose deadline cannot be met
-	CoDel          CoDel         // shed a bad queue
+	ShedHopeless   bool          // refuse a Get whose deadline cannot be met
+	CoDel          CoDel         // shed waits of a bad queue
 
 	Backoff Backoff
 	Random  func() float64 // in [0,1); for jitter
 
-	// Coarse: Ticks come when they are due, so that between them the time of Take
-	// and Stow may be less exact. See Config.coarse.
+	// Coarse says that ticks come when they are due, so that between two of them the
+	// time of the fast paths may be less exact. See coarseClock.
 	Coarse bool
 
-	Events  Events
-	Backlog int // bounds the events that wait to be taken; 0: no bound
+	EventLevel EventLevel
+	Backlog    int // bounds the events that wait to be taken; 0: no bound
 }
 
 // Backoff is the policy of blocking periods.
@@ -54,33 +56,37 @@ type BackoffMode uint8
 
 // The modes.
 const (
-	BackoffWait     BackoffMode = iota // they wait in line
+	BackoffWait     BackoffMode = iota // they wait in the queue
 	BackoffFailFast                    // those that find no idle connection fail
 	BackoffNever                       // there is no backoff
 )
 
-// Events says which events anybody listens to.
-type Events uint8
+// EventLevel says which events anybody listens to.
+type EventLevel uint8
 
 // The levels.
 const (
-	NoEvents   Events = iota
-	RareEvents        // backoff and leaks only
+	NoEvents   EventLevel = iota
+	RareEvents            // backoff and leaks only
 	AllEvents
 )
 
-// overdueAfter is how long after its start a connector job counts as lost. A
-// job whose function keeps to its context ends within ConnectTimeout; the
-// quarter more lets its own error arrive first.
-func (c *Config) overdueAfter() time.Duration {
+// jobTimeout is how long after its start a connector's job is given up. A function
+// that keeps to its context ends within ConnectTimeout; the quarter more lets its
+// own error arrive first.
+func (c *Config) jobTimeout() time.Duration {
 	return c.ConnectTimeout + c.ConnectTimeout/4
 }
 
-// delay is the length of the blocking period after a failed attempt, from 1:
-// min(Base*2^(attempt-1), Cap), of which the jittered part is random. The
-// exponential form with a cap is SqlClient's blocking period; jitter 1 is full
-// jitter as in MongoDB's pool backoff.
-func (c *Config) delay(attempt int) time.Duration {
+// backoffDelay is the length of the blocking period after a failed attempt,
+// counted from 1:
+//
+//	min(Base*2^(attempt-1), Cap)
+//
+// of which the part Jitter is random. The exponential form with a cap is that of
+// SqlClient's blocking period; Jitter 1 is full jitter, as in MongoDB's pool
+// backoff.
+func (c *Config) backoffDelay(attempt int) time.Duration {
 	d := c.Backoff.Base
 	for i := 1; i < attempt && d < c.Backoff.Cap; i++ {
 		d *= 2
@@ -92,35 +98,36 @@ func (c *Config) delay(attempt int) time.Duration {
 	return d
 }
 
-// timed says that the caller must give the time with Take and Stow too, at least
-// now and then, not only with the inputs that always ask for it: ages matter, or a Take may begin
-// a connect for MinIdle, whose timeout counts from then.
-func (c *Config) timed() bool {
+// needsClock says that the fast paths need the time too, at least now and then: ages
+// matter, or a TryGet may begin a connect for MinIdle, whose timeout counts from
+// then.
+func (c *Config) needsClock() bool {
 	return c.Check && (c.CheckAfterIdle >= 0 || c.KeepAlive > 0) || c.IdleTimeout > 0 || c.MaxLifetime > 0 ||
-		c.tracked() || c.MinIdle > 0 || c.Events == AllEvents
+		c.tracksLeases() || c.MinIdle > 0 || c.EventLevel == AllEvents
 }
 
-// coarse says how coarse the time of idle connections may be: the period of the
-// coarse clock, a 64th of the smallest period that is configured; 0: it must
-// be exact. It must be where a lifetime is not to be exceeded, and where more than
-// the age of idle connections hangs on the time of a Take or Stow. youth is the
-// smallest period: as long as an idle connection is younger the clock runs.
-func (c *Config) coarse() (slack, youth time.Duration) {
-	if !c.Coarse || c.MaxLifetime > 0 || c.MinIdle > 0 || c.tracked() || c.Events == AllEvents {
+// coarseClock gives the period of the coarse clock, a 64th of the smallest period
+// that is configured, and that smallest period: the clock runs while an idle
+// connection is younger. A tick of 0 says that the time must be exact. It must be
+// where a MaxLifetime must not be exceeded, and where more than the age of idle
+// connections depends on the time of a fast path.
+func (c *Config) coarseClock() (tick, while time.Duration) {
+	if !c.Coarse || c.MaxLifetime > 0 || c.MinIdle > 0 || c.tracksLeases() || c.EventLevel == AllEvents {
 		return 0, 0
 	}
-	youth = never
+	while = never
 	for _, period := range []time.Duration{c.checkAfter(), c.KeepAlive, c.IdleTimeout} {
 		if period > 0 {
-			youth = min(youth, period)
+			while = min(while, period)
 		}
 	}
-	if slack = youth / 64; youth == never || slack < time.Millisecond || c.Check && c.CheckAfterIdle == 0 {
+	if tick = while / 64; while == never || tick < time.Millisecond || c.Check && c.CheckAfterIdle == 0 {
 		return 0, 0
 	}
-	return slack, youth
+	return tick, while
 }
 
+// checkAfter is CheckAfterIdle, or 0 without a Check.
 func (c *Config) checkAfter() time.Duration {
 	if !c.Check {
 		return 0
@@ -128,11 +135,11 @@ func (c *Config) checkAfter() time.Duration {
 	return c.CheckAfterIdle
 }
 
-// tracked says that leases are watched by their age.
-func (c *Config) tracked() bool { return c.LeakAfter > 0 || c.MaxLease > 0 }
+// tracksLeases says that the age of leases is watched.
+func (c *Config) tracksLeases() bool { return c.LeakAfter > 0 || c.MaxLease > 0 }
 
-// gated says that a Get may be refused because of how many wait.
-func (c *Config) gated() bool { return c.MaxWaiters > 0 || c.measured() }
+// limitsQueue says that a Get may be refused because of the queue.
+func (c *Config) limitsQueue() bool { return c.MaxWaiters > 0 || c.measuresWaits() }
 
-// measured says that waits are measured to decide whom to refuse.
-func (c *Config) measured() bool { return c.ShedHopeless || c.CoDel.on() }
+// measuresWaits says that waits are measured to decide which Gets to refuse.
+func (c *Config) measuresWaits() bool { return c.ShedHopeless || c.CoDel.on() }

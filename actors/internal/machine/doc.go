@@ -1,26 +1,37 @@
-// Package machine decides. It is the state machine of a pool: who gets which
-// connection, when one is opened, checked, reset or closed, how long the pool
-// backs off, when it is drained.
+// Package machine decides. It is the state machine of a pool: which Get is given
+// which connection, when a connection is opened, checked, reset or closed, how long
+// the pool backs off, when it is drained.
 //
-// It is pure. Inputs are method calls that carry the time; outputs are
-// [Effect] values and events, which the caller takes and performs. There is no
-// goroutine, no clock, no I/O, no user code and no source of randomness in it
-// but the one that is given. The same inputs in the same order give the same
-// effects, so that an incident can be replayed from a text file: see testdata.
+// It is pure. Inputs are method calls that carry the time; outputs are [Effect]
+// values and events, which the shell (package actors) takes and performs. There is
+// no goroutine, no clock, no I/O, no user code, and no randomness but the source
+// that is given. The same inputs in the same order give the same effects, so that
+// an incident can be replayed from a text file: see testdata.
 //
-// A connection is a [Slot] here, and what the outside keeps for it is an
-// opaque value in the slot. A Get that waits is a [Waiter], a control request
-// that waits is a [Ticket]; both are owned by the outside and linked into the
-// machine's lists while they wait, so that leaving costs O(1).
+// A connection is a [Slot] here; what the shell keeps for it is an opaque value in
+// the slot. A Get that waits is a [Waiter], a control request that waits is a
+// [Ticket]. The shell owns both. They are linked into the machine's lists while
+// they wait, so that leaving costs O(1).
 //
 // # Where to read
 //
-// Every transition is in machine.go, as a verb: Get, Leave, Put, Taint,
-// Connected, ConnectFailed, Checked, WasReset, Applied, Unapplied, Disconnected,
-// SetCapacity, Clear, Suspend, Resume, Close, BackoffElapsed, Tick. Get and Put
-// have hot halves that come first: Take and Queue, Stow and Hand; each does the
-// common case if nothing has to be decided, and otherwise nothing. The other
-// files hold the nouns: slot.go, waiter.go, effect.go, config.go; what the pool
-// says about itself is in report.go, and what must always hold is in
-// invariants.go.
+// The files are layers. A method may call methods of its own file and of files
+// further down, never of one further up; a test keeps it so.
+//
+//	machine.go       inputs: everything that can happen, one method each.
+//	                 Start here: it is the table of contents.
+//	housekeeping.go  what a tick of the timer does by itself
+//	outcomes.go      what follows from a job that failed, is done, or is overdue
+//	settle.go        what follows from any input: who is served, what is begun,
+//	                 which waits end
+//	transitions.go   the single steps by which the state changes
+//	explain.go       what errors and Explain say of the pool
+//	backoff.go       the backoff after failed connects
+//	timers.go        when something is due next
+//	report.go        what the shell may ask
+//	events.go        what the pool tells about its life
+//	state.go         the state, explained field by field, and questions about it
+//
+// Beside them: slot.go, waiter.go, borrower.go, effect.go and config.go hold the
+// types; admission.go measures the queue; invariants.go says what must always hold.
 package machine

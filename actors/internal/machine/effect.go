@@ -1,8 +1,10 @@
+// Effects: what the machine asks the shell to do.
+
 package machine
 
 import "time"
 
-// EffectKind says what the outside has to do.
+// EffectKind says what the shell has to do.
 type EffectKind uint8
 
 const (
@@ -21,12 +23,12 @@ const (
 	Disconnect
 	// Interrupt: cancel the job that runs in the slot's connector.
 	Interrupt
-	// Revoke: end the lease of the slot's connection, with epoch Epoch, so that
-	// its holder is refused from now on.
+	// Revoke: end the lease of the slot's connection, with epoch Epoch, so that its
+	// holder's return is refused.
 	Revoke
 	// Retire: the slot's connector is not needed any more.
 	Retire
-	// Grant: give the slot's connection, with the slot's Epoch, to the Waiter.
+	// Grant: give the slot's connection, with the slot's LeaseEpoch, to the Waiter.
 	Grant
 	// Reject: end the Waiter with Err.
 	Reject
@@ -40,9 +42,9 @@ const (
 	ArmTick
 	// DisarmTick: that timer is not needed any more.
 	DisarmTick
-	// Watch: from now on report Gone if the Borrower stops.
+	// Watch: from now on report BorrowerGone if the Borrower stops.
 	Watch
-	// Unwatch: that is of no interest any more.
+	// Unwatch: a stop of the Borrower need not be reported any more.
 	Unwatch
 	// CancelLifetime: cancel the context of every connect, check and reset.
 	CancelLifetime

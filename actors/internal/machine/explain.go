@@ -1,3 +1,5 @@
+// Explain: what the pool says about itself in errors and on demand.
+
 package machine
 
 import (
@@ -8,8 +10,8 @@ import (
 	"github.com/actorpool/actorpool/messages"
 )
 
-// scope bounds a look at the pool: how many slots are looked at, and how many
-// are told of.
+// scope bounds a description of the pool: how many slots are looked at, and how many
+// are described.
 type scope struct{ reach, most int }
 
 var (
@@ -17,15 +19,15 @@ var (
 	survey = scope{reach: int(^uint(0) >> 1), most: 100} // on demand
 )
 
-// holders tells who holds connections, longest first. In a pool that does not
+// describeHolders says who holds connections, longest first. In a pool that does not
 // watch the age of leases a glance may miss some.
-func (m *Machine) holders(sc scope) []messages.Holder {
-	if m.n[borrowed] == 0 {
+func (m *Machine) describeHolders(sc scope) []messages.Holder {
+	if m.count[borrowed] == 0 {
 		return nil
 	}
 	var held []*Slot
-	if m.tracked { // the longest first
-		for s := m.leases.head; s != nil && len(held) < sc.most; s = s.next {
+	if m.opts.tracksLeases { // the longest first
+		for s := m.leases.out.head; s != nil && len(held) < sc.most; s = s.next {
 			held = append(held, s)
 		}
 	} else {
@@ -39,15 +41,16 @@ func (m *Machine) holders(sc scope) []messages.Holder {
 	}
 	holders := make([]messages.Holder, len(held))
 	for i, s := range held {
-		holders[i] = m.holder(s)
+		holders[i] = m.describeHolder(s)
 	}
 	return holders
 }
 
-func (m *Machine) holder(s *Slot) messages.Holder {
-	h := messages.Holder{ConnID: s.ID, Label: s.label, Age: m.now - s.since, Waits: s.ties > 0, Borrower: address(s.borrower)}
-	if !s.timed && m.phase != open || !s.timed && m.resizer != nil {
-		h.Age = min(h.Age, m.now-m.drainSince)
+// describeHolder says who holds a connection.
+func (m *Machine) describeHolder(s *Slot) messages.Holder {
+	h := messages.Holder{ConnID: s.ID, Label: s.label, Age: m.now - s.since, Waits: s.waitingHolders > 0, Borrower: address(s.borrower)}
+	if !s.exactSince && m.phase != phaseOpen || !s.exactSince && m.drain.resize != nil {
+		h.Age = min(h.Age, m.now-m.drain.since)
 	}
 	if s.trace != nil {
 		h.Goroutine, h.Stack = s.trace.Goroutine(), s.trace.Stack()
@@ -62,10 +65,10 @@ func address(b *Borrower) string {
 	return fmt.Sprint(b.Owner)
 }
 
-// jobs tells what the connectors are at, longest first.
-func (m *Machine) jobs(sc scope) []messages.Job {
+// describeJobs says which jobs are under way, longest first.
+func (m *Machine) describeJobs(sc scope) []messages.Job {
 	var jobs []messages.Job
-	for s := m.busy.head; s != nil && len(jobs) < sc.most; s = s.next {
+	for s := m.jobs.busy.head; s != nil && len(jobs) < sc.most; s = s.next {
 		j := messages.Job{ConnID: s.ID, Doing: s.state.String(), Age: m.now - s.since}
 		if s.waiter != nil {
 			j.For = s.waiter.Label
@@ -75,36 +78,36 @@ func (m *Machine) jobs(sc scope) []messages.Job {
 	return jobs
 }
 
-// Explain tells who holds, who waits, and what is being done about it.
+// Explain says who holds connections, who waits, and which jobs are under way.
 func (m *Machine) Explain(now time.Duration) messages.Explanation {
-	m.at(now)
+	m.advance(now)
 	e := messages.Explanation{
-		Stats: m.Stats(), Time: m.wall(m.now), Holders: m.holders(survey), Jobs: m.jobs(survey), LastConnectError: m.lastErr,
+		Stats: m.Stats(), Time: m.wall(m.now), Holders: m.describeHolders(survey), Jobs: m.describeJobs(survey), LastConnectError: m.lastConnectErr,
 	}
-	e.Attempt, e.NextAttempt, _ = m.Outlook()
-	for w := m.waiters.head; w != nil && len(e.Waiters) < survey.most; w = w.next {
-		told := messages.Waiter{Label: w.Label, Waited: m.now - w.since, Setting: w.Setting, Borrower: address(w.Borrower)}
+	e.Attempt, e.NextAttempt, _ = m.NextAttempt()
+	for w := m.queue.head; w != nil && len(e.Waiters) < survey.most; w = w.next {
+		described := messages.Waiter{Label: w.Label, Waited: m.now - w.since, Setting: w.Setting, Borrower: address(w.Borrower)}
 		if w.slot != nil {
-			told.Doing = w.slot.state.String()
+			described.Doing = w.slot.state.String()
 		}
 		if w.Trace != nil {
-			told.Goroutine, told.Stack = w.Trace.Goroutine(), w.Trace.Stack()
+			described.Goroutine, described.Stack = w.Trace.Goroutine(), w.Trace.Stack()
 		}
-		for _, t := range w.ties {
-			if t.out() {
-				told.Holds = append(told.Holds, t.ID)
+		for _, h := range w.held {
+			if h.out() {
+				described.Holds = append(described.Holds, h.ID)
 			}
 		}
-		e.Waiters = append(e.Waiters, told)
+		e.Waiters = append(e.Waiters, described)
 	}
 	e.Suspicions = m.suspicions(&e)
 	return e
 }
 
-// suspicious is how long nothing must come back to be worth a word.
+// suspicious is how long no connection must have come back to be mentioned.
 const suspicious = time.Second
 
-// suspicions says what looks wrong without being proved.
+// suspicions says what looks wrong, though it is not proved.
 func (m *Machine) suspicions(e *messages.Explanation) []string {
 	var list []string
 	holding := map[uint64]uint64{} // connection by goroutine
@@ -119,12 +122,12 @@ func (m *Machine) suspicions(e *messages.Explanation) []string {
 				w.Goroutine, id))
 		}
 	}
-	if w := m.waiters.head; w != nil && m.n[borrowed] > 0 && m.n[borrowed] == m.counted() && m.counted() >= m.capacity {
+	if w := m.queue.head; w != nil && m.count[borrowed] > 0 && m.count[borrowed] == m.counted() && m.counted() >= m.capacity {
 		youngest := m.now
 		for _, h := range e.Holders {
 			youngest = min(youngest, h.Age)
 		}
-		if len(e.Holders) == m.n[borrowed] && youngest >= m.now-w.since && m.now-w.since >= suspicious {
+		if len(e.Holders) == m.count[borrowed] && youngest >= m.now-w.since && m.now-w.since >= suspicious {
 			list = append(list, fmt.Sprintf("every connection is out, and none has come back in the %v since the first in the queue began to wait: "+
 				"the holders may be waiting for each other", m.now-w.since))
 		}
@@ -132,23 +135,58 @@ func (m *Machine) suspicions(e *messages.Explanation) []string {
 	return list
 }
 
-// deadlockError tells who holds and waits, of whom w is to give up.
+// deadlockError says which callers hold a connection and wait for another. The wait
+// of w, the first of them, fails.
 func (m *Machine) deadlockError(w *Waiter) error {
 	e := &messages.DeadlockError{}
-	told := map[*Slot]bool{}
+	described := map[*Slot]bool{}
 	for ; w != nil; w = w.prev {
-		for _, t := range w.ties {
-			if len(told) == 2*glance.most {
+		for _, h := range w.held {
+			if len(described) == 2*glance.most {
 				return e
 			}
-			if told[t.Slot] || !t.out() {
+			if described[h.Slot] || !h.out() {
 				continue
 			}
-			told[t.Slot] = true
-			h := m.holder(t.Slot)
-			h.Waited, h.WaitsFor = m.now-w.since, w.Label
-			e.Cycle = append(e.Cycle, h)
+			described[h.Slot] = true
+			holder := m.describeHolder(h.Slot)
+			holder.Waited, holder.WaitsFor = m.now-w.since, w.Label
+			e.Cycle = append(e.Cycle, holder)
 		}
 	}
 	return e
 }
+
+// getError is the error of a Get: the reason, and what the pool looked like.
+func (m *Machine) getError(w *Waiter, err error) error {
+	e := &messages.GetError{
+		Pool: m.cfg.Name, Waited: m.now - w.since, Position: w.position, Stats: m.Stats(),
+		LastConnectError: m.lastConnectErr, Err: err,
+	}
+	e.Attempt, e.NextAttempt, _ = m.NextAttempt()
+	e.Holders, e.Jobs = m.describeHolders(glance), m.describeJobs(glance)
+	return e
+}
+
+// notReady explains why a Ready has ended badly, as the error of a Get does.
+func (m *Machine) notReady(err error) error { return m.getError(&Waiter{since: m.now}, err) }
+
+// drainError is the error of a SetCapacity or Close whose caller has left.
+func (m *Machine) drainError(o op, err error) error {
+	e := &messages.DrainError{Op: "close", Stats: m.Stats(), Err: err}
+	if o == opSetCapacity {
+		e.Op = "set capacity"
+	}
+	e.Holders = m.describeHolders(survey)
+	return e
+}
+
+// joinedError is two errors in one line. Its text is made when somebody asks for
+// it, not on the pool's turn.
+type joinedError struct {
+	format        string // of their texts
+	first, second error
+}
+
+func (e *joinedError) Error() string   { return fmt.Sprintf(e.format, e.first, e.second) }
+func (e *joinedError) Unwrap() []error { return []error{e.first, e.second} }

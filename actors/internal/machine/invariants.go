@@ -1,3 +1,5 @@
+// Invariants: what must hold after every input.
+
 package machine
 
 import (
@@ -5,27 +7,36 @@ import (
 	"fmt"
 )
 
-// Check verifies what must hold after every input, once its effects are known:
-// the counts against the slots, the queue against the jobs, and the promises to
-// whoever waits. It walks everything, and is for tests and for sampling.
-func (m *Machine) Check() error {
-	var n [len(m.n)]int
-	var strays, spare, busy int
+// CheckInvariants verifies what must hold after every input: that the lists, the
+// counts and everything else that is kept for speed agree with the slots and the
+// waiters, and that the promises to waiters and to control requests are kept. It
+// walks everything; it is for tests and for sampling.
+func (m *Machine) CheckInvariants() error {
+	for _, check := range []func() error{
+		m.checkSlots, m.checkLists, m.checkGroups, m.checkQueue, m.checkLeases, m.checkBorrowers, m.checkPromises, m.checkFastPath,
+	} {
+		if err := check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkSlots verifies the counts, and the links between slots and waiters.
+func (m *Machine) checkSlots() error {
+	var count [len(m.count)]int
+	var givenUp, unclaimed int
 	for i, s := range m.slots {
 		if s.index != i {
 			return fmt.Errorf("slot %d has index %d", i, s.index)
 		}
-		if s.abandoned {
-			strays++
+		if s.givenUp {
+			givenUp++
 			continue
 		}
-		n[s.state]++
-		switch s.state {
-		case connecting, checking, resetting, applying, unapplying, closing:
-			busy++
-		}
+		count[s.state]++
 		if s.state == connecting && s.waiter == nil {
-			spare++
+			unclaimed++
 		}
 		if (s.state == vacant) != (s.ID == 0) {
 			return fmt.Errorf("slot %d is %v and has id %d", i, s.state, s.ID)
@@ -37,24 +48,94 @@ func (m *Machine) Check() error {
 			return fmt.Errorf("slot %d is %v and works for a waiter", i, s.state)
 		}
 	}
-	if n != m.n || strays != m.strays || spare != m.spare {
-		return fmt.Errorf("counts %v strays %d spare %d, but slots say %v, %d, %d", m.n, m.strays, m.spare, n, strays, spare)
+	if count != m.count || givenUp != m.jobs.givenUp || unclaimed != m.jobs.unclaimed {
+		return fmt.Errorf("counts %v, given up %d, unclaimed %d, but slots say %v, %d, %d",
+			m.count, m.jobs.givenUp, m.jobs.unclaimed, count, givenUp, unclaimed)
 	}
-	if m.idle.n+m.worn.n != n[idle] || m.vacant.n != n[vacant] || m.busy.n != busy {
-		return fmt.Errorf("lists hold %d idle %d vacant %d busy, but slots say %d, %d, %d",
-			m.idle.n+m.worn.n, m.vacant.n, m.busy.n, n[idle], n[vacant], busy)
+	return nil
+}
+
+// checkLists verifies that each slot is in the list of its state, and that the
+// lists are in order.
+func (m *Machine) checkLists() error {
+	listed := map[*Slot]string{}
+	for _, l := range []struct {
+		name   string
+		list   *slotList
+		holds  func(*Slot) bool
+		oldest bool // first, otherwise last
+	}{
+		{"vacant", &m.lists.vacant, func(s *Slot) bool { return s.state == vacant }, false},
+		{"idle", &m.lists.idle, func(s *Slot) bool { return s.state == idle && s.group == nil }, false},
+		{"idle with a setting", &m.lists.idleWithSetting, func(s *Slot) bool { return s.state == idle && s.group != nil }, false},
+		{"busy", &m.jobs.busy, func(s *Slot) bool { return s.state != vacant && s.state != idle && s.state != borrowed }, true},
+		{"leases", &m.leases.out, func(s *Slot) bool { return m.opts.tracksLeases && s.state == borrowed }, true},
+	} {
+		n := 0
+		var prev *Slot
+		for s := l.list.head; s != nil; prev, s = s, s.next {
+			n++
+			if s.givenUp || !l.holds(s) || listed[s] != "" || s.prev != prev {
+				return fmt.Errorf("slot %d is %v and in the list of %s (and of %q)", s.index, s.state, l.name, listed[s])
+			}
+			listed[s] = l.name
+			if prev != nil && l.name != "vacant" && (s.since < prev.since) == l.oldest && s.since != prev.since {
+				return fmt.Errorf("list of %s: connection %d is out of order", l.name, s.ID)
+			}
+		}
+		if n != l.list.n || l.list.tail != prev {
+			return fmt.Errorf("list of %s: %d are in it, it says %d", l.name, n, l.list.n)
+		}
+		for _, s := range m.slots {
+			if !s.givenUp && l.holds(s) && listed[s] != l.name {
+				return fmt.Errorf("slot %d is %v and not in the list of %s", s.index, s.state, l.name)
+			}
+		}
 	}
-	if err := m.checkKins(); err != nil {
-		return err
+	return nil
+}
+
+// checkGroups verifies the settings on connections against the groups.
+func (m *Machine) checkGroups() error {
+	members, resting := map[*settingGroup]int{}, map[*settingGroup]int{}
+	for _, s := range m.slots {
+		if s.group == nil {
+			continue
+		}
+		members[s.group]++
+		if s.state == idle {
+			resting[s.group]++
+		}
 	}
-	length, unstarted, fussy := 0, 0, 0
-	for w := m.waiters.head; w != nil; w = w.next {
+	if len(members) != len(m.lists.groups) {
+		return fmt.Errorf("%d settings are known, connections have %d", len(m.lists.groups), len(members))
+	}
+	for setting, g := range m.lists.groups {
+		n := 0
+		for s := g.head; s != nil; s = s.groupNext {
+			n++
+			if s.group != g || s.groupNext != nil && s.groupNext.since > s.since {
+				return fmt.Errorf("connection %d is out of order among those with %v", s.ID, setting)
+			}
+		}
+		if g.setting != setting || g.members != members[g] || n != resting[g] {
+			return fmt.Errorf("setting %v: %d members and %d idle, but slots say %d, %d", setting, g.members, n, members[g], resting[g])
+		}
+	}
+	return nil
+}
+
+// checkQueue verifies the queue and its counts.
+func (m *Machine) checkQueue() error {
+	length, unstarted, withSetting := 0, 0, 0
+	var prev *Waiter
+	for w := m.queue.head; w != nil; prev, w = w, w.next {
 		length++
-		if !w.queued {
+		if !w.queued || w.prev != prev {
 			return fmt.Errorf("waiter %d in the queue is not marked as queued", length)
 		}
 		if w.Setting != nil {
-			fussy++
+			withSetting++
 		}
 		if w.slot == nil {
 			unstarted++
@@ -62,61 +143,113 @@ func (m *Machine) Check() error {
 			return fmt.Errorf("waiter %d waits for a slot that works for another", length)
 		}
 	}
-	if length != m.waiters.n || unstarted != m.waiters.unstarted || fussy != m.waiters.fussy {
-		return fmt.Errorf("queue says %d waiters, %d unstarted; it holds %d, %d", m.waiters.n, m.waiters.unstarted, length, unstarted)
+	if length != m.queue.n || unstarted != m.queue.unstarted || withSetting != m.queue.withSetting || m.queue.tail != prev {
+		return fmt.Errorf("queue says %d waiters, %d unstarted, %d with a setting; it holds %d, %d, %d",
+			m.queue.n, m.queue.unstarted, m.queue.withSetting, length, unstarted, withSetting)
 	}
-	return m.checkPromises()
+	return nil
 }
 
-// checkKins verifies the settings on connections against the lists by setting.
-func (m *Machine) checkKins() error {
-	members, resting := map[*kin]int{}, map[*kin]int{}
+// checkLeases verifies the annotations of leases, and which of them are held by
+// callers that wait.
+func (m *Machine) checkLeases() error {
+	holders := map[*Slot]int{}
+	for w := m.queue.head; w != nil; w = w.next {
+		for _, h := range w.held {
+			if h.out() {
+				holders[h.Slot]++
+			}
+		}
+	}
+	var unreported *Slot
+	for s := m.leases.out.tail; s != nil; s = s.prev {
+		if !s.leaked {
+			unreported = s
+		}
+	}
+	if m.leases.unreported != unreported || m.leases.heldByWaiters != len(holders) {
+		return fmt.Errorf("leases: %d are held by waiters, and the slots say %d; the first that is unreported is %v, and the slots say %v",
+			m.leases.heldByWaiters, len(holders), name(m.leases.unreported), name(unreported))
+	}
 	for _, s := range m.slots {
-		if s.kin == nil {
-			continue
-		}
-		members[s.kin]++
-		if s.state == idle {
-			resting[s.kin]++
+		annotated := s.state == borrowed && (m.opts.tracksLeases || s.borrower != nil || holders[s] > 0)
+		switch {
+		case s.waitingHolders != holders[s]:
+			return fmt.Errorf("connection %d is held by %d waiters, and it says %d", s.ID, holders[s], s.waitingHolders)
+		case annotated && !s.annotated:
+			return fmt.Errorf("connection %d has annotations and is not marked", s.ID)
+		case s.state != borrowed && (s.annotated || s.leaked || s.trace != nil || s.borrower != nil):
+			return fmt.Errorf("connection %d is %v and has annotations of a lease", s.ID, s.state)
 		}
 	}
-	if len(members) != len(m.kins) {
-		return fmt.Errorf("%d settings are known, connections have %d", len(m.kins), len(members))
+	return nil
+}
+
+func name(s *Slot) string {
+	if s == nil {
+		return "none"
 	}
-	for setting, k := range m.kins {
-		n := 0
-		for s := k.head; s != nil; s = s.knext {
-			n++
-			if s.knext != nil && s.knext.since > s.since {
-				return fmt.Errorf("connection %d with %v is idle for longer than the older %d", s.ID, setting, s.knext.ID)
+	return fmt.Sprintf("connection %d", s.ID)
+}
+
+// checkBorrowers verifies what the borrowers are said to hold and to wait for.
+func (m *Machine) checkBorrowers() error {
+	held, waits := map[*Borrower]int{}, map[*Borrower]int{}
+	for _, s := range m.slots {
+		if b := s.borrower; b != nil {
+			held[b]++
+			if s.borrowerIndex >= len(b.slots) || b.slots[s.borrowerIndex] != s {
+				return fmt.Errorf("connection %d is not among those of its borrower", s.ID)
 			}
 		}
-		if k.setting != setting || k.members != members[k] || n != resting[k] {
-			return fmt.Errorf("setting %v: %d members and %d idle, but slots say %d, %d", setting, k.members, n, members[k], resting[k])
+	}
+	for w := m.queue.head; w != nil; w = w.next {
+		if b := w.Borrower; b != nil {
+			waits[b]++
+			if w.borrowerIndex >= len(b.waits) || b.waits[w.borrowerIndex] != w {
+				return fmt.Errorf("a waiter is not among those of its borrower %v", b.Owner)
+			}
 		}
 	}
-	for _, l := range []*slotList{&m.idle, &m.worn} {
-		for s := l.head; s != nil; s = s.next {
-			if (s.kin == nil) != (l == &m.idle) {
-				return fmt.Errorf("connection %d is in the wrong list of idle ones", s.ID)
-			}
-			if s.next != nil && s.next.since > s.since {
-				return fmt.Errorf("connection %d is idle for longer than the older %d", s.ID, s.next.ID)
+	for _, known := range []map[*Borrower]int{held, waits} {
+		for b := range known {
+			if len(b.slots) != held[b] || len(b.waits) != waits[b] {
+				return fmt.Errorf("borrower %v: %d leases and %d waits, but slots and queue say %d, %d",
+					b.Owner, len(b.slots), len(b.waits), held[b], waits[b])
 			}
 		}
 	}
 	return nil
 }
 
-// useful says whether somebody waits with no job under way, and an idle
-// connection would do for him.
+// checkFastPath verifies what the fast paths trust without a look.
+func (m *Machine) checkFastPath() error {
+	fastPath := m.phase == phaseOpen && !m.paused && !m.suspended && m.counted() <= m.capacity &&
+		(m.backoff.phase == backoffOff || !m.cfg.Check)
+	if m.fastPath != fastPath {
+		return fmt.Errorf("the fast paths are open: %v, and the state says %v", m.fastPath, fastPath)
+	}
+	if m.opts.needsClock && m.phase == phaseOpen {
+		for _, l := range []*slotList{&m.lists.idle, &m.lists.idleWithSetting} {
+			for s := l.head; s != nil; s = s.next {
+				if due := min(m.expiryDue(s), m.checkDue(s)); due < m.timers.idleDue && m.timers.idleDue > m.now+m.sweepPause() {
+					return fmt.Errorf("connection %d is due at %v, and the idle ones are looked at only at %v", s.ID, due, m.timers.idleDue)
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// useful says whether a waiter has no job under way, and an idle connection would do
+// for it.
 func (m *Machine) useful() bool {
-	w := m.waiters.head
+	w := m.queue.head
 	for range lookahead {
 		if w == nil {
 			break
 		}
-		if w.slot == nil && m.n[idle] > 0 && m.pick(w) != nil {
+		if w.slot == nil && m.count[idle] > 0 && m.chooseIdle(w) != nil {
 			return true
 		}
 		w = w.next
@@ -124,34 +257,34 @@ func (m *Machine) useful() bool {
 	return false
 }
 
-// checkPromises verifies what the pool owes to whoever waits and to whoever
-// drains it.
+// checkPromises verifies what the pool owes to waiters and to control requests.
 func (m *Machine) checkPromises() error {
 	over := m.counted() > m.capacity
-	if over != m.reducing {
-		return fmt.Errorf("%d counted, capacity %d, reducing %v", m.counted(), m.capacity, m.reducing)
+	if over != m.overCapacity {
+		return fmt.Errorf("%d counted, capacity %d, over capacity %v", m.counted(), m.capacity, m.overCapacity)
 	}
-	serving := m.phase == open && !m.paused && !m.suspended
 	switch {
-	case serving && m.useful():
-		return fmt.Errorf("%d wait with no job under way while %d connections are idle", m.waiters.unstarted, m.n[idle])
-	case serving && m.waiters.unstarted > 0 && m.mayConnect():
-		return fmt.Errorf("%d wait with no job under way while a connect is allowed", m.waiters.unstarted)
-	case serving && m.n[idle] > 0 && m.counted()-m.n[closing] > m.capacity:
-		return fmt.Errorf("%d connections are idle and not closing while %d are counted above capacity %d", m.n[idle], m.counted(), m.capacity)
-	case m.resizer != nil && !over:
+	case m.serving() && m.useful():
+		return fmt.Errorf("%d wait with no job under way while %d connections are idle", m.queue.unstarted, m.count[idle])
+	case m.serving() && m.queue.unstarted > 0 && m.mayConnect():
+		return fmt.Errorf("%d wait with no job under way while a connect is allowed", m.queue.unstarted)
+	case m.serving() && m.deadlocked():
+		return errors.New("every connection is held by a caller that waits for another")
+	case m.serving() && m.count[idle] > 0 && m.counted()-m.count[closing] > m.capacity:
+		return fmt.Errorf("%d connections are idle and not closing while %d are counted above capacity %d", m.count[idle], m.counted(), m.capacity)
+	case m.drain.resize != nil && !over:
 		return errors.New("a SetCapacity waits for nothing")
-	case m.phase == closed && (m.open() > 0 || m.waiters.n > 0):
-		return fmt.Errorf("closed with %d open and %d waiting", m.open(), m.waiters.n)
-	case m.phase != open && (m.n[idle] > 0 || m.waiters.n > 0 || m.resizer != nil || m.readies.head != nil):
-		return fmt.Errorf("closing with %d idle, %d waiting, or a request to be answered", m.n[idle], m.waiters.n)
-	case m.phase == closed && m.closers.head != nil && m.n[closing] == 0 && m.lingering == 0:
+	case m.phase == phaseClosed && (m.established() > 0 || m.queue.n > 0):
+		return fmt.Errorf("closed with %d open and %d waiting", m.established(), m.queue.n)
+	case m.phase != phaseOpen && (m.count[idle] > 0 || m.queue.n > 0 || m.drain.resize != nil || m.drain.readies.head != nil):
+		return fmt.Errorf("closing with %d idle, %d waiting, or a request to be answered", m.count[idle], m.queue.n)
+	case m.phase == phaseClosed && m.drain.closes.head != nil && m.count[closing] == 0 && m.jobs.givenUpClosing == 0:
 		return errors.New("closed, and a Close is not answered")
-	case m.paused && m.waiters.n > 0:
-		return fmt.Errorf("paused with %d waiting", m.waiters.n)
+	case m.paused && m.queue.n > 0:
+		return fmt.Errorf("paused with %d waiting", m.queue.n)
 	}
-	if due := m.nextDue(); due != never && (!m.tickArmed || m.tickAt > due) {
-		return fmt.Errorf("something is due at %v and the timer is armed %v for %v", due, m.tickArmed, m.tickAt)
+	if due := m.nextDue(); due != never && m.timers.tickAt > due {
+		return fmt.Errorf("something is due at %v and the timer is armed for %v", due, m.timers.tickAt)
 	}
 	return nil
 }

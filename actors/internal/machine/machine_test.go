@@ -33,11 +33,11 @@ func TestTheDelayDoublesFromBaseUpToCap(t *testing.T) {
 	} {
 		cfg := Config{Backoff: Backoff{Base: tt.base, Cap: tt.limit}}
 		for i, want := range tt.want {
-			if got := cfg.delay(i + 1); got != want {
+			if got := cfg.backoffDelay(i + 1); got != want {
 				t.Errorf("base %v, cap %v, attempt %d: %v, want %v", tt.base, tt.limit, i+1, got, want)
 			}
 		}
-		if got, want := cfg.delay(1_000_000), tt.want[len(tt.want)-1]; got != want {
+		if got, want := cfg.backoffDelay(1_000_000), tt.want[len(tt.want)-1]; got != want {
 			t.Errorf("base %v, cap %v, attempt 1000000: %v, want %v", tt.base, tt.limit, got, want)
 		}
 	}
@@ -52,9 +52,9 @@ func TestJitterTakesAwayItsPartOfTheDelayAndNoMore(t *testing.T) {
 			Backoff: Backoff{Base: 200 * time.Millisecond, Cap: 10 * time.Second},
 			Random:  func() float64 { return random },
 		}
-		full := cfg.delay(attempt)
+		full := cfg.backoffDelay(attempt)
 		cfg.Backoff.Jitter = jitter
-		got := cfg.delay(attempt)
+		got := cfg.backoffDelay(attempt)
 		if least := full - time.Duration(float64(full)*jitter); got < least || got > full {
 			t.Fatalf("%v is not between %v and %v", got, least, full)
 		}
@@ -66,10 +66,10 @@ func TestWithoutJitterNothingIsDrawn(t *testing.T) {
 		Backoff: Backoff{Base: time.Second, Cap: time.Minute},
 		Random:  func() float64 { panic("drawn") },
 	}
-	cfg.delay(3)
+	cfg.backoffDelay(3)
 }
 
-func TestAMachineIsTimedIfAgesMatterOrATakeMayConnect(t *testing.T) {
+func TestAMachineNeedsTheClockIfAgesMatterOrATryGetMayConnect(t *testing.T) {
 	for name, tt := range map[string]struct {
 		cfg  Config
 		want bool
@@ -84,10 +84,10 @@ func TestAMachineIsTimedIfAgesMatterOrATakeMayConnect(t *testing.T) {
 		"max lifetime":         {Config{MaxLifetime: time.Second}, true},
 		"leak after":           {Config{LeakAfter: time.Second}, true},
 		"min idle":             {Config{MinIdle: 1}, true},
-		"rare events":          {Config{Events: RareEvents}, false},
-		"all events":           {Config{Events: AllEvents}, true},
+		"rare events":          {Config{EventLevel: RareEvents}, false},
+		"all events":           {Config{EventLevel: AllEvents}, true},
 	} {
-		if got := New(tt.cfg).Timed(); got != tt.want {
+		if got := New(tt.cfg).NeedsClock(); got != tt.want {
 			t.Errorf("%s: timed %v, want %v", name, got, tt.want)
 		}
 	}
@@ -115,17 +115,17 @@ func newTestMachine(t testing.TB, cfg Config) *Machine {
 		m.Connected(0, s, i)
 	}
 	for _, s := range slots {
-		m.Put(0, s, s.ID, s.Epoch)
+		m.Put(0, s, s.ID, s.LeaseEpoch)
 	}
 	m.Done()
-	m.TakeNews(nil)
-	if m.idle.n != cfg.Capacity {
-		t.Fatalf("%d idle, want %d", m.idle.n, cfg.Capacity)
+	m.TakeEvents(nil)
+	if m.lists.idle.n != cfg.Capacity {
+		t.Fatalf("%d idle, want %d", m.lists.idle.n, cfg.Capacity)
 	}
 	return m
 }
 
-func TestTakeAndStowAllocateNothing(t *testing.T) {
+func TestTryGetAndTryPutAllocateNothing(t *testing.T) {
 	for name, cfg := range map[string]Config{
 		"plain": {Capacity: 2},
 		"timed": {Capacity: 2, IdleTimeout: time.Hour, MaxLifetime: time.Hour},
@@ -133,12 +133,12 @@ func TestTakeAndStowAllocateNothing(t *testing.T) {
 		m := newTestMachine(t, cfg)
 		w := &Waiter{}
 		if n := testing.AllocsPerRun(100, func() {
-			s := m.Take(time.Second, w)
-			if s == nil || !m.Stow(time.Second, s, s.ID, s.Epoch) {
+			s := m.TryGet(time.Second, w)
+			if s == nil || !m.TryPut(time.Second, s, s.ID, s.LeaseEpoch) {
 				t.Fatal("not lent, or not taken back")
 			}
 			m.Done()
-			m.TakeNews(nil)
+			m.TakeEvents(nil)
 		}); n != 0 {
 			t.Errorf("%s: %v allocations", name, n)
 		}
@@ -199,13 +199,13 @@ func TestADrainNamesTheLongestHoldersFirstAndNotMoreThanAHundred(t *testing.T) {
 	m := newTestMachine(t, Config{Capacity: 150})
 	for i := range 150 {
 		w := &Waiter{Label: fmt.Sprint(i)}
-		if m.Take(time.Duration(i)*time.Second, w) == nil {
+		if m.TryGet(time.Duration(i)*time.Second, w) == nil {
 			t.Fatal("nothing idle")
 		}
 	}
 	ticket := &Ticket{}
 	m.Close(200*time.Second, ticket)
-	m.GiveUp(201*time.Second, ticket, context.Canceled)
+	m.CancelControl(201*time.Second, ticket, context.Canceled)
 	effects := m.Effects()
 	var e *messages.DrainError
 	if last := effects[len(effects)-1]; last.Kind != Answer || !errors.As(last.Err, &e) || !errors.Is(e, context.Canceled) {
@@ -227,9 +227,9 @@ func TestAbandonGivesUpWhoeverWaitsOnce(t *testing.T) {
 	m.SetCapacity(0, 0, resize)
 	m.Ready(0, ready)
 	m.Done()
-	m.TakeNews(nil)
+	m.TakeEvents(nil)
 	gaveUp, told := map[*Waiter]int{}, map[*Ticket]int{}
-	abandon := func() { m.Abandon(func(w *Waiter) { gaveUp[w]++ }, func(t *Ticket) { told[t]++ }) }
+	abandon := func() { m.TearDown(func(w *Waiter) { gaveUp[w]++ }, func(t *Ticket) { told[t]++ }) }
 	abandon()
 	abandon()
 	for i := range waiters {
@@ -237,16 +237,16 @@ func TestAbandonGivesUpWhoeverWaitsOnce(t *testing.T) {
 			t.Errorf("waiter %d was given up %d times, waits %v", i, gaveUp[w], m.Waits(w))
 		}
 	}
-	if told[resize] != 1 || told[ready] != 1 || !m.Closed() || m.Decided() {
-		t.Errorf("tickets were told %v, closed %v, decided %v", told, m.Closed(), m.Decided())
+	if told[resize] != 1 || told[ready] != 1 || m.phase != phaseClosed || m.Decided() {
+		t.Errorf("tickets were told %v, closed %v, decided %v", told, m.phase == phaseClosed, m.Decided())
 	}
 }
 
-func TestCheckFindsEveryDisorder(t *testing.T) {
-	// A machine with something of everything: c1 borrowed, c2 connecting for a
-	// waiter, one who waits for nothing in particular.
+func TestCheckInvariantsFindsEveryDisorder(t *testing.T) {
 	var a, b, c Waiter
-	fresh := func() *Machine {
+	var actor Borrower
+	// c1 is lent, c2 is being opened for b, and c waits with no job under way.
+	plain := func() *Machine {
 		a, b, c = Waiter{}, Waiter{}, Waiter{}
 		m := New(Config{Capacity: 3, MaxConnecting: 1, ConnectTimeout: time.Minute})
 		m.Start(0)
@@ -255,45 +255,88 @@ func TestCheckFindsEveryDisorder(t *testing.T) {
 		m.Get(0, &b)
 		m.Get(0, &c)
 		m.Done()
-		m.TakeNews(nil)
+		m.TakeEvents(nil)
 		return m
 	}
-	if err := fresh().Check(); err != nil {
-		t.Fatal(err)
+	// c1 is idle with a setting, c2 is lent to an actor and held by the caller of b,
+	// for which c3 is being opened.
+	annotated := func() *Machine {
+		a, b, actor = Waiter{Setting: "x"}, Waiter{}, Borrower{Owner: "actor"}
+		m := New(Config{Capacity: 3, MaxConnecting: 1, ConnectTimeout: time.Minute, LeakAfter: time.Minute, IdleTimeout: time.Minute})
+		m.Start(0)
+		m.Get(0, &a)
+		m.Connected(0, m.slots[0], nil)
+		m.Applied(0, m.slots[0], nil)
+		m.Put(0, m.slots[0], 1, 1)
+		m.Get(0, &Waiter{Borrower: &actor})
+		m.Connected(0, m.slots[1], nil)
+		m.Get(0, &b)
+		m.Holds(0, &b, []HeldLease{{Slot: m.slots[1], ID: 2, Epoch: 1}})
+		m.Done()
+		m.TakeEvents(nil)
+		return m
+	}
+	for _, fresh := range []func() *Machine{plain, annotated} {
+		if err := fresh().CheckInvariants(); err != nil {
+			t.Fatal(err)
+		}
 	}
 	for name, tt := range map[string]struct {
+		fresh func() *Machine
 		spoil func(*Machine)
 		want  string
 	}{
-		"index":             {func(m *Machine) { m.slots[1].index = 7 }, "index"},
-		"id":                {func(m *Machine) { m.slots[0].ID = 0 }, "id"},
-		"count":             {func(m *Machine) { m.n[idle]++ }, "counts"},
-		"spare":             {func(m *Machine) { m.spare++ }, "spare"},
-		"strays":            {func(m *Machine) { m.strays++ }, "strays"},
-		"list":              {func(m *Machine) { m.busy.n-- }, "lists"},
-		"job of a stranger": {func(m *Machine) { b.slot = nil }, "works for a waiter"},
-		"job in no state":   {func(m *Machine) { m.slots[0].waiter, b.slot = &b, m.slots[0] }, "works for a waiter"},
-		"queue mark":        {func(m *Machine) { c.queued = false }, "not marked"},
-		"queue count":       {func(m *Machine) { m.waiters.unstarted++ }, "queue says"},
-		"foreign slot":      {func(m *Machine) { c.slot = m.slots[1] }, "works for another"},
-		"reducing":          {func(m *Machine) { m.reducing = true }, "reducing"},
-		"lost wake-up":      {func(m *Machine) { m.cfg.MaxConnecting = 2 }, "a connect is allowed"},
-		"idle and waiting": {func(m *Machine) {
-			s := m.slots[0]
-			m.move(s, idle)
-		}, "are idle"},
-		"drain": {func(m *Machine) { m.resizer = &Ticket{} }, "waits for nothing"},
-		"closed with waiters": {func(m *Machine) {
-			m.phase = closed
-		}, "closed with"},
-		"closing with waiters": {func(m *Machine) { m.phase = closingDown }, "closing with"},
-		"paused":               {func(m *Machine) { m.paused = true }, "paused with"},
-		"timer":                {func(m *Machine) { m.tickArmed = false }, "is due"},
-		"late timer":           {func(m *Machine) { m.tickAt = never }, "is due"},
+		"index":             {plain, func(m *Machine) { m.slots[1].index = 7 }, "index"},
+		"id":                {plain, func(m *Machine) { m.slots[0].ID = 0 }, "id"},
+		"count":             {plain, func(m *Machine) { m.count[idle]++ }, "counts"},
+		"unclaimed":         {plain, func(m *Machine) { m.jobs.unclaimed++ }, "unclaimed 1"},
+		"given up":          {plain, func(m *Machine) { m.jobs.givenUp++ }, "given up 1"},
+		"length of a list":  {plain, func(m *Machine) { m.jobs.busy.n-- }, "list of busy"},
+		"end of a list":     {plain, func(m *Machine) { m.jobs.busy.tail = nil }, "list of busy"},
+		"not in a list":     {plain, func(m *Machine) { m.jobs.busy.remove(m.slots[1]) }, "not in the list of busy"},
+		"in the wrong list": {annotated, func(m *Machine) { m.lists.idle.pushHead(m.slots[1]) }, "in the list of idle"},
+		"in a foreign list": {plain, func(m *Machine) { m.leases.out.pushTail(m.slots[0]) }, "in the list of leases"},
+		"link of a list":    {annotated, func(m *Machine) { m.jobs.busy.head.prev = m.slots[0] }, "in the list of busy"},
+		"order of a list": {plain, func(m *Machine) {
+			m.slots[0].state = closing
+			m.count[borrowed]--
+			m.count[closing]++
+			m.slots[0].since = -1
+			m.jobs.busy.pushTail(m.slots[0])
+		}, "out of order"},
+		"job of a stranger":  {plain, func(*Machine) { b.slot = nil }, "works for a waiter"},
+		"job in no state":    {plain, func(m *Machine) { m.slots[0].waiter, b.slot = &b, m.slots[0] }, "works for a waiter"},
+		"queue mark":         {plain, func(*Machine) { c.queued = false }, "not marked"},
+		"queue link":         {plain, func(*Machine) { c.prev = nil }, "not marked"},
+		"queue count":        {plain, func(m *Machine) { m.queue.unstarted++ }, "queue says"},
+		"queue settings":     {plain, func(m *Machine) { m.queue.withSetting++ }, "queue says"},
+		"foreign slot":       {plain, func(m *Machine) { c.slot = m.slots[1] }, "works for another"},
+		"over capacity":      {plain, func(m *Machine) { m.overCapacity = true }, "over capacity"},
+		"lost wake-up":       {plain, func(m *Machine) { m.cfg.MaxConnecting = 2 }, "a connect is allowed"},
+		"idle and waiting":   {plain, func(m *Machine) { m.move(m.slots[0], idle) }, "are idle"},
+		"drain":              {plain, func(m *Machine) { m.drain.resize = &Ticket{} }, "waits for nothing"},
+		"closed, waiters":    {plain, func(m *Machine) { m.phase = phaseClosed }, "closed with"},
+		"closing, waiters":   {plain, func(m *Machine) { m.phase = phaseClosing }, "closing with"},
+		"paused":             {plain, func(m *Machine) { m.paused = true }, "paused with"},
+		"timer":              {plain, func(m *Machine) { m.timers.tickAt = never }, "is due"},
+		"fast path open":     {plain, func(m *Machine) { m.suspended = true }, "fast paths"},
+		"fast path shut":     {plain, func(m *Machine) { m.fastPath = false }, "fast paths"},
+		"group members":      {annotated, func(m *Machine) { m.slots[0].group.members++ }, "2 members"},
+		"group list":         {annotated, func(m *Machine) { m.slots[0].group.head = nil }, "0 idle"},
+		"group of no slot":   {annotated, func(m *Machine) { m.lists.groups["y"] = &settingGroup{setting: "y"} }, "2 settings"},
+		"idle due":           {annotated, func(m *Machine) { m.timers.idleDue = never }, "looked at only"},
+		"held by waiters":    {annotated, func(m *Machine) { m.leases.heldByWaiters = 0 }, "held by waiters"},
+		"waiting holders":    {annotated, func(m *Machine) { m.slots[1].waitingHolders = 2 }, "is held by 1"},
+		"unreported":         {annotated, func(m *Machine) { m.leases.unreported = nil }, "unreported"},
+		"no annotations":     {annotated, func(m *Machine) { m.slots[1].annotated = false }, "not marked"},
+		"late annotations":   {annotated, func(m *Machine) { m.slots[0].leaked = true }, "annotations of a lease"},
+		"borrower's leases":  {annotated, func(*Machine) { actor.slots = nil }, "its borrower"},
+		"borrower's waits":   {annotated, func(*Machine) { actor.waits = []*Waiter{&b} }, "1 waits"},
+		"waiter of no actor": {annotated, func(*Machine) { b.Borrower = &actor }, "its borrower"},
 	} {
-		m := fresh()
+		m := tt.fresh()
 		tt.spoil(m)
-		if err := m.Check(); err == nil || !strings.Contains(err.Error(), tt.want) {
+		if err := m.CheckInvariants(); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -319,9 +362,9 @@ func BenchmarkLeave(b *testing.B) {
 			b.ResetTimer()
 			for i := range b.N {
 				w := &waiters[n/2+i%(n/2)]
-				m.Leave(0, w, context.Canceled)
+				m.CancelGet(0, w, context.Canceled)
 				m.Done()
-				m.TakeNews(nil)
+				m.TakeEvents(nil)
 				if left = append(left, w); len(left) == cap(left) {
 					b.StopTimer()
 					for _, w := range left {

@@ -169,12 +169,12 @@ func (w *world) step(input func()) {
 		w.perform(e)
 	}
 	w.fair()
-	w.news = slices.Clone(w.m.News())
+	w.news = slices.Clone(w.m.Events())
 	if armed := w.tick.epoch; w.tick.armed && armed != epoch && w.tick.at < w.now && !w.overdue() && !w.late {
 		w.fail("a tick is armed for %v, and nothing is due", w.tick.at)
 	}
 	w.m.Done()
-	w.m.TakeNews(nil)
+	w.m.TakeEvents(nil)
 	for _, e := range w.news {
 		w.hear(e)
 	}
@@ -184,7 +184,7 @@ func (w *world) step(input func()) {
 // overdue says whether an idle connection is past its time.
 func (w *world) overdue() bool {
 	return slices.ContainsFunc(w.conns, func(c *conn) bool {
-		return c.slot.ID == c.id && c.slot.state == idle && w.m.due(c.slot) <= w.now
+		return c.slot.ID == c.id && c.slot.state == idle && w.m.expiryDue(c.slot) <= w.now
 	})
 }
 
@@ -201,7 +201,7 @@ func (w *world) inert(what string, input func()) {
 // hot is the time as the outside gives it with the hot halves of Get and Put:
 // exact only if it has to be.
 func (w *world) hot(label string) time.Duration {
-	if w.m.Timed() || label != "" {
+	if w.m.NeedsClock() || label != "" {
 		return w.now
 	}
 	return 0
@@ -219,7 +219,7 @@ func (w *world) get(g *get) bool {
 			w.m.Get(w.now, &g.Waiter)
 			return
 		}
-		if s := w.m.Take(w.hot(g.Label), &g.Waiter); s != nil {
+		if s := w.m.TryGet(w.hot(g.Label), &g.Waiter); s != nil {
 			taken = true
 			if len(w.queue) > 0 {
 				w.fail("Take has overtaken %d waiters", len(w.queue))
@@ -227,12 +227,12 @@ func (w *world) get(g *get) bool {
 			w.grant(g, s)
 			return
 		}
-		if len(w.m.Effects()) > 0 || len(w.m.News()) > 0 {
+		if len(w.m.Effects()) > 0 || len(w.m.Events()) > 0 {
 			w.fail("Take has refused and changed something")
 		}
 		g.Owner = g
 		w.queue = append(w.queue, g)
-		if w.halves && w.m.Queue(w.now, &g.Waiter) {
+		if w.halves && w.m.TryQueue(w.now, &g.Waiter) {
 			return
 		}
 		w.m.Get(w.now, &g.Waiter)
@@ -251,7 +251,7 @@ func (w *world) refuse(g *get, err error) {
 	w.gets++
 	g.Owner = g
 	w.queue = append(w.queue, g)
-	w.step(func() { w.m.Refuse(w.now, &g.Waiter, err) })
+	w.step(func() { w.m.RejectGet(w.now, &g.Waiter, err) })
 	if !g.over() {
 		w.fail("%s was refused and goes on waiting", g.name)
 	}
@@ -266,7 +266,7 @@ func (w *world) gone(b *borrower, err error) {
 			held = append(held, c.holder.lease)
 		}
 	}
-	w.step(func() { w.m.Gone(w.now, &b.Borrower, err) })
+	w.step(func() { w.m.BorrowerGone(w.now, &b.Borrower, err) })
 	for _, g := range w.queue {
 		if g.actor == b {
 			w.fail("%s waits for %s, who is gone", g.name, b.name)
@@ -283,10 +283,10 @@ func (w *world) gone(b *borrower, err error) {
 func (w *world) lost(l *lease) {
 	w.tb.Helper()
 	if !l.conn.lent(l) {
-		w.inert("the loss of a lease that has ended", func() { w.m.Lost(w.now, l.slot, l.id, l.epoch) })
+		w.inert("the loss of a lease that has ended", func() { w.m.LeaseLost(w.now, l.slot, l.id, l.epoch) })
 		return
 	}
-	w.step(func() { w.m.Lost(w.now, l.slot, l.id, l.epoch) })
+	w.step(func() { w.m.LeaseLost(w.now, l.slot, l.id, l.epoch) })
 	if l.conn.lent(l) || l.conn.job != Disconnect {
 		w.fail("the lost c%d is not closed", l.conn.id)
 	}
@@ -295,14 +295,14 @@ func (w *world) lost(l *lease) {
 // tie says what the caller of a Get holds while it waits.
 func (w *world) tie(g *get, held []*lease) {
 	w.tb.Helper()
-	var ties []Tie
+	var ties []HeldLease
 	for _, l := range held {
-		ties = append(ties, Tie{Slot: l.slot, ID: l.id, Epoch: l.epoch})
+		ties = append(ties, HeldLease{Slot: l.slot, ID: l.id, Epoch: l.epoch})
 	}
 	if !g.over() {
 		g.holds = held
 	}
-	w.step(func() { w.m.Tie(w.now, &g.Waiter, ties) })
+	w.step(func() { w.m.Holds(w.now, &g.Waiter, ties) })
 }
 
 // deadlocked says whether every connection is held by somebody who waits.
@@ -321,10 +321,10 @@ func (w *world) deadlocked() bool {
 func (w *world) leave(g *get, err error) {
 	w.tb.Helper()
 	if g.over() {
-		w.inert("leaving after the end", func() { w.m.Leave(w.now, &g.Waiter, err) })
+		w.inert("leaving after the end", func() { w.m.CancelGet(w.now, &g.Waiter, err) })
 		return
 	}
-	w.step(func() { w.m.Leave(w.now, &g.Waiter, err) })
+	w.step(func() { w.m.CancelGet(w.now, &g.Waiter, err) })
 	if !errors.Is(g.err, err) {
 		w.fail("%s left because of %v and was told %v", g.name, err, g.err)
 	}
@@ -339,10 +339,10 @@ func (w *world) put(l *lease) (stowed, ok bool) {
 		check = func(f func()) { w.inert("the second return", f) }
 	}
 	check(func() {
-		stowed = w.m.Stow(w.hot(""), l.slot, l.id, l.epoch)
+		stowed = w.m.TryPut(w.hot(""), l.slot, l.id, l.epoch)
 		ok = stowed
 		if !stowed {
-			if len(w.m.Effects()) > 0 || len(w.m.News()) > 0 {
+			if len(w.m.Effects()) > 0 || len(w.m.Events()) > 0 {
 				w.fail("Stow has refused and changed something")
 			}
 			w.returned(l, held)
@@ -367,9 +367,9 @@ func (w *world) put(l *lease) (stowed, ok bool) {
 // handed says whether the hot half was enough of a Put while others wait.
 func (w *world) handed(l *lease) bool {
 	w.tb.Helper()
-	next := w.m.Hand(w.now, l.slot, l.id, l.epoch)
+	next := w.m.TryHandOff(w.now, l.slot, l.id, l.epoch)
 	if next == nil {
-		if len(w.m.Effects()) > 0 || len(w.m.News()) > 0 {
+		if len(w.m.Effects()) > 0 || len(w.m.Events()) > 0 {
 			w.fail("Hand has refused and changed something")
 		}
 		return false
@@ -741,10 +741,10 @@ func (w *world) ready(t *ticket) {
 func (w *world) giveUp(t *ticket, err error) {
 	w.tb.Helper()
 	if t.answered {
-		w.inert("giving up after the end", func() { w.m.GiveUp(w.now, &t.Ticket, err) })
+		w.inert("giving up after the end", func() { w.m.CancelControl(w.now, &t.Ticket, err) })
 		return
 	}
-	w.step(func() { w.m.GiveUp(w.now, &t.Ticket, err) })
+	w.step(func() { w.m.CancelControl(w.now, &t.Ticket, err) })
 	if !errors.Is(t.err, err) {
 		w.fail("%s was given up because of %v and told %v", t.name, err, t.err)
 	}
@@ -840,7 +840,7 @@ func (w *world) ticks(epoch uint64) {
 	}
 	w.swept(before)
 	for _, c := range w.conns {
-		if w.cfg.LeakAfter > 0 && c.holder != nil && w.now >= c.lentAt+w.cfg.LeakAfter && w.cfg.Events != NoEvents && w.closedAt < 0 && c.reported != c.leases {
+		if w.cfg.LeakAfter > 0 && c.holder != nil && w.now >= c.lentAt+w.cfg.LeakAfter && w.cfg.EventLevel != NoEvents && w.closedAt < 0 && c.reported != c.leases {
 			w.fail("the lease of c%d is out for %v and has not been reported", c.id, w.now-c.lentAt)
 		}
 		if w.cfg.MaxLease > 0 && c.holder != nil && w.now >= c.lentAt+w.cfg.MaxLease {
@@ -1206,10 +1206,10 @@ func (w *world) grant(g *get, s *Slot) {
 	c.leases++
 	c.lentAt = w.now
 	c.quiet = false
-	if s.Epoch != uint64(c.leases) {
-		w.fail("the lease %d of c%d has epoch %d", c.leases, c.id, s.Epoch)
+	if s.LeaseEpoch != uint64(c.leases) {
+		w.fail("the lease %d of c%d has epoch %d", c.leases, c.id, s.LeaseEpoch)
 	}
-	g.lease = &lease{slot: s, id: s.ID, epoch: s.Epoch, conn: c}
+	g.lease = &lease{slot: s, id: s.ID, epoch: s.LeaseEpoch, conn: c}
 	c.holder = g
 }
 
@@ -1258,10 +1258,10 @@ func (w *world) hear(e messages.Event) {
 	if e.Seq != w.seq {
 		w.fail("event %d follows %d", e.Seq, w.seq-1)
 	}
-	if !e.Time.Equal(w.cfg.Start.Add(w.now)) && w.m.Timed() {
+	if !e.Time.Equal(w.cfg.Start.Add(w.now)) && w.m.NeedsClock() {
 		w.fail("%v is told with the time %v", e.Kind, e.Time)
 	}
-	if w.cfg.Events == RareEvents && e.Kind != messages.PoolBackoff && e.Kind != messages.LeaseLeaked || w.cfg.Events == NoEvents {
+	if w.cfg.EventLevel == RareEvents && e.Kind != messages.PoolBackoff && e.Kind != messages.LeaseLeaked || w.cfg.EventLevel == NoEvents {
 		w.fail("%v is told to nobody", e.Kind)
 	}
 	if e.Generation != w.generation || e.Pool != w.cfg.Name {
@@ -1304,8 +1304,8 @@ func (w *world) hear(e messages.Event) {
 
 // rest makes c idle. A check for nobody has been no end of its rest.
 func (w *world) rest(c *conn) {
-	c.aliveAt = c.slot.alive // by a clock that may be coarse
-	if d := w.now - c.slot.alive; (d < 0 || d > w.m.slack && !w.late) && w.m.timed {
+	c.aliveAt = c.slot.aliveAt // by a clock that may be coarse
+	if d := w.now - c.slot.aliveAt; (d < 0 || d > w.m.timers.coarseTick && !w.late) && w.m.opts.needsClock {
 		w.fail("c%d has come back %v before now", c.id, d)
 	}
 	at := len(w.rested)
@@ -1313,7 +1313,7 @@ func (w *world) rest(c *conn) {
 		at = slices.IndexFunc(append(w.rested[:at:at], c), func(o *conn) bool { return o.restedAt >= c.restedAt })
 	} else {
 		c.restedAt = w.now
-		if w.m.timed {
+		if w.m.opts.needsClock {
 			c.restedAt = c.slot.since
 		}
 	}
@@ -1324,7 +1324,7 @@ func (w *world) rest(c *conn) {
 // verify compares the books after a step.
 func (w *world) verify() {
 	w.tb.Helper()
-	if err := w.m.Check(); err != nil {
+	if err := w.m.CheckInvariants(); err != nil {
 		w.fail("the machine: %v", err)
 	}
 	for _, c := range w.conns {
@@ -1356,7 +1356,7 @@ func (w *world) verify() {
 	case st.Gets != uint64(w.gets) || st.Grants != uint64(w.grants) || st.Connects != uint64(len(w.conns)) ||
 		st.Backoffs != uint64(w.backoffs):
 		w.fail("%d Gets, %d granted, %d connects, %d backoffs, and Stats are %+v", w.gets, w.grants, len(w.conns), w.backoffs, st)
-	case w.cfg.Events == AllEvents && (w.started != w.gets || w.started-w.ended != len(w.queue)):
+	case w.cfg.EventLevel == AllEvents && (w.started != w.gets || w.started-w.ended != len(w.queue)):
 		w.fail("events tell of %d started and %d ended, %d wait", w.started, w.ended, len(w.queue))
 	}
 	for _, b := range w.actors {
@@ -1403,7 +1403,7 @@ func (w *world) verify() {
 		}
 	}
 	if len(w.queue) == 0 && len(w.rested)+w.running(Open)+w.transit() < w.cfg.MinIdle && w.mayConnect() &&
-		w.now >= w.m.populateAfter && (!w.tick.armed || w.tick.at > w.now) {
+		w.now >= w.m.backgroundAfter && (!w.tick.armed || w.tick.at > w.now) {
 		w.fail("%d idle, MinIdle is %d, and nothing is done for it", len(w.rested), w.cfg.MinIdle)
 	}
 }
@@ -1433,7 +1433,7 @@ func (w *world) describe(e Effect) string {
 	case Apply:
 		return fmt.Sprintf("Apply %v to %s", e.Slot.Want, name())
 	case Unapply:
-		return fmt.Sprintf("Unapply %v from %s", e.Slot.setting(), name())
+		return fmt.Sprintf("Unapply %v from %s", e.Slot.Setting(), name())
 	case Open, Check, Reset, Disconnect, Interrupt:
 		return fmt.Sprintf("%v %s", e.Kind, name())
 	case Watch, Unwatch:
@@ -1443,7 +1443,7 @@ func (w *world) describe(e Effect) string {
 	case Revoke:
 		return fmt.Sprintf("Revoke %s/%d", name(), e.Epoch)
 	case Grant:
-		return fmt.Sprintf("Grant %s/%d -> %s", name(), e.Slot.Epoch, e.Waiter.Owner.(*get).name)
+		return fmt.Sprintf("Grant %s/%d -> %s", name(), e.Slot.LeaseEpoch, e.Waiter.Owner.(*get).name)
 	case Reject:
 		return fmt.Sprintf("Reject %s: %s", e.Waiter.Owner.(*get).name, w.short(e.Err))
 	case Answer:

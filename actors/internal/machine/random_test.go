@@ -67,8 +67,8 @@ func drawConfig(t *rapid.T) Config {
 			Cap:    4 * time.Second,
 			Jitter: rapid.SampledFrom([]float64{0, 0.5, 1}).Draw(t, "jitter"),
 		},
-		Random: func() float64 { return float64(rapid.IntRange(0, 9).Draw(t, "random")) / 10 },
-		Events: rapid.SampledFrom([]Events{AllEvents, NoEvents, RareEvents}).Draw(t, "events"),
+		Random:     func() float64 { return float64(rapid.IntRange(0, 9).Draw(t, "random")) / 10 },
+		EventLevel: rapid.SampledFrom([]EventLevel{AllEvents, NoEvents, RareEvents}).Draw(t, "events"),
 	}
 	if cfg.Check {
 		cfg.KeepAlive = oneOf("keep alive", 0, time.Second, 3*time.Second)
@@ -378,7 +378,7 @@ func (p *player) shutDown() {
 		}
 	}
 	for _, c := range w.conns {
-		if w.cfg.Events == AllEvents && !c.closed || slices.Contains(w.rested, c) {
+		if w.cfg.EventLevel == AllEvents && !c.closed || slices.Contains(w.rested, c) {
 			w.fail("c%d was not closed", c.id)
 		}
 	}

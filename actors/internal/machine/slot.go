@@ -1,101 +1,71 @@
+// Slots: the places for connections, and the lists that they are in.
+
 package machine
 
-import (
-	"time"
-)
+import "time"
 
-// Slot is a place for one connection, with the connector that serves it. It
-// counts against the capacity in every state but vacant, unless it has been
-// abandoned.
+// Slot is a place for one connection, with the connector that serves it. It counts
+// against the capacity in every state but vacant, unless its job was given up.
 type Slot struct {
-	// Shell is what the outside keeps for the slot: its connector.
+	// Shell is what the shell keeps for the slot: its connector.
 	Shell any
-	// Conn is what the outside keeps for the connection in it.
+	// Conn is what the shell keeps for the connection in it.
 	Conn any
 	// Want is the setting to put on the connection, for Apply.
 	Want any
 	// ID is the connection's id, from 1 within the pool; 0 while vacant.
 	ID uint64
-	// Epoch is that of the connection's current lease while it is borrowed,
+	// LeaseEpoch is that of the connection's current lease while it is borrowed,
 	// otherwise of the next one. It starts at 1 and grows when a lease ends.
-	Epoch uint64
+	LeaseEpoch uint64
 
-	state      state
-	abandoned  bool // its job is overdue: not counted any more, closed when the job ends
-	silent     bool // its ConnectionClosed has been told
-	blames     bool // waiter is the one the job was started for: it bears a failure (G10)
-	index      int  // in Machine.slots
-	generation uint64
-	epoch      uint64        // the backoff's epoch when the connect began
-	waiter     *Waiter       // who the job under way is for
-	label      string        // the holder's
-	timed      bool          // since is known, not only bounded
-	leaked     bool          // this lease has been reported
-	entangled  bool          // this lease is more than a loan, see entangle
-	borrower   *Borrower     // the actor that holds it
-	place      int           // in Borrower.slots
-	ties       int           // how many wait who hold it meanwhile
-	trace      Trace         // where the holder's Get came from
-	kin        *kin          // the setting on the connection; nil: it is clean
-	since      time.Duration // when the state began
-	quiet      bool          // it is checked in the background, which does not end its rest
-	rested     time.Duration // then: when that began
-	alive      time.Duration // when it was last known to be alive (KeepAlive)
-	expires    time.Duration // end of life; 0: none
+	index int // in Machine.slots
+	state state
+	since time.Duration // when the state began
 
-	prev, next   *Slot // in the list of its state: vacant, idle, dressed, busy, or borrowed
-	kprev, knext *Slot // among the idle ones with its setting
-}
+	// The connection.
+	generation    uint64        // of the pool when the connect began
+	backoffEpoch  uint64        // of the backoff when the connect began
+	expires       time.Duration // the end of its MaxLifetime; 0: none
+	aliveAt       time.Duration // when it was last known to be alive
+	group         *settingGroup // the setting on it; nil: it is clean
+	closedEmitted bool          // ConnectionClosed has been emitted
 
-// kin are the connections with one setting.
-type kin struct {
-	setting any
-	head    *Slot // the idle ones, newest first, linked by kprev and knext
-	members int   // idle or not
-}
+	// The job under way.
+	waiter       *Waiter       // for which it is done; nil: nobody
+	bearsFailure bool          // it was begun for waiter, which fails if it does (G10)
+	background   bool          // a check that does not end the connection's idling
+	idleSince    time.Duration // then: when the idling began
+	givenUp      bool          // it is overdue: the slot is not counted any more
 
-// insert puts s in its place: behind the next newer one of its kin in worn,
-// where s is already.
-func (k *kin) insert(s *Slot) {
-	newer := s.prev
-	for newer != nil && newer.kin != k {
-		newer = newer.prev
-	}
-	s.kprev, s.knext = newer, k.head
-	if newer != nil {
-		s.knext = newer.knext
-		newer.knext = s
-	} else {
-		k.head = s
-	}
-	if s.knext != nil {
-		s.knext.kprev = s
-	}
-}
+	// The lease.
+	label      string // of the Get
+	exactSince bool   // since is exact, and not only a bound
 
-func (k *kin) remove(s *Slot) {
-	if s.kprev != nil {
-		s.kprev.knext = s.knext
-	} else {
-		k.head = s.knext
-	}
-	if s.knext != nil {
-		s.knext.kprev = s.kprev
-	}
-	s.kprev, s.knext = nil, nil
-}
+	// Annotations of the lease. Most leases have none, see annotate.
+	annotated      bool
+	leaked         bool      // it has been reported as leaked
+	trace          Trace     // where the Get came from
+	borrower       *Borrower // the actor that holds it
+	borrowerIndex  int       // in Borrower.slots
+	waitingHolders int       // how many waiters' callers hold it meanwhile
 
-// setting is the one on the connection, nil if it is clean.
-func (s *Slot) setting() any {
-	if s.kin == nil {
-		return nil
-	}
-	return s.kin.setting
+	prev, next           *Slot // in the list of its state: vacant, idle, idleWithSetting, busy, or leases.out
+	groupPrev, groupNext *Slot // in the list of its group
 }
 
 // Setting gives the setting on the slot's connection, nil if it is clean.
-func (s *Slot) Setting() any { return s.setting() }
+func (s *Slot) Setting() any {
+	if s.group == nil {
+		return nil
+	}
+	return s.group.setting
+}
 
+// simple says that a lease of the slot ends without further ado.
+func (s *Slot) simple() bool { return s.group == nil && !s.annotated }
+
+// state is what is being done with a slot.
 type state uint8
 
 const (
@@ -118,7 +88,7 @@ func (s state) String() string { return states[s] }
 type slotList struct {
 	head, tail *Slot
 	n          int
-	hint       *Slot // the last one that was inserted: the next one will be near
+	hint       *Slot // the last one that was inserted; the next one is often near it
 }
 
 func (l *slotList) pushHead(s *Slot) {
@@ -185,4 +155,42 @@ func (l *slotList) remove(s *Slot) {
 	}
 	s.prev, s.next = nil, nil
 	l.n--
+}
+
+// settingGroup is the connections with one setting.
+type settingGroup struct {
+	setting any
+	head    *Slot // the idle ones, newest first
+	members int   // how many connections have the setting, idle or not
+}
+
+// insert puts s in its place: behind the next newer one of its group in
+// lists.idleWithSetting, where s is already.
+func (g *settingGroup) insert(s *Slot) {
+	newer := s.prev
+	for newer != nil && newer.group != g {
+		newer = newer.prev
+	}
+	s.groupPrev, s.groupNext = newer, g.head
+	if newer != nil {
+		s.groupNext = newer.groupNext
+		newer.groupNext = s
+	} else {
+		g.head = s
+	}
+	if s.groupNext != nil {
+		s.groupNext.groupPrev = s
+	}
+}
+
+func (g *settingGroup) remove(s *Slot) {
+	if s.groupPrev != nil {
+		s.groupPrev.groupNext = s.groupNext
+	} else {
+		g.head = s.groupNext
+	}
+	if s.groupNext != nil {
+		s.groupNext.groupPrev = s.groupPrev
+	}
+	s.groupPrev, s.groupNext = nil, nil
 }

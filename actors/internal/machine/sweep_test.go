@@ -41,10 +41,10 @@ func newSweeper(tb testing.TB, cfg Config) *sweeper {
 	cfg.Capacity = manyIdle
 	s := &sweeper{}
 	s.m = newTestMachine(tb, cfg)
-	for c, i := s.m.idle.tail, 0; c != nil; c, i = c.prev, i+1 { // they came back one after the other
+	for c, i := s.m.lists.idle.tail, 0; c != nil; c, i = c.prev, i+1 { // they came back one after the other
 		c.since = time.Duration(i) * time.Microsecond
 	}
-	s.tick = Effect{Kind: ArmTick, At: s.m.tickAt, Epoch: s.m.tickEpoch}
+	s.tick = Effect{Kind: ArmTick, At: s.m.timers.tickAt, Epoch: s.m.timers.tickEpoch}
 	return s
 }
 
@@ -94,7 +94,7 @@ func (s *sweeper) turn(f func()) {
 	}
 	s.most = max(s.most, begun)
 	s.m.Done()
-	s.m.TakeNews(nil)
+	s.m.TakeEvents(nil)
 }
 
 func TestASweepIsCutIntoShortTurns(t *testing.T) {
@@ -106,7 +106,7 @@ func TestASweepIsCutIntoShortTurns(t *testing.T) {
 			if s.most > turnBound {
 				t.Errorf("%d jobs begun in one turn, want at most %d", s.most, turnBound)
 			}
-			if err := s.m.Check(); err != nil {
+			if err := s.m.CheckInvariants(); err != nil {
 				t.Error(err)
 			}
 		})

@@ -21,20 +21,20 @@ import (
 // it; -rewrite writes what comes of them anew. The inputs:
 //
 //	new key=val...             a pool, started; see options
-//	get NAME                   a Get, by the hot half first; setting= label= deadline=
+//	get NAME                   a Get, by the fast path first; setting= label= deadline=
 //	get NAME ended=cancel      a Get whose context has ended; ended=timeout
 //	get NAME borrower=B        a Get of an actor
-//	gone B                     the actor has stopped
-//	leave NAME cancel          its caller leaves; or timeout
-//	tie NAME OTHER...          NAME's caller holds what OTHER was granted
-//	lost NAME                  nobody has what NAME was granted any more
+//	borrower-gone B            the actor has stopped
+//	cancel-get NAME cancel     its caller leaves; or timeout
+//	holds NAME OTHER...        NAME's caller holds what OTHER was granted
+//	lease-lost NAME            nobody has what NAME was granted any more
 //	put NAME, taint NAME       what NAME was granted comes back; cause=
 //	connected c1               Connect is done
 //	failed c1                  Connect has failed; err= class=
 //	checked c1, reset c1       Check, Reset are done; err= if badly
 //	applied c1, unapplied c1   Apply, Unapply are done; err= if badly
 //	disconnected c1            Disconnect is done
-//	set-capacity T n, close T, ready T, give-up T
+//	set-capacity T n, close T, ready T, cancel-control T
 //	clear                      interrupt err=
 //	suspend, resume, health-ok
 //	backoff-elapsed, tick      the armed timer comes; with an epoch: that one
@@ -43,8 +43,8 @@ import (
 //
 // Every input takes t=, the time at which it comes, counted from the start. A
 // timer comes at its time if there is no t=. Below an input are its effects,
-// then its events with a ~ in front. "Take" and "Stow" say that the hot half of
-// a Get or Put has decided alone; the other lines in lower case say what became
+// then its events with a ~ in front. "TryGet" and "TryPut" say that the fast
+// path of a Get or Put has decided alone; the other lines in lower case say what became
 // of the connection when there is no effect to tell it. Ticks are shown on
 // demand, and rejections without the picture of the pool that they carry.
 func TestTracesReadAsTheyRun(t *testing.T) {
@@ -109,15 +109,15 @@ func (tr *trace) run() string {
 	}
 	w.refused = nil
 	switch tr.d.Cmd {
-	case "leave":
+	case "cancel-get":
 		g := tr.gets[tr.word(0)]
 		if g == nil {
 			tr.Fatalf("nobody of that name")
 		}
 		w.leave(g, tr.ending(tr.word(1)))
-	case "gone":
+	case "borrower-gone":
 		w.gone(tr.borrower(tr.word(0)), messages.ErrBorrowerGone)
-	case "tie":
+	case "holds":
 		var held []*lease
 		for _, arg := range tr.d.CmdArgs[1:] {
 			if g := tr.gets[arg.Key]; g != nil && arg.Key != "t" {
@@ -125,7 +125,7 @@ func (tr *trace) run() string {
 			}
 		}
 		w.tie(tr.gets[tr.word(0)], held)
-	case "lost":
+	case "lease-lost":
 		w.lost(tr.gets[tr.word(0)].lease)
 	case "set-capacity":
 		n, err := strconv.Atoi(tr.word(1))
@@ -137,7 +137,7 @@ func (tr *trace) run() string {
 		w.close(tr.ticket())
 	case "ready":
 		w.ready(tr.ticket())
-	case "give-up":
+	case "cancel-control":
 		w.giveUp(tr.tickets[tr.word(0)], context.DeadlineExceeded)
 	case "clear":
 		w.clear(tr.err("err", ""), tr.d.HasArg("interrupt"))
@@ -237,7 +237,7 @@ func (tr *trace) start() string {
 		case "coarse":
 			cfg.Coarse = true
 		case "events":
-			cfg.Events = oneOf(tr, map[string]Events{"all": AllEvents, "rare": RareEvents}, "events")
+			cfg.EventLevel = oneOf(tr, map[string]EventLevel{"all": AllEvents, "rare": RareEvents}, "events")
 		case "ticks":
 			tr.ticks = true
 		case "errors":
@@ -268,7 +268,7 @@ func (tr *trace) get() string {
 	}
 	g := &get{name: name}
 	tr.gets[name] = g
-	if w.cfg.Events == AllEvents {
+	if w.cfg.EventLevel == AllEvents {
 		g.Label = name
 	}
 	if tr.d.HasArg("label") {
@@ -289,7 +289,7 @@ func (tr *trace) get() string {
 		return tr.told("")
 	}
 	if w.get(g) {
-		return tr.told(fmt.Sprintf("Take c%d/%d -> %s", g.lease.id, g.lease.epoch, name))
+		return tr.told(fmt.Sprintf("TryGet c%d/%d -> %s", g.lease.id, g.lease.epoch, name))
 	}
 	if !g.over() && g.slot == nil {
 		return tr.told(fmt.Sprintf("%s waits", name))
@@ -322,7 +322,7 @@ func (tr *trace) giveBack() string {
 	}
 	switch {
 	case stowed:
-		return tr.told(fmt.Sprintf("Stow c%d", g.lease.id))
+		return tr.told(fmt.Sprintf("TryPut c%d", g.lease.id))
 	case !ok:
 		return tr.told("the lease has ended")
 	}

@@ -1,0 +1,96 @@
+// Backoff: after a failed connect no connect begins for a while (blocked); then
+// one at a time is tried (probing) until one succeeds.
+
+package machine
+
+import (
+	"time"
+
+	"github.com/actorpool/actorpool/messages"
+)
+
+// backoffState is where the pool stands after failed connects. The epoch grows
+// with every blocking period and every Clear, and is never reset: by it a timer or
+// a failure that belongs to an older period is recognised.
+type backoffState struct {
+	phase      backoffPhase
+	attempt    int           // the number of failed attempts
+	epoch      uint64        // of the current period
+	until      time.Duration // when the next attempt may begin
+	failedAt   time.Duration // when the last attempt failed
+	cause      error         // its error
+	nothingOut bool          // nothing can come back before the next attempt, see rejectHopeless
+}
+
+type backoffPhase uint8
+
+const (
+	backoffOff     backoffPhase = iota
+	backoffBlocked              // no connect begins
+	backoffProbing              // the period is over; one connect at a time until one succeeds
+)
+
+// beginBackoff begins a blocking period after a failed connect, unless the failure is
+// of an older epoch: several failures of one epoch count once (B4).
+func (m *Machine) beginBackoff(s *Slot, err error) {
+	if m.cfg.Backoff.Mode == BackoffNever || s.backoffEpoch != m.backoff.epoch {
+		return
+	}
+	b := &m.backoff
+	b.phase = backoffBlocked
+	b.attempt++
+	b.epoch++
+	b.cause = err
+	b.failedAt = m.now
+	d := m.cfg.backoffDelay(b.attempt)
+	b.until = m.now + d
+	b.nothingOut = false
+	m.counters.Backoffs++
+	m.effect(Effect{Kind: ArmBackoff, At: b.until, Epoch: b.epoch, Generation: m.generation, Attempt: b.attempt})
+	m.emit(messages.Event{Kind: messages.PoolBackoff, Attempt: b.attempt, Duration: d, Err: err})
+	m.refreshFastPath()
+}
+
+// endBackoff ends a backoff after a connect of the current generation has
+// succeeded, whatever it was begun for (B10).
+func (m *Machine) endBackoff() {
+	if m.backoff.phase == backoffOff {
+		return
+	}
+	m.resetBackoff()
+	m.emit(messages.Event{Kind: messages.PoolReady})
+}
+
+// resetBackoff puts the backoff back to its start, but for the epoch.
+func (m *Machine) resetBackoff() {
+	b := &m.backoff
+	if b.phase == backoffBlocked {
+		m.effect(Effect{Kind: DisarmBackoff})
+	}
+	*b = backoffState{epoch: b.epoch}
+	m.backgroundAfter = 0
+	m.resumeKeepAlive()
+	m.refreshFastPath()
+}
+
+// resumeKeepAlive makes the next tick look at all idle connections: checks in the
+// background have not been made while connects were blocked.
+func (m *Machine) resumeKeepAlive() {
+	if m.cfg.KeepAlive > 0 {
+		m.timers.idleDue = min(m.timers.idleDue, m.now)
+	}
+}
+
+// backoffError says that nothing is tried before the next attempt.
+func (m *Machine) backoffError() *messages.BackoffError {
+	return &messages.BackoffError{Attempt: m.backoff.attempt, Until: m.wall(m.backoff.until), Cause: m.backoff.cause}
+}
+
+// NextAttempt gives the number of failed attempts and the time of the next one
+// while the pool backs off. ok is false otherwise.
+func (m *Machine) NextAttempt() (attempt int, next time.Time, ok bool) {
+	if m.backoff.phase == backoffOff {
+		return 0, time.Time{}, false
+	}
+	return m.backoff.attempt, m.wall(m.backoff.until), true
+}

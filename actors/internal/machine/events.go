@@ -1,0 +1,76 @@
+// Events: what the pool tells about its life, in order and numbered.
+
+package machine
+
+import (
+	"time"
+
+	"github.com/actorpool/actorpool/messages"
+)
+
+// Events gives the events that have not been taken yet: in order if there are
+// fewer than Config.Backlog.
+func (m *Machine) Events() []messages.Event { return m.output.events }
+
+// TakeEvents hands the events over to be delivered: a ring of which first is the
+// oldest. They are moved, not copied: empty takes their place and will hold the
+// next ones.
+func (m *Machine) TakeEvents(empty []messages.Event) (events []messages.Event, first int) {
+	events, first = m.output.events, m.output.oldestEvent
+	m.output.events, m.output.oldestEvent = empty[:0], 0
+	return events, first
+}
+
+// emit emits an event if anybody listens to its kind.
+func (m *Machine) emit(e messages.Event) {
+	if !m.opts.allEvents && (m.cfg.EventLevel == NoEvents || e.Kind != messages.PoolBackoff && e.Kind != messages.LeaseLeaked) {
+		return
+	}
+	stamped := m.newEvent(e.Kind)
+	e.Pool, e.Seq, e.Time, e.Generation = stamped.Pool, stamped.Seq, stamped.Time, stamped.Generation
+	*stamped = e
+}
+
+// newEvent emits an event that the caller fills in: on the hot path an event is
+// not copied.
+func (m *Machine) newEvent(kind messages.EventKind) *messages.Event {
+	m.output.seq++
+	var e *messages.Event
+	if n := len(m.output.events); n < m.cfg.Backlog || m.cfg.Backlog == 0 {
+		m.output.events = append(m.output.events, messages.Event{})
+		e = &m.output.events[n]
+	} else { // the observer does not keep up: the oldest event is dropped
+		e = &m.output.events[m.output.oldestEvent]
+		*e = messages.Event{}
+		m.output.oldestEvent = (m.output.oldestEvent + 1) % n
+		m.counters.DroppedEvents++
+	}
+	e.Kind, e.Pool, e.Seq, e.Time, e.Generation = kind, m.cfg.Name, m.output.seq, m.wall(m.now), m.generation
+	return e
+}
+
+// wall turns a time of the machine into a wall time.
+func (m *Machine) wall(t time.Duration) time.Time { return m.cfg.Start.Add(t) }
+
+// The events of the hot path. They are emitted only if opts.allEvents says so;
+// the caller asks, so that a call is spared.
+
+func (m *Machine) emitStarted(w *Waiter) { m.newEvent(messages.CheckOutStarted).Label = w.Label }
+
+func (m *Machine) emitCheckedOut(s *Slot, w *Waiter, wait time.Duration) {
+	e := m.newEvent(messages.CheckedOut)
+	e.ConnID, e.Label, e.Setting, e.Duration = s.ID, w.Label, w.Setting, wait
+}
+
+func (m *Machine) emitCheckedIn(s *Slot) {
+	e := m.newEvent(messages.CheckedIn)
+	e.ConnID, e.Label = s.ID, s.label
+}
+
+// emitClosed tells, once for each connection, that it is closed.
+func (m *Machine) emitClosed(s *Slot, reason messages.Reason, err error) {
+	if !s.closedEmitted {
+		s.closedEmitted = true
+		m.emit(messages.Event{Kind: messages.ConnectionClosed, ConnID: s.ID, Reason: reason, Err: err})
+	}
+}

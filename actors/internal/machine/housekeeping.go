@@ -1,0 +1,78 @@
+// Housekeeping: what a tick of the timer does by itself.
+
+package machine
+
+import (
+	"time"
+
+	"github.com/actorpool/actorpool/messages"
+)
+
+// sweep closes idle connections that have expired, oldest first, at most half of
+// them at once, so that a quiet pool shrinks by degrees (L2). It begins the checks
+// that keep others alive: a tenth of the connections at once, a hundredth of
+// KeepAlive apart. If they are many, it takes several turns.
+func (m *Machine) sweep() {
+	if !m.timers.sweeping {
+		m.timers.expiriesLeft, m.timers.checksLeft = max(1, m.count[idle]/2), max(1, m.count[idle]/10)
+	}
+	m.timers.sweeping = true
+	m.timers.idleDue = never
+	left := batch
+	clean, withSetting := m.lists.idle.tail, m.lists.idleWithSetting.tail
+	for clean != nil || withSetting != nil {
+		if left == 0 {
+			m.timers.idleDue = m.now
+			return // to be continued
+		}
+		s := clean
+		if s == nil || withSetting != nil && withSetting.since < s.since {
+			s, withSetting = withSetting, withSetting.prev
+		} else {
+			clean = clean.prev
+		}
+		expiry, check := m.expiryDue(s), m.checkDue(s)
+		switch {
+		case expiry <= m.now && m.timers.expiriesLeft > 0:
+			m.timers.expiriesLeft--
+			left--
+			reason := messages.ReasonIdle
+			if m.tooOld(s) {
+				reason = messages.ReasonLifetime
+			}
+			m.closeConn(s, reason, nil)
+			m.inheritSetting(s)
+		case check <= m.now && expiry > m.now && m.timers.checksLeft > 0:
+			m.timers.checksLeft--
+			left--
+			since := s.since
+			m.beginJob(s, checking, Check)
+			s.background, s.idleSince = true, since
+		default:
+			if expiry <= m.now { // half of them have been closed
+				expiry = m.now + m.sweepPause()
+			}
+			if check <= m.now { // a tenth of them is under check
+				check = m.now + max(m.cfg.KeepAlive/100, time.Millisecond)
+			}
+			m.timers.idleDue = min(m.timers.idleDue, expiry, check)
+		}
+	}
+	m.timers.sweeping = false
+}
+
+// endOldLeases reports the leases that are out for longer than LeakAfter, and ends
+// those that are out for longer than MaxLease, a batch at once.
+func (m *Machine) endOldLeases() {
+	for quota := batch; m.leases.out.n > 0 && quota > 0; quota-- {
+		oldest, unreported := m.leases.out.head, m.leases.unreported
+		switch {
+		case m.cfg.MaxLease > 0 && oldest.since+m.cfg.MaxLease <= m.now:
+			m.takeBack(oldest, messages.ErrLeaseExpired)
+		case unreported != nil && m.cfg.LeakAfter > 0 && m.phase == phaseOpen && unreported.since+m.cfg.LeakAfter <= m.now:
+			m.reportLeak(unreported, nil)
+		default:
+			return
+		}
+	}
+}

@@ -1,0 +1,326 @@
+// State: what a machine knows, and the questions that can be asked of it.
+// Nothing in this file changes anything, but for New, advance and
+// refreshFastPath. It is the lowest layer: every other file builds on it.
+
+package machine
+
+import (
+	"time"
+
+	"github.com/actorpool/actorpool/messages"
+)
+
+// Machine is the state of one pool.
+//
+// Its exported methods are the inputs (machine.go). Each takes the time, which
+// never runs backwards: the machine reads no clock. What an input decides is in
+// Effects and Events afterwards, until Done.
+//
+// The life of a connection is a walk of its [Slot] through the states of
+// slot.go. The slot is always in exactly one state, in the list that belongs to
+// that state, and is counted in count. Only move changes a slot's state, so these
+// three always agree; CheckInvariants verifies it in tests.
+type Machine struct {
+	cfg  Config
+	opts options
+	now  time.Duration // since Config.Start; the time of the latest input
+
+	// The pool as a whole. Paused and suspended stand beside the backoff, so that
+	// Resume does not end a blocking period.
+	phase        phase
+	paused       bool   // PauseOnClear: Gets fail until Resume
+	suspended    bool   // Gets wait until Resume
+	overCapacity bool   // more connections count than the capacity allows
+	stopped      bool   // nothing is left, and Stopped has been emitted
+	fastPath     bool   // TryGet, TryPut and their like may act: see refreshFastPath
+	capacity     int    // the bound on what counted counts
+	generation   uint64 // grows with every Clear; older connections are closed
+
+	// The places for connections. Vacant places are kept for reuse up to the
+	// capacity. count has the number of slots in each state, without those whose
+	// job was given up.
+	slots  []*Slot
+	count  [borrowed + 1]int
+	lastID uint64 // of the newest connection
+
+	lists  lists
+	jobs   jobs
+	leases leases
+	queue  queue
+
+	// Connects. A failed connect begins a blocking period (backoff.go).
+	backoff         backoffState
+	lastConnectErr  error         // of the last connect; nil once one has succeeded
+	backgroundAfter time.Duration // no connect for MinIdle before: background connects must not loop
+
+	drain    drain
+	timers   timers
+	output   output
+	counters messages.Stats // Stats fills in the rest
+}
+
+// options are facts about the Config that are asked for on every turn.
+type options struct {
+	needsClock    bool // see Config.needsClock
+	allEvents     bool // somebody listens to all events, not only to the rare ones
+	tracksLeases  bool // see Config.tracksLeases
+	limitsQueue   bool // see Config.limitsQueue
+	measuresWaits bool // see Config.measuresWaits
+}
+
+// lists are the connections that can be lent, in the order in which they are
+// lent: the newest first, so that the others can grow old and be closed. A clean
+// connection is in idle. One with a setting is in idleWithSetting, and in the
+// list of its group.
+type lists struct {
+	vacant          slotList // places without a connection
+	idle            slotList // clean, newest first
+	idleWithSetting slotList // with a setting, newest first
+	groups          map[any]*settingGroup
+	inherited       []any // settings that background connects take over from connections that expired
+}
+
+// jobs is the work of the connectors: each connecting, checking, resetting,
+// applying, unapplying or closing slot has one job. A job that is overdue is
+// given up: its slot is not counted any more, so that a function that ignores its
+// context costs the pool neither a place nor a permit to connect.
+type jobs struct {
+	busy           slotList // slots with a job, oldest job first
+	unclaimed      int      // connects under way that no waiter is assigned to
+	givenUp        int      // slots whose job was given up
+	givenUpClosing int      // those of them whose Disconnect still runs
+}
+
+// leases is what the machine knows of the leases that are out, beyond their
+// slots. The list is kept only where the age of a lease matters (tracksLeases).
+type leases struct {
+	out           slotList      // oldest first
+	unreported    *Slot         // the oldest one that has not been reported as leaked
+	lastLook      time.Duration // when the shell was last called to look for forgotten leases
+	heldByWaiters int           // leases whose holder waits for another connection, see Holds
+}
+
+// queue is the Gets that wait, in order of arrival, with the measurements that
+// decide whether a Get is refused or shed (admission.go).
+type queue struct {
+	waiterList
+	pace  pace
+	codel codelState
+}
+
+// drain is the control requests that wait: for the pool to shrink, to close, or
+// to be ready.
+type drain struct {
+	resize  *Ticket // the last SetCapacity; an earlier one is superseded
+	closes  ticketList
+	readies ticketList
+	since   time.Duration // when the last SetCapacity or Close began to drain
+}
+
+// timers is the housekeeping timer and what it is needed for. There is one timer,
+// armed for whatever is due next (timers.go). Each arming has a new epoch, by
+// which a tick that comes late is recognised.
+//
+// The coarse clock spares reading the time on the hot path: while connections
+// are young a tick comes every coarseTick, and between two ticks the time of the
+// last input is exact enough.
+type timers struct {
+	tickAt    time.Duration // when the timer is armed for; never: it is not
+	tickEpoch uint64
+	idleDue   time.Duration // no idle connection expires, or needs a check, before
+
+	coarseTick  time.Duration // the period of the coarse clock; 0: there is none
+	coarseWhile time.Duration // it runs while an idle connection is younger than this
+
+	// A sweep of the idle connections takes several turns if they are many.
+	sweeping     bool
+	expiriesLeft int // how many more it may close
+	checksLeft   int // how many more it may check
+}
+
+// output is what the inputs have decided, until the shell takes it.
+type output struct {
+	effects     []Effect
+	events      []messages.Event // a ring once it has reached Config.Backlog
+	oldestEvent int              // where the ring begins
+	seq         uint64           // of the last event
+}
+
+// phase is how far the pool's life has come.
+type phase uint8
+
+const (
+	phaseOpen    phase = iota
+	phaseClosing       // Close has begun: no Get, no connect; connections close as they come back
+	phaseClosed        // no connection is left
+)
+
+// New makes a machine that has not been started.
+func New(cfg Config) *Machine {
+	tick, while := cfg.coarseClock()
+	m := &Machine{
+		cfg: cfg,
+		opts: options{
+			needsClock:    cfg.needsClock(),
+			allEvents:     cfg.EventLevel == AllEvents,
+			tracksLeases:  cfg.tracksLeases(),
+			limitsQueue:   cfg.limitsQueue(),
+			measuresWaits: cfg.measuresWaits(),
+		},
+		timers:   timers{tickAt: never, idleDue: never, coarseTick: tick, coarseWhile: while},
+		capacity: cfg.Capacity,
+		paused:   cfg.PauseOnClear,
+	}
+	m.refreshFastPath()
+	return m
+}
+
+// advance moves the machine's time on. It never moves back.
+func (m *Machine) advance(now time.Duration) {
+	if now > m.now {
+		m.now = now
+	}
+}
+
+// effect notes something that the shell has to do.
+func (m *Machine) effect(e Effect) { m.output.effects = append(m.output.effects, e) }
+
+// refreshFastPath works fastPath out anew. It must be called whenever something
+// that it depends on has changed.
+func (m *Machine) refreshFastPath() { m.fastPath = m.serving() && !m.overCapacity && !m.mustCheckAll() }
+
+// serving says whether the pool serves Gets at all.
+func (m *Machine) serving() bool { return m.phase == phaseOpen && !m.paused && !m.suspended }
+
+// mustCheckAll says whether an idle connection may need a check for another
+// reason than its time of idling: after a failed connect (B5).
+func (m *Machine) mustCheckAll() bool { return m.backoff.phase != backoffOff && m.cfg.Check }
+
+// The counts.
+
+// counted is the number of connections that the capacity bounds.
+func (m *Machine) counted() int { return m.established() + m.count[connecting] + m.count[closing] }
+
+// established is the number of connections that stand.
+func (m *Machine) established() int { return m.count[idle] + m.count[borrowed] + m.inTransition() }
+
+// inTransition is the number of established connections with a job under way.
+func (m *Machine) inTransition() int {
+	return m.count[checking] + m.count[resetting] + m.count[applying] + m.count[unapplying]
+}
+
+// maxIdle is how many connections may be idle.
+func (m *Machine) maxIdle() int {
+	if m.cfg.MaxIdle > 0 {
+		return m.cfg.MaxIdle
+	}
+	return m.capacity
+}
+
+// missingIdle is how many more connections MinIdle asks for. Those that will soon
+// be idle count as idle.
+func (m *Machine) missingIdle() int {
+	return m.cfg.MinIdle - m.count[idle] - m.jobs.unclaimed - m.inTransition()
+}
+
+// readyTarget is how many connections must stand for Ready to succeed.
+func (m *Machine) readyTarget() int { return max(1, min(m.cfg.MinIdle, m.capacity)) }
+
+// mayConnect says whether one more connect is allowed now. While probing there is
+// one at a time.
+func (m *Machine) mayConnect() bool {
+	limit := m.cfg.MaxConnecting
+	switch m.backoff.phase {
+	case backoffBlocked:
+		return false
+	case backoffProbing:
+		limit = 1
+	}
+	return m.count[connecting] < limit && m.counted() < m.capacity
+}
+
+// The connections.
+
+// hasLease says whether this lease is the slot's current one.
+func (s *Slot) hasLease(id, epoch uint64) bool {
+	return s.state == borrowed && s.ID == id && s.LeaseEpoch == epoch
+}
+
+// newestIdle is the newest idle connection with this setting; nil asks for a clean
+// one.
+func (m *Machine) newestIdle(setting any) *Slot {
+	if setting == nil {
+		return m.lists.idle.head
+	}
+	if g := m.lists.groups[setting]; g != nil {
+		return g.head
+	}
+	return nil
+}
+
+// oldestIdle is the connection that has been idle for longest.
+func (m *Machine) oldestIdle() *Slot {
+	a, b := m.lists.idle.tail, m.lists.idleWithSetting.tail
+	if a == nil || b != nil && b.since < a.since {
+		return b
+	}
+	return a
+}
+
+// newestIdleSince is when the last idle connection became idle.
+func (m *Machine) newestIdleSince() time.Duration {
+	since := -m.timers.coarseWhile
+	if s := m.lists.idle.head; s != nil {
+		since = s.since
+	}
+	if s := m.lists.idleWithSetting.head; s != nil {
+		since = max(since, s.since)
+	}
+	return since
+}
+
+// condemned says why a connection that nobody uses any more must be closed; 0: it
+// need not be.
+func (m *Machine) condemned(s *Slot) messages.Reason {
+	switch {
+	case m.phase != phaseOpen:
+		return messages.ReasonPoolClosed
+	case s.generation != m.generation:
+		return messages.ReasonStale
+	case m.counted() > m.capacity:
+		return messages.ReasonCapacity
+	case m.tooOld(s):
+		return messages.ReasonLifetime
+	}
+	return 0
+}
+
+// tooOld says whether a connection has reached its MaxLifetime.
+func (m *Machine) tooOld(s *Slot) bool { return s.expires > 0 && s.expires <= m.now }
+
+// needsCheck says whether an idle connection must be checked before it is lent:
+// when it has been idle for long, and always in a blocking period (B5). After the
+// period, until a connect succeeds, the connection must have proved that it is
+// alive since the last failed connect.
+func (m *Machine) needsCheck(s *Slot) bool {
+	if !m.cfg.Check || m.cfg.CheckAfterIdle < 0 {
+		return false
+	}
+	return m.backoff.phase == backoffBlocked || m.backoff.phase == backoffProbing && s.aliveAt <= m.backoff.failedAt ||
+		m.now-s.since > m.cfg.CheckAfterIdle
+}
+
+// mayNeedCheck is needsCheck for a time that may be late by one tick of the coarse
+// clock. If it says yes, the caller decides anew with the exact time.
+func (m *Machine) mayNeedCheck(s *Slot) bool {
+	if !m.cfg.Check || m.cfg.CheckAfterIdle < 0 {
+		return false
+	}
+	return m.backoff.phase != backoffOff || m.now+m.timers.coarseTick-s.since > m.cfg.CheckAfterIdle
+}
+
+// coarseTicking says that the coarse clock runs: the machine's time is late by one
+// period of it at most.
+func (m *Machine) coarseTicking() bool {
+	return m.timers.coarseTick > 0 && m.timers.tickAt <= m.now+m.timers.coarseTick
+}

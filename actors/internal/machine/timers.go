@@ -1,0 +1,138 @@
+// Timers: when something is due next, and the one timer that is armed for it.
+
+package machine
+
+import (
+	"math"
+	"time"
+)
+
+// never is the time of what does not happen.
+const never = time.Duration(math.MaxInt64)
+
+// lookEvery is how often, at least, the shell gets to look for leases that were
+// forgotten, while any are out.
+const lookEvery = time.Second
+
+// closeGrace is how long Close waits for checks and resets under way, which it has
+// cancelled, to come back, so that their connections are closed properly. One
+// that ignores its context is given up after it.
+const closeGrace = 20 * time.Millisecond
+
+// schedule arms the timer for whatever is due next, and disarms it when nothing
+// is. A timer that would come too early stays armed: its tick finds nothing to
+// do and arms it again.
+func (m *Machine) schedule() {
+	due := m.nextDue()
+	switch {
+	case due == never:
+		if m.timers.tickAt != never && (m.phase != phaseOpen || !m.coarseTicking()) { // the coarse clock stops by itself
+			m.timers.tickAt = never
+			m.effect(Effect{Kind: DisarmTick})
+		}
+	case due < m.timers.tickAt:
+		m.timers.tickAt = due
+		m.timers.tickEpoch++
+		m.effect(Effect{Kind: ArmTick, At: due, Epoch: m.timers.tickEpoch})
+	}
+}
+
+// nextDue is when the machine has to look again by itself.
+func (m *Machine) nextDue() time.Duration {
+	due := min(m.jobsDue(), m.leasesDue())
+	if m.phase != phaseOpen {
+		return due
+	}
+	if m.count[idle] > 0 {
+		due = min(due, m.timers.idleDue)
+		if m.timers.coarseTick > 0 && m.now-m.newestIdleSince() < m.timers.coarseWhile {
+			due = min(due, m.now+m.timers.coarseTick)
+		}
+	}
+	if m.backgroundAfter > m.now && m.missingIdle() > 0 {
+		due = min(due, m.backgroundAfter)
+	}
+	return min(due, m.shedDue())
+}
+
+// jobsDue is when the oldest job under way is overdue.
+func (m *Machine) jobsDue() time.Duration {
+	s := m.jobs.busy.head
+	if s == nil {
+		return never
+	}
+	due := m.jobDeadline(s)
+	if m.phase != phaseOpen && m.inTransition() > 0 {
+		due = min(due, m.drain.since+closeGrace)
+	}
+	return due
+}
+
+// jobDeadline is when a job under way is overdue.
+func (m *Machine) jobDeadline(s *Slot) time.Duration { return s.since + m.cfg.jobTimeout() }
+
+// leasesDue is when a lease is to be ended, to be reported, or to be looked for.
+func (m *Machine) leasesDue() time.Duration {
+	due := never
+	oldest := m.leases.out.head
+	if oldest == nil {
+		return due
+	}
+	if m.cfg.MaxLease > 0 {
+		due = min(due, oldest.since+m.cfg.MaxLease)
+	}
+	if m.cfg.LeakAfter > 0 {
+		due = min(due, m.leases.lastLook+min(m.cfg.LeakAfter, lookEvery))
+		if s := m.leases.unreported; s != nil && m.phase == phaseOpen {
+			due = min(due, s.since+m.cfg.LeakAfter)
+		}
+	}
+	return due
+}
+
+// shedDue is when CoDel next judges the queue, or ends a wait.
+func (m *Machine) shedDue() time.Duration {
+	if m.queue.n == 0 || !m.cfg.CoDel.on() || m.suspended {
+		return never
+	}
+	if !m.queue.codel.bad {
+		return m.queue.codel.ends
+	}
+	if w := m.queue.firstUnstarted(); w != nil {
+		return w.since + m.cfg.CoDel.limit()
+	}
+	return never
+}
+
+// expiryDue is when an idle connection expires.
+func (m *Machine) expiryDue(s *Slot) time.Duration {
+	due := never
+	if m.cfg.IdleTimeout > 0 && m.count[idle] > m.cfg.MinIdle {
+		due = s.since + m.cfg.IdleTimeout
+	}
+	if s.expires > 0 {
+		due = min(due, s.expires)
+	}
+	return due
+}
+
+// checkDue is when an idle connection is to be checked to keep it alive. There is
+// no such check in a blocking period: a Get makes its own then.
+func (m *Machine) checkDue(s *Slot) time.Duration {
+	if m.cfg.KeepAlive == 0 || !m.cfg.Check || m.backoff.phase == backoffBlocked {
+		return never
+	}
+	return max(s.aliveAt, s.since) + m.cfg.KeepAlive
+}
+
+// sweepPause is the time between two sweeps, if the first has left connections
+// that have expired.
+func (m *Machine) sweepPause() time.Duration {
+	p := never
+	for _, period := range []time.Duration{m.cfg.IdleTimeout, m.cfg.MaxLifetime, m.cfg.KeepAlive} {
+		if period > 0 {
+			p = min(p, period)
+		}
+	}
+	return max(p/10, time.Millisecond)
+}

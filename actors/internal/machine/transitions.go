@@ -1,0 +1,527 @@
+// Transitions: the single steps by which the state changes. Each keeps the lists,
+// the counts and the links between slots, waiters and borrowers in agreement.
+
+package machine
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/actorpool/actorpool/messages"
+)
+
+// Slots.
+
+// move takes a slot from its state to another, with the lists and counts that go
+// with them. Nothing else changes a slot's state, but for stopCounting and
+// closeLate, which deal with slots that are not counted any more.
+func (m *Machine) move(s *Slot, to state) {
+	switch s.state {
+	case vacant:
+		m.lists.vacant.remove(s)
+	case idle:
+		if s.group == nil {
+			m.lists.idle.remove(s)
+		} else {
+			m.lists.idleWithSetting.remove(s)
+			s.group.remove(s)
+		}
+	case borrowed:
+		if s.annotated {
+			m.clearAnnotations(s)
+		}
+	case connecting:
+		m.jobs.unclaimed-- // it has been unassigned before
+		m.jobs.busy.remove(s)
+	default:
+		m.jobs.busy.remove(s)
+	}
+	m.count[s.state]--
+	m.count[to]++
+	s.state, s.since = to, m.now
+	switch to {
+	case vacant:
+		s.Conn, s.Want, s.ID, s.closedEmitted, s.expires, s.background, s.label = nil, nil, 0, false, 0, false, ""
+		m.setSetting(s, nil)
+		m.lists.vacant.pushHead(s)
+	case idle:
+		l := &m.lists.idle
+		if s.group != nil {
+			l = &m.lists.idleWithSetting
+		}
+		if s.background { // a check in the background does not count as a use
+			s.since, s.background = s.idleSince, false
+			l.insert(s)
+		} else {
+			l.pushHead(s)
+		}
+		if s.group != nil {
+			s.group.insert(s)
+		}
+	case borrowed:
+		s.background = false
+	default:
+		m.jobs.busy.pushTail(s)
+	}
+}
+
+// beginConnect begins a connect for a waiter, or for nobody.
+func (m *Machine) beginConnect(w *Waiter) {
+	s := m.lists.vacant.head
+	if s == nil {
+		s = &Slot{index: len(m.slots)}
+		m.slots = append(m.slots, s)
+		m.count[vacant]++
+		m.lists.vacant.pushHead(s)
+	}
+	m.lastID++
+	s.ID, s.LeaseEpoch = m.lastID, 1
+	s.generation, s.backoffEpoch = m.generation, m.backoff.epoch
+	m.counters.Connects++
+	m.emit(messages.Event{Kind: messages.ConnectionCreated, ConnID: s.ID})
+	m.beginJob(s, connecting, Open)
+	m.jobs.unclaimed++
+	if w != nil {
+		m.assign(w, s, true)
+	} else if n := len(m.lists.inherited); n > 0 {
+		s.Want, m.lists.inherited = m.lists.inherited[n-1], m.lists.inherited[:n-1]
+	}
+}
+
+// beginJob begins a job in the slot's connector.
+func (m *Machine) beginJob(s *Slot, to state, job EffectKind) {
+	m.move(s, to)
+	m.effect(Effect{Kind: job, Slot: s})
+}
+
+// closeConn begins to close a connection.
+func (m *Machine) closeConn(s *Slot, reason messages.Reason, err error) {
+	switch reason {
+	case messages.ReasonIdle:
+		m.counters.ClosedIdle++
+	case messages.ReasonLifetime:
+		m.counters.ClosedLifetime++
+	case messages.ReasonStale:
+		m.counters.ClosedStale++
+	case messages.ReasonError, messages.ReasonBroken:
+		m.counters.ClosedBroken++
+	case messages.ReasonCapacity:
+		m.counters.ClosedCapacity++
+	}
+	m.emitClosed(s, reason, err)
+	m.beginJob(s, closing, Disconnect)
+}
+
+// closeLate closes a connection that has come back after its job was given up.
+func (m *Machine) closeLate(s *Slot) {
+	s.state = closing
+	m.jobs.givenUpClosing++
+	m.effect(Effect{Kind: Disconnect, Slot: s})
+}
+
+// makeIdle makes a connection idle.
+func (m *Machine) makeIdle(s *Slot) {
+	m.move(s, idle)
+	if m.opts.needsClock {
+		s.aliveAt = m.now
+		if m.count[idle] == 1 {
+			m.timers.idleDue = never // it was due for connections that are not idle any more
+		}
+		m.timers.idleDue = min(m.timers.idleDue, m.expiryDue(m.oldestIdle()), m.checkDue(s))
+		if s.expires > 0 {
+			m.timers.idleDue = min(m.timers.idleDue, s.expires)
+		}
+		if m.timers.idleDue < m.timers.tickAt || m.timers.coarseTick > 0 && !m.coarseTicking() {
+			m.schedule()
+		}
+	}
+}
+
+// vacate ends the use of a slot. One that the capacity has no room for is
+// dropped.
+func (m *Machine) vacate(s *Slot) {
+	m.move(s, vacant)
+	if len(m.slots)-m.jobs.givenUp > m.capacity {
+		m.dropSlot(s)
+	}
+}
+
+// stopCounting takes a slot whose job is given up out of the lists and counts.
+func (m *Machine) stopCounting(s *Slot) {
+	if s.state == connecting {
+		m.jobs.unclaimed--
+	}
+	m.jobs.busy.remove(s)
+	m.count[s.state]--
+	m.jobs.givenUp++
+	s.givenUp = true
+}
+
+// dropSlot forgets a vacant or given-up slot altogether.
+func (m *Machine) dropSlot(s *Slot) {
+	if s.givenUp {
+		m.jobs.givenUp--
+		m.setSetting(s, nil)
+	} else {
+		m.lists.vacant.remove(s)
+		m.count[vacant]--
+	}
+	last := m.slots[len(m.slots)-1]
+	m.slots[s.index], last.index = last, s.index
+	m.slots[len(m.slots)-1] = nil
+	m.slots = m.slots[:len(m.slots)-1]
+	m.effect(Effect{Kind: Retire, Slot: s})
+}
+
+// setSetting notes which setting is on a connection that is not idle; nil: none.
+func (m *Machine) setSetting(s *Slot, setting any) {
+	if g := s.group; g != nil {
+		g.members--
+		if g.members == 0 {
+			delete(m.lists.groups, g.setting)
+		}
+		s.group = nil
+	}
+	if setting == nil {
+		return
+	}
+	g := m.lists.groups[setting]
+	if g == nil {
+		if m.lists.groups == nil {
+			m.lists.groups = make(map[any]*settingGroup)
+		}
+		g = &settingGroup{setting: setting}
+		m.lists.groups[setting] = g
+	}
+	g.members++
+	s.group = g
+}
+
+// inheritSetting passes the setting of a connection that has expired on to the one
+// that replaces it, if MinIdle asks for one.
+func (m *Machine) inheritSetting(s *Slot) {
+	if s.group != nil && len(m.lists.inherited) < m.missingIdle() {
+		m.lists.inherited = append(m.lists.inherited, s.group.setting)
+	}
+}
+
+// Jobs and the waiters that they are done for. At most one job is under way for a
+// waiter, and a job is done for at most one waiter.
+
+// assign makes the slot's job the one that is under way for a waiter. bearsFailure
+// says that the job was begun for this waiter, which fails if the job does.
+func (m *Machine) assign(w *Waiter, s *Slot, bearsFailure bool) {
+	w.slot, s.waiter, s.bearsFailure = s, w, bearsFailure
+	m.queue.unstarted--
+	if s.state == connecting {
+		m.jobs.unclaimed--
+	}
+}
+
+// unassign separates a slot's job from the waiter that it is done for, if there is
+// one. The job goes on for nobody.
+func (m *Machine) unassign(s *Slot) {
+	w := s.waiter
+	if w == nil {
+		return
+	}
+	w.slot, s.waiter, s.bearsFailure = nil, nil, false
+	m.queue.unstarted++
+	if s.state == connecting {
+		m.jobs.unclaimed++
+	}
+}
+
+// unassignWaiter separates a waiter from the job that is under way for it, if there
+// is one.
+func (m *Machine) unassignWaiter(w *Waiter) {
+	if w.slot != nil {
+		m.unassign(w.slot)
+	}
+}
+
+// swapJobs frees w and s from each other's jobs when s goes to w. If the job of s
+// was for another waiter, that one takes over the job that was under way for w, so
+// that no more connects are made than are needed. The failure of a job that was
+// taken over is nobody's (G10).
+func (m *Machine) swapJobs(w *Waiter, s *Slot) {
+	own, other := w.slot, s.waiter
+	m.unassign(s)
+	m.unassignWaiter(w)
+	if own != nil && own != s && other != nil && other != w && (own.state == connecting || own.state == checking) {
+		m.assign(other, own, false)
+	}
+}
+
+// Waits.
+
+// enqueue puts a waiter in the queue.
+func (m *Machine) enqueue(w *Waiter) {
+	if m.opts.measuresWaits && m.queue.n == 0 {
+		m.queue.pace.began(m.now)
+		m.queue.codel.began(m.cfg.CoDel, m.now, m.counters.Grants)
+	}
+	m.queue.push(w)
+	if b := w.Borrower; b != nil {
+		if b.nothingAtStake() {
+			m.effect(Effect{Kind: Watch, Borrower: b})
+		}
+		b.addWait(w)
+	}
+}
+
+// dequeue takes a waiter out of the queue.
+func (m *Machine) dequeue(w *Waiter) {
+	m.queue.remove(w)
+	if m.opts.measuresWaits && m.queue.n == 0 {
+		m.queue.codel.emptied(m.counters.Grants)
+	}
+	if w.Borrower != nil {
+		w.Borrower.removeWait(w)
+	}
+	if w.held != nil {
+		m.clearHeld(w)
+	}
+}
+
+// clearHeld forgets which leases the caller of a Get holds, when its wait ends.
+func (m *Machine) clearHeld(w *Waiter) {
+	for _, h := range w.held {
+		if !h.out() {
+			continue
+		}
+		h.Slot.waitingHolders--
+		if h.Slot.waitingHolders == 0 {
+			m.leases.heldByWaiters--
+		}
+	}
+	w.held = nil
+}
+
+// observeWait notes how long a waiter that is served has waited.
+func (m *Machine) observeWait(wait time.Duration) {
+	m.queue.pace.served(m.now)
+	m.queue.codel.served(m.cfg.CoDel, m.now, wait)
+}
+
+// reject ends a Get, whether it is in the queue or not, with an error that says
+// what the pool looked like.
+func (m *Machine) reject(w *Waiter, err error, reason messages.Reason) {
+	switch reason {
+	case messages.ReasonTimeout:
+		m.counters.Timeouts++
+	case messages.ReasonCanceled:
+		m.counters.Cancels++
+	}
+	if w.queued || m.phase == phaseOpen {
+		err = m.getError(w, err)
+	}
+	if w.queued {
+		m.unassignWaiter(w)
+		m.dequeue(w)
+		m.releaseBorrower(w.Borrower)
+	}
+	m.emit(messages.Event{
+		Kind: messages.CheckOutFailed, Reason: reason, Duration: m.now - w.since, Label: w.Label, Err: err,
+	})
+	m.effect(Effect{Kind: Reject, Waiter: w, Err: err})
+}
+
+// rejectAll ends every wait.
+func (m *Machine) rejectAll(err error, reason messages.Reason) {
+	for m.queue.n > 0 {
+		m.reject(m.queue.head, err, reason)
+	}
+}
+
+// rejectIfPaused ends every wait if the pool is paused.
+func (m *Machine) rejectIfPaused() {
+	if m.paused {
+		m.rejectAll(messages.ErrCleared, messages.ReasonCleared)
+		m.answerAll(&m.drain.readies, messages.ErrCleared)
+	}
+}
+
+// endReason tells a deadline from any other end of a context.
+func endReason(err error) messages.Reason {
+	if errors.Is(err, context.DeadlineExceeded) {
+		return messages.ReasonTimeout
+	}
+	return messages.ReasonCanceled
+}
+
+// Leases.
+
+// lend makes a connection borrowed. exactSince says that the machine's time is exact.
+func (m *Machine) lend(s *Slot, w *Waiter, exactSince bool) {
+	m.move(s, borrowed)
+	s.label, s.exactSince = w.Label, exactSince
+	if m.opts.tracksLeases || w.Borrower != nil {
+		m.annotate(s, w)
+	}
+}
+
+// annotate notes what concerns a lease beyond its connection: its age, where it came
+// from, and the actor that holds it. (Holds notes that its holder waits.)
+func (m *Machine) annotate(s *Slot, w *Waiter) {
+	s.annotated = true
+	s.trace = w.Trace
+	if m.opts.tracksLeases {
+		m.leases.out.pushTail(s)
+		if m.leases.unreported == nil {
+			m.leases.unreported = s
+		}
+		if m.leases.out.n == 1 {
+			m.leases.lastLook = m.now
+		}
+	}
+	if w.Borrower != nil {
+		s.borrower = w.Borrower
+		s.borrower.addSlot(s)
+	}
+}
+
+// clearAnnotations undoes annotate and Holds when the lease ends.
+func (m *Machine) clearAnnotations(s *Slot) {
+	s.annotated, s.leaked, s.trace = false, false, nil
+	if m.opts.tracksLeases {
+		if m.leases.unreported == s {
+			m.leases.unreported = s.next
+		}
+		m.leases.out.remove(s)
+	}
+	if s.waitingHolders > 0 {
+		s.waitingHolders = 0
+		m.leases.heldByWaiters--
+	}
+	if b := s.borrower; b != nil {
+		s.borrower = nil
+		b.removeSlot(s)
+		m.releaseBorrower(b)
+	}
+}
+
+// releaseBorrower ends the watch of a borrower that has nothing at stake any more.
+func (m *Machine) releaseBorrower(b *Borrower) {
+	if b != nil && b.nothingAtStake() {
+		m.effect(Effect{Kind: Unwatch, Borrower: b})
+	}
+}
+
+// checkIn ends a lease that its holder returns.
+func (m *Machine) checkIn(s *Slot) {
+	s.LeaseEpoch++
+	if m.opts.allEvents {
+		m.emitCheckedIn(s)
+	}
+}
+
+// revoke ends a lease that its holder has not returned.
+func (m *Machine) revoke(s *Slot) {
+	m.counters.Revoked++
+	m.effect(Effect{Kind: Revoke, Slot: s, Epoch: s.LeaseEpoch})
+	s.LeaseEpoch++
+}
+
+// takeBack revokes a lease that is lost or too old, reports it as a leak, and closes
+// its connection.
+func (m *Machine) takeBack(s *Slot, cause error) {
+	if !s.leaked {
+		m.reportLeak(s, cause)
+	}
+	m.revoke(s)
+	m.closeConn(s, m.brokenReason(), cause)
+}
+
+// reportLeak tells, once for each lease, that it is out for too long.
+func (m *Machine) reportLeak(s *Slot, cause error) {
+	s.leaked, s.annotated = true, true
+	if m.leases.unreported == s {
+		m.leases.unreported = s.next
+	}
+	m.counters.Leaks++
+	e := messages.Event{Kind: messages.LeaseLeaked, ConnID: s.ID, Duration: m.now - s.since, Label: s.label, Err: cause}
+	if s.trace != nil && m.cfg.EventLevel != NoEvents {
+		e.Stack = s.trace.Stack()
+	}
+	m.emit(e)
+}
+
+// brokenReason is the reason to close a connection that must not be used again.
+func (m *Machine) brokenReason() messages.Reason {
+	if m.phase != phaseOpen {
+		return messages.ReasonPoolClosed
+	}
+	return messages.ReasonBroken
+}
+
+// The pool as a whole.
+
+// newGeneration makes every connection stale: idle ones close now, borrowed ones
+// when they return, and those with a job under way when it is done. With interrupt
+// jobs are cancelled, and leases revoked. A backoff ends.
+func (m *Machine) newGeneration(err error, interrupt bool) {
+	m.generation++
+	m.lists.inherited = nil
+	m.resetBackoff()
+	m.backoff.epoch++
+	if !m.paused {
+		m.emit(messages.Event{Kind: messages.PoolCleared, Interrupt: interrupt, Err: err})
+	}
+	if m.cfg.PauseOnClear {
+		m.paused = true
+	}
+	for _, s := range m.slots {
+		if s.givenUp {
+			continue
+		}
+		switch s.state {
+		case idle:
+			m.closeConn(s, messages.ReasonStale, nil)
+		case connecting, checking, resetting, applying, unapplying:
+			m.unassign(s)
+			if interrupt {
+				m.emitClosed(s, messages.ReasonStale, err)
+				m.effect(Effect{Kind: Interrupt, Slot: s})
+			}
+		case borrowed:
+			if interrupt {
+				m.revoke(s)
+				m.closeConn(s, messages.ReasonStale, err)
+			}
+		}
+	}
+	m.refreshFastPath()
+}
+
+// unpause ends the pause of PauseOnClear.
+func (m *Machine) unpause() {
+	if m.paused {
+		m.paused = false
+		m.emit(messages.Event{Kind: messages.PoolReady})
+	}
+	m.refreshFastPath()
+}
+
+// Control requests.
+
+// answer ends a control request.
+func (m *Machine) answer(t *Ticket, err error) {
+	switch {
+	case t == m.drain.resize:
+		m.drain.resize, t.pending = nil, false
+	case t.pending && t.op == opClose:
+		m.drain.closes.remove(t)
+	case t.pending && t.op == opReady:
+		m.drain.readies.remove(t)
+	}
+	m.effect(Effect{Kind: Answer, Ticket: t, Err: err})
+}
+
+// answerAll ends all control requests of one kind.
+func (m *Machine) answerAll(l *ticketList, err error) {
+	for l.head != nil {
+		m.answer(l.head, err)
+	}
+}
