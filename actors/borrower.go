@@ -10,21 +10,27 @@ import (
 	"github.com/actorpool/actorpool/messages"
 )
 
-// borrower is an actor that borrows by message. It is watched while it holds or
-// awaits a connection.
+// borrower is an actor that borrows by message. It is watched while it holds a
+// connection or waits for one.
 type borrower struct {
 	machine.Borrower
 	pid     *actor.PID
 	process actor.Process // tells it from a later actor of the same name
-	deaf    bool          // it does not want to hear how its waits end, or cannot
-	doubted bool          // it was said to have stopped, and was asked again
+	stopped bool          // there is no watch to end, and nobody to answer
+	leaving bool          // it releases what it waits for itself, and is told so by Released
+	doubted bool          // it was said to have stopped, and is watched anew to be sure
+}
+
+// wantsNoAnswer says that a Get of this sender is not answered when its wait ends.
+func (b *borrower) wantsNoAnswer(sender *actor.PID) bool {
+	return (b.stopped || b.leaving) && b.pid.Equal(sender)
 }
 
 // String gives its address.
 func (b *borrower) String() string { return b.pid.Address + "/" + b.pid.Id }
 
-// borrowerOf finds out who borrows with a Get from this process: an actor, which
-// can be watched, or nil, for a future. alive: there is such a process.
+// borrowerOf finds out who borrows with a Get from this process: an actor, which can
+// be watched, or nil for a future. alive says whether there is such a process.
 func (p *pool) borrowerOf(now time.Duration, pid *actor.PID) (b *borrower, alive bool) {
 	process, ok := p.ref.system.ProcessRegistry.Get(pid)
 	if !ok {
@@ -50,13 +56,13 @@ func (p *pool) unwatch(b *borrower) {
 	if p.borrowers[b.pid.Id] == b {
 		delete(p.borrowers, b.pid.Id)
 	}
-	if !b.deaf {
+	if !b.stopped {
 		p.ctx.Unwatch(b.pid)
 	}
 }
 
-// gone ends what a borrower has at stake, if it is gone. terminated: the library
-// says so; but the news may be of a former actor of the same name.
+// gone ends what a borrower has at stake, if it has stopped. terminated says that the
+// library reports it; but the report may be of a former actor of the same name.
 func (p *pool) gone(now time.Duration, pid *actor.PID, terminated bool) {
 	b := p.borrowers[pid.GetId()]
 	if b == nil || !p.local(pid) {
@@ -67,19 +73,19 @@ func (p *pool) gone(now time.Duration, pid *actor.PID, terminated bool) {
 		case !terminated:
 			return
 		case !b.doubted:
-			// Either that was a former one, or this one is stopping, and waits for its
-			// children: then it says so again.
+			// Either the report is of a former one, or this one is stopping and waits for
+			// its children: then there will be another report.
 			b.doubted = true
 			p.ctx.Watch(b.pid)
 			return
 		}
 	}
-	b.deaf = true
+	b.stopped = true
 	p.m.BorrowerGone(now, &b.Borrower, messages.ErrBorrowerGone)
 	p.perform()
 }
 
-// release is gone for a borrower that lives on. It asks for it itself.
+// release ends what a borrower has at stake that lives on, because it asks for it.
 func (p *pool) release(now time.Duration, msg *messages.Release) {
 	pid := msg.Borrower
 	if pid == nil {
@@ -89,34 +95,34 @@ func (p *pool) release(now time.Duration, msg *messages.Release) {
 		return
 	}
 	if b := p.borrowers[pid.Id]; b != nil && p.local(pid) {
-		b.deaf = p.ctx.Sender() != nil && p.ctx.Sender().Equal(pid)
+		b.leaving = p.ctx.Sender() != nil && p.ctx.Sender().Equal(pid)
 		p.m.BorrowerGone(now, &b.Borrower, messages.ErrBorrowerGone)
 		p.perform()
-		p.ctx.Unwatch(b.pid)
+		b.leaving = false
 	}
 	if p.ctx.Sender() != nil {
 		p.ctx.Request(p.ctx.Sender(), &messages.Released{})
 	}
 }
 
-// untaken is a lease that nobody was there to take: a future has timed out, an
-// actor has stopped.
-type untaken struct {
-	handle *Handle
-	epoch  uint64
+// undelivered is a lease whose taker is gone: a future has timed out, an actor has
+// stopped.
+type undelivered struct {
+	conn  *poolConn
+	epoch uint64
 }
 
 // takeBack ends it.
-func (p *pool) takeBack(now time.Duration, u *untaken) {
-	if h := u.handle; p.m.IsLent(h.slot, h.id, u.epoch) && h.revoke(u.epoch) {
-		p.m.Put(now, h.slot, h.id, u.epoch)
+func (p *pool) takeBack(now time.Duration, u *undelivered) {
+	if c := u.conn; p.m.IsLent(c.slot, c.id, u.epoch) && c.revoke(u.epoch) {
+		p.m.Put(now, c.slot, c.id, u.epoch)
 	}
 }
 
 // ReleaseOnRestart is middleware for actors that borrow by message: when one of
 // them is restarted, its leases of these pools end, and its waits. Without it a
-// restart changes nothing, since those who watch an actor are not told of it:
-// the leases go on, and the new incarnation has to know of them.
+// restart changes nothing, because the watchers of an actor are not told of it: the
+// leases go on, and the new incarnation has to know of them.
 //
 // A [messages.Lease] or [messages.Denied] that was on its way when the actor was
 // restarted is not passed on to the new incarnation: it belongs to the former one,

@@ -26,15 +26,15 @@ type connector struct {
 
 // held is the connection in a connector's hand. It survives the connector's
 // restarts, and only the connector's own incarnations touch it.
-type held struct{ handle *Handle }
+type held struct{ conn *poolConn }
 
 // job is one call of user code, and its report. The pool actor sends it to a
 // connector, the connector sends it back.
 type job struct {
 	kind    machine.EffectKind // Open, Check, Reset, Apply, Unapply or Disconnect
 	slot    *machine.Slot
-	handle  *Handle // the connection; for Open, the result
-	setting any     // for Apply
+	conn    *poolConn // the connection; for Open, the result
+	setting any       // for Apply
 	ctx     context.Context
 	cancel  context.CancelFunc
 	started atomic.Bool // user code may have run
@@ -47,8 +47,8 @@ type job struct {
 // the connector closes the connection itself.
 func (*job) IgnoreDeadLetterLogging() {}
 
-// connectorActor runs jobs, one at a time. It has no state of its own, so that
-// it can be restarted at any time.
+// connectorActor runs jobs, one at a time. It has no state of its own, so that it can
+// be restarted at any time.
 type connectorActor struct {
 	spec *Spec
 	held *held
@@ -61,9 +61,9 @@ func (a *connectorActor) Receive(ctx actor.Context) {
 		a.run(ctx, msg)
 	case *actor.Stopping:
 		// The pool was stopped from outside, or this connector was given up.
-		if h := a.held.handle; h != nil {
-			a.held.handle = nil
-			_ = contain(func() { a.disconnect(h) }) // a panic now is nobody's business any more
+		if c := a.held.conn; c != nil {
+			a.held.conn = nil
+			_ = contain(func() { a.disconnect(c) }) // nobody is left to be told of a panic
 		}
 	}
 }
@@ -109,8 +109,8 @@ func (a *connectorActor) perform(j *job) {
 	case machine.Unapply:
 		j.err = a.call(j, a.spec.Unapply)
 	case machine.Disconnect:
-		a.held.handle = nil
-		a.disconnect(j.handle)
+		a.held.conn = nil
+		a.disconnect(j.conn)
 	}
 }
 
@@ -144,27 +144,27 @@ func (a *connectorActor) connect(j *job) {
 	defer cancel()
 	conn, err := a.spec.Connect(ctx)
 	if err != nil {
-		j.err, j.class = err, a.spec.classify(messages.PhaseConnect, err)
+		j.err, j.class = err, a.spec.classifyFailure(messages.PhaseConnect, err)
 		return
 	}
-	j.handle = newHandle(conn)
-	a.held.handle = j.handle
+	j.conn = newPoolConn(conn)
+	a.held.conn = j.conn
 }
 
 func (a *connectorActor) call(j *job, f func(context.Context, any) error) error {
 	ctx, cancel := context.WithTimeout(j.ctx, a.spec.Policy.ConnectTimeout)
 	defer cancel()
-	return f(ctx, j.handle.conn)
+	return f(ctx, j.conn.conn)
 }
 
 // disconnect closes a connection under a bound of its own: not under the
 // lifetime, which Close cancels first, or no disconnect would ever be graceful.
-func (a *connectorActor) disconnect(h *Handle) {
+func (a *connectorActor) disconnect(c *poolConn) {
 	ctx, cancel := context.WithTimeout(context.Background(), a.spec.Policy.ConnectTimeout)
 	defer cancel()
 	start := a.spec.clock.now()
-	if err := h.disconnect(ctx, a.spec.Disconnect); err != nil {
-		a.spec.log(slog.LevelDebug, "Disconnect failed", "driverConnectionId", h.id,
+	if err := c.disconnect(ctx, a.spec.Disconnect); err != nil {
+		a.spec.log(slog.LevelDebug, "Disconnect failed", "driverConnectionId", c.id,
 			"durationMS", milliseconds(a.spec.clock.now()-start), "error", err)
 	}
 }

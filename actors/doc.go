@@ -13,7 +13,7 @@
 //
 // The actors:
 //
-//   - The pool actor (pool.go) owns all state. On its turn it asks the machine
+//   - The pool actor owns all state. On its turn it asks the machine
 //     (internal/machine), which decides, and performs the effects. No user code,
 //     no I/O and no waiting happens on its turn, because with the combining
 //     mailbox (mailbox.go) its turn may be on the goroutine of whoever sent it a
@@ -24,15 +24,24 @@
 //   - The observer (observer.go) runs the user's event handler and writes the
 //     log. A slow handler delays only itself.
 //
-// A Get from ordinary Go is a [Call] and a connection is a [Handle]; both carry
-// their own mailbox node, so that a Get and a Put allocate nothing. A [Ref] is
-// what ordinary Go holds of a pool: it sends Calls to the pool actor and waits
-// for the answers. Package client makes it generic.
+// The pool actor stands in several files:
 //
-// A lease can be more than a loan. An actor that borrows is watched, and loses
-// what it holds when it stops (borrower.go). With LeakAfter the origin of a lease
-// is known (trace.go), and one that was forgotten is noticed (forgotten.go). A
-// context says what its owner holds while he waits for more (holding.go).
+//	pool.go      its turn: the hot path of Get and Put, and performing effects
+//	life.go      how it begins and ends
+//	requests.go  requests from actors
+//	control.go   requests about the pool as a whole: one form, whoever asks
+//	jobs.go      sending jobs to connectors and taking their reports
+//	borrower.go  actors that borrow, which are watched
+//
+// Ordinary Go holds a [Ref] (ref.go), which sends messages to the pool actor and
+// waits for the answers. A Get is a getRequest (get.go), whose answer reaches the
+// caller by a handover (handover.go). A connection is a poolConn (conn.go), whose
+// fence ends each [Lease] once. Both carry their own mailbox node, so that a Get and
+// a Put allocate nothing. Package client makes all this generic.
+//
+// With LeakAfter the origin of a lease is known (trace.go), and a lease that was
+// forgotten is noticed (forgotten.go). A context can carry a lease, so that the pool
+// knows what its owner holds while it waits for more (held.go).
 //
 // Time is read in clock.go and nowhere else. Timers are messages.
 package actors

@@ -7,81 +7,79 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 )
 
-// The combining mailbox.
+// mailbox is the combining mailbox.
 //
-// An ordinary mailbox queues a message and wakes a goroutine to handle it. This
-// one lets the sender's own goroutine handle the message when nobody else is
-// running the actor, so that a request to an idle actor is a function call
-// between two atomic operations. When somebody is running it, the message is
-// left with him.
+// An ordinary mailbox queues a message and wakes a goroutine to handle it. This one
+// lets the sender's own goroutine handle the message if nobody else is running the
+// actor, so that a request to an idle actor is a function call between two atomic
+// operations. If somebody is running it, the message is left with that goroutine.
 //
 // # The state
 //
 // All of that is in one atomic word, the state, beside which there is a list of
-// what pends:
+// pending messages:
 //
 //	free    nobody runs the actor.
-//	held    somebody, the runner, runs it.
+//	held    one goroutine, the runner, runs it.
 //	marked  the same, and something has been added to the list.
 //
-// Its transitions, each one compare-and-swap (or, the last, a store):
+// Its transitions are each one compare-and-swap, or in the last case a store:
 //
-//	free → held    Post. The poster is the runner now and handles his message
-//	               here and now, without the list.
+//	free → held    Post. The poster is the runner now and handles its message here
+//	               and now, without the list.
 //	held → marked  Post, after adding to the list. The runner will see it.
-//	free → held    Post, after adding to the list, since the runner has gone
+//	free → held    Post, after adding to the list, because the runner has gone
 //	               meanwhile: the poster is the runner, and takes.
-//	held → free    release. It fails if the state is marked, and then the runner
-//	               takes. So nothing is left behind, and there is never more
-//	               than one runner.
-//	marked → held  take: first the state, then the whole list, which is reversed
-//	               to give arrival order. Who adds to it after the store marks
-//	               again; at worst the runner takes an empty list.
+//	held → free    Release. It fails if the state is marked; then the runner takes.
+//	               So nothing is left behind, and there is never more than one
+//	               runner.
+//	marked → held  Take: first the state, then the whole list, which is reversed to
+//	               give arrival order. A poster that adds to the list after the
+//	               store marks again; at worst the runner takes an empty list.
 //
 // The state is an integer and not the head of the list, though one word could be
-// both: swapping integers is an instruction, swapping pointers is a call. And who
-// does not contend never touches the list.
+// both: swapping integers is an instruction, swapping pointers is a call. And a
+// poster that does not contend never touches the list.
 //
 // It starts as held, because the library registers an actor before its mailbox
 // knows its handlers; Start is the first runner.
 //
 // # What the runner owns
 //
-// Everything else but the system list belongs to the runner: taken messages
-// (todo), messages held back while suspended (held), the suspended flag. The
+// Everything but the two lists that posters add to belongs to the runner: taken
+// messages (todo), messages kept while suspended (kept), the suspended flag. The
 // state hands them from runner to runner.
 //
-// System messages have a list of their own, which the runner looks at before
-// every user message. Whoever adds to it then posts an empty node (a nudge) to
-// the other list; thus either the runner finds the nudge, or the poster of the
-// nudge becomes the runner.
+// System messages have a list of their own, which the runner looks at before every
+// user message. Whoever adds to it then posts an empty node (a nudge) to the other
+// list. So either the runner finds the nudge, or its poster becomes the runner.
 //
 // # Races, and why they are none
 //
-//   - A post while the runner is about to stop: its mark makes release fail, or
-//     it finds the state free.
+//   - A post while the runner is about to stop: the mark makes the release fail, or
+//     the poster finds the state free.
 //   - A node that is taken before its poster has marked: the poster marks all the
 //     same and does not touch the node again.
-//   - A system message between the runner's last look and its release: its
-//     nudge makes the release fail or finds the state free.
-//   - A handler that sends to its own actor: the state is held, so it queues.
-//   - A message that is recycled by its handler and posted again: its next
-//     pointer has been read and cleared before it is handled.
-//   - One node posted twice at once would tie the list in a knot. Messages that
-//     carry their own node (Call, Handle) are therefore claimed by an atomic
-//     operation before they are posted.
+//   - A system message between the runner's last look and its release: the nudge
+//     makes the release fail, or finds the state free.
+//   - A handler that sends to its own actor: the state is held, so the message
+//     queues.
+//   - A message that is recycled by its handler and posted again: its next pointer
+//     has been read and cleared before it is handled.
+//   - One node posted twice at once would close the list to a ring. A message that
+//     carries its own node must therefore be claimed by an atomic operation before
+//     it is posted.
 //
 // # Fairness
 //
-// A runner that has handled budget messages of others gives the rest to a
-// goroutine of its own, so that no sender is held for long. System messages, of
-// which there are few, are not counted.
+// A runner that has handled budget messages of others gives the rest to a goroutine
+// of its own, so that no sender is held for long. System messages, of which there
+// are few, are not counted.
 //
 // # What it does not survive
 //
-// A handler that ends its goroutine (runtime.Goexit) leaves the state held for
-// ever, as it does in the library's mailbox. The pool runs no user code on its
-// turn.
+// A handler that ends its goroutine (runtime.Goexit) leaves the state held for ever,
+// as it does in the library's mailbox. The pool runs no user code on its turn.
 type mailbox struct {
 	state  atomic.Uint32
 	queued atomic.Int32
@@ -90,7 +88,7 @@ type mailbox struct {
 	_      [40]byte             // what the runner owns is not on the line that posters contend for
 
 	todo       *node // taken, oldest first
-	held, last *node // held back while suspended, oldest first
+	kept, last *node // kept while suspended, oldest first
 	suspended  bool
 
 	invoker actor.MessageInvoker
@@ -102,11 +100,24 @@ const (
 	stateMarked
 )
 
-// node is one link of a list of pending messages. A Call and a Handle carry
-// theirs, other messages are given one.
+// node is one link of a list of pending messages. A message of the hot path carries
+// its own node, and is sent by posting that, so that nothing is allocated; any other
+// message is given one. On another mailbox the node itself arrives as the message.
 type node struct {
 	next    *node
 	message any // nil: a nudge
+	// direct says, while the message is handled, that it is handled on the goroutine
+	// that posted it.
+	direct bool
+}
+
+// unwrap gives the message of a node that has come by another mailbox, and any other
+// message as it is.
+func unwrap(message any) any {
+	if n, ok := message.(*node); ok {
+		return n.message
+	}
+	return message
 }
 
 // budget is how many messages of others a poster handles before it passes the
@@ -137,43 +148,27 @@ func (m *mailbox) UserMessageCount() int { return int(m.queued.Load()) }
 
 // PostUserMessage implements actor.Mailbox.
 func (m *mailbox) PostUserMessage(message any) {
-	switch msg := message.(type) {
-	case *Call:
-		if m.state.CompareAndSwap(stateFree, stateHeld) {
-			if m.sys.Load() != nil || m.suspended {
-				m.append(&msg.node)
-			} else {
-				// Answered on this goroutine, the answer needs no
-				// synchronisation; answered later, it does.
-				msg.own = true
-				m.invoke(message)
-				msg.own = false
-				if m.state.CompareAndSwap(stateHeld, stateFree) {
-					return
-				}
-			}
-			m.work(true)
-			return
-		}
-		m.push(&msg.node)
-	case *Handle:
-		if m.state.CompareAndSwap(stateFree, stateHeld) {
-			if m.sys.Load() != nil || m.suspended {
-				m.append(&msg.node)
-			} else {
-				m.invoke(message)
-				if m.state.CompareAndSwap(stateHeld, stateFree) {
-					return
-				}
-			}
-			m.work(true)
-			return
-		}
-		m.push(&msg.node)
-	default:
+	n, ok := message.(*node)
+	if !ok {
 		m.unbatch(message)
 		m.push(&node{message: message})
+		return
 	}
+	if !m.state.CompareAndSwap(stateFree, stateHeld) {
+		m.push(n)
+		return
+	}
+	if m.sys.Load() != nil || m.suspended {
+		m.append(n)
+	} else {
+		n.direct = true
+		m.invoke(n.message)
+		n.direct = false
+		if m.state.CompareAndSwap(stateHeld, stateFree) {
+			return
+		}
+	}
+	m.work(true)
 }
 
 // unbatch posts the messages of a batch one by one, before the batch itself, as
@@ -230,9 +225,9 @@ func (m *mailbox) push(n *node) {
 	}
 }
 
-// append is for a message of the runner's own that has to wait its turn: behind
-// system messages and what is held back. Nothing else is in todo when the state
-// was free.
+// append is for a message of the runner's own that has to wait its turn, behind
+// system messages and the messages that are kept. Nothing else is in todo when the
+// state was free.
 func (m *mailbox) append(n *node) {
 	m.queued.Add(1)
 	m.todo = n
@@ -266,7 +261,7 @@ func (m *mailbox) work(own bool) {
 		switch {
 		case n.message == nil:
 		case m.suspended:
-			m.hold(n)
+			m.keep(n)
 		default:
 			m.queued.Add(-1)
 			m.invoke(n.message)
@@ -276,16 +271,16 @@ func (m *mailbox) work(own bool) {
 
 // take moves what pends to todo, oldest first.
 func (m *mailbox) take() {
-	m.state.Store(stateHeld) // first: who adds from here on marks again
+	m.state.Store(stateHeld) // first: a poster that adds from here on marks again
 	for n := m.list.Swap(nil); n != nil; {
 		n, n.next, m.todo = n.next, m.todo, n
 	}
 }
 
-// hold keeps a message until the actor is resumed.
-func (m *mailbox) hold(n *node) {
-	if m.held == nil {
-		m.held = n
+// keep keeps a message until the actor is resumed.
+func (m *mailbox) keep(n *node) {
+	if m.kept == nil {
+		m.kept = n
 	} else {
 		m.last.next = n
 	}
@@ -311,9 +306,9 @@ func (m *mailbox) invokeSystem(message any) {
 		m.suspended = true
 	case *actor.ResumeMailbox:
 		m.suspended = false
-		if m.held != nil {
+		if m.kept != nil {
 			m.last.next = m.todo
-			m.todo, m.held, m.last = m.held, nil, nil
+			m.todo, m.kept, m.last = m.kept, nil, nil
 		}
 	default:
 		done := false

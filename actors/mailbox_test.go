@@ -146,7 +146,7 @@ func TestASuspendedMailboxHoldsUserMessagesInOrderUntilItIsResumed(t *testing.T)
 	for i := range 5 {
 		m.PostUserMessage(i)
 	}
-	c := newCall()
+	c := newGetRequest()
 	m.PostUserMessage(c)
 	m.PostSystemMessage("system")
 	assert.Empty(t, r.user)
@@ -336,8 +336,7 @@ func TestTheMailboxBehavesAsTheChannelModel(t *testing.T) {
 						m.PostUserMessage(numbered{s, i})
 						m.PostSystemMessage(&actor.ResumeMailbox{})
 					case i%5 == 4:
-						c := newCall() // a message with its own node
-						m.PostUserMessage(c)
+						m.PostUserMessage(&newGetRequest().node) // a message with its own node
 						m.PostUserMessage(numbered{s, i})
 					default:
 						m.PostUserMessage(numbered{s, i})
@@ -430,17 +429,18 @@ func BenchmarkLongestPostUnderFlood(b *testing.B) {
 	m.Start()
 	var longest atomic.Int64
 	b.RunParallel(func(pb *testing.PB) {
-		c := newCall()
+		g := newGetRequest()
 		mine := int64(0)
 		for pb.Next() {
 			start := time.Now()
-			m.PostUserMessage(c)
+			m.PostUserMessage(&g.node)
 			mine = max(mine, int64(time.Since(start)))
-			for c.state.Load() == pending && !c.answered {
-				runtime.Gosched()
+			if !g.handover.wasDirect() {
+				for g.handover.race.Load() == pending {
+					runtime.Gosched()
+				}
+				g.handover.reset()
 			}
-			c.state.Store(pending)
-			c.answered = false
 		}
 		for old := longest.Load(); mine > old && !longest.CompareAndSwap(old, mine); old = longest.Load() {
 		}
@@ -448,10 +448,10 @@ func BenchmarkLongestPostUnderFlood(b *testing.B) {
 	b.ReportMetric(float64(longest.Load()), "longest-ns")
 }
 
-// discard answers Calls and notes nothing.
+// discard answers requests and notes nothing.
 type discard struct{ *recorder }
 
-func (discard) InvokeUserMessage(message any) { message.(*Call).answer() }
+func (discard) InvokeUserMessage(message any) { message.(*getRequest).answer() }
 
 func BenchmarkPost(b *testing.B) {
 	for _, mb := range []struct {
@@ -462,10 +462,10 @@ func BenchmarkPost(b *testing.B) {
 			m := mb.make()
 			m.RegisterHandlers(discard{&recorder{}}, actor.NewDefaultDispatcher(300))
 			m.Start()
-			c := newCall()
+			g := newGetRequest()
 			b.ReportAllocs()
 			for b.Loop() {
-				m.PostUserMessage(c)
+				m.PostUserMessage(&g.node)
 			}
 		})
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"runtime/debug"
+	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 
@@ -16,8 +17,10 @@ import (
 // handler is so slow that it overflows, the oldest events are dropped; the
 // handler sees a gap in Seq, and Stats a count.
 type feed struct {
-	observer *actor.PID // nil: nobody listens
-	spare    *batch     // nil: it is with the observer
+	observer *actor.PID  // nil: nobody listens
+	spare    *batch      // nil: it is with the observer
+	timer    *time.Timer // bounds how long the end of the pool waits for the observer
+	overdue  bool        // that time is over
 }
 
 // maxWaiting bounds the events that wait for a slow handler.
@@ -46,9 +49,9 @@ func (f *feed) next(m *machine.Machine) *batch {
 	return b
 }
 
-// flushed says that every event has been delivered.
-func (f *feed) flushed(m *machine.Machine) bool {
-	return f.observer == nil || f.spare != nil && len(m.Events()) == 0
+// delivered says that the end of the pool need not wait for events any more.
+func (f *feed) delivered(m *machine.Machine) bool {
+	return f.overdue || f.observer == nil || f.spare != nil && len(m.Events()) == 0
 }
 
 // observerActor passes events on to the user, in order. A panic in the user's

@@ -78,12 +78,12 @@ func TestAPoolActorThatPanicsIsStoppedAndTellsEverybody(t *testing.T) {
 				errs <- err
 			}()
 			until(t, "the waiter waits", func() bool { return ref.Stats().Waiting == 1 })
-			system.Root.Send(ref.PID(), bomb())
+			system.Root.Send(ref.pid, bomb())
 
 			err = <-errs
 			assert.ErrorIs(t, err, messages.ErrClosed)
 			assert.ErrorIs(t, err, messages.ErrPoolFailed)
-			<-ref.Ended()
+			<-ref.ended
 			assert.ErrorIs(t, held.Put(), messages.ErrLeaseEnded)
 			assert.ErrorIs(t, other.Taint(nil), messages.ErrLeaseEnded)
 			_, err = ref.Get(t.Context(), "", nil)
@@ -93,7 +93,7 @@ func TestAPoolActorThatPanicsIsStoppedAndTellsEverybody(t *testing.T) {
 			until(t, "every connection is closed", func() bool { return f.closed.Load() == f.opened.Load() })
 			assert.EqualValues(t, 2, f.opened.Load())
 			until(t, "the actor is gone", func() bool {
-				_, there := system.ProcessRegistry.Get(ref.PID())
+				_, there := system.ProcessRegistry.Get(ref.pid)
 				return !there
 			})
 		})
@@ -104,18 +104,18 @@ func TestAPoolActorThatPanicsIsStoppedAndTellsEverybody(t *testing.T) {
 // queue and not answered it. Its caller sleeps on its channel alone.
 func TestAGetThatWasDecidedOnAPanickingTurnIsAnswered(t *testing.T) {
 	m := machine.New(Policy{Capacity: 1, MaxConnecting: 1, ConnectTimeout: time.Second})
-	c := newCall()
-	c.queued = true
-	m.Get(0, &c.waiter)
+	g := newGetRequest()
+	g.handover.way = queued
+	m.Get(0, &g.waiter)
 	slot := m.Effects()[0].Slot
 	m.Done()
-	m.Connected(0, slot, newHandle(1))
-	require.False(t, m.Waits(&c.waiter))
+	m.Connected(0, slot, newPoolConn(1))
+	require.False(t, m.Waits(&g.waiter))
 
 	p := &pool{m: m, ref: &Ref{}}
 	p.rejectAll()
-	<-c.wake
-	assert.ErrorIs(t, c.err, messages.ErrClosed)
+	<-g.handover.wakes
+	assert.ErrorIs(t, g.err, messages.ErrClosed)
 }
 
 func TestAPoolThatIsStoppedFromOutsideFailsWaitersAndClosesEverything(t *testing.T) {
@@ -129,7 +129,7 @@ func TestAPoolThatIsStoppedFromOutsideFailsWaitersAndClosesEverything(t *testing
 		errs <- err
 	}()
 	until(t, "the waiter waits", func() bool { return ref.Stats().Waiting == 1 })
-	require.NoError(t, system.Root.StopFuture(ref.PID()).Wait())
+	require.NoError(t, system.Root.StopFuture(ref.pid).Wait())
 	err = <-errs
 	assert.ErrorIs(t, err, messages.ErrClosed)
 	assert.NotErrorIs(t, err, messages.ErrPoolFailed)
@@ -285,7 +285,7 @@ func TestSlowEventHandlersLoseTheOldestAndAreTold(t *testing.T) {
 	}
 	close(release)
 	require.NoError(t, ref.Close(t.Context()))
-	<-ref.Ended()
+	<-ref.ended
 	dropped := ref.Stats().DroppedEvents
 	assert.Positive(t, dropped)
 	var gaps uint64
@@ -313,7 +313,7 @@ func TestAnEventHandlerThatEndsItsGoroutineMissesNoOtherEvent(t *testing.T) {
 		require.NoError(t, loan.Put())
 	}
 	require.NoError(t, ref.Close(t.Context()))
-	<-ref.Ended()
+	<-ref.ended
 	for i, seq := range seqs {
 		require.EqualValues(t, i+1, seq)
 	}
@@ -326,7 +326,7 @@ func TestAnIdleConnectionHoldsNoGoroutine(t *testing.T) {
 	spec.Policy.MaxConnecting = many
 	_, ref := spawnPool(t, spec)
 	before := runtime.NumGoroutine()
-	loans := make([]Loan, many)
+	loans := make([]Lease, many)
 	for i := range loans {
 		var err error
 		loans[i], err = ref.Get(t.Context(), "", nil)

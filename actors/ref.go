@@ -7,48 +7,73 @@ import (
 	"reflect"
 	"sync"
 	"sync/atomic"
+
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 
-	"github.com/actorpool/actorpool/actors/internal/machine"
 	"github.com/actorpool/actorpool/messages"
 )
 
-// Ref is what ordinary Go holds of a pool: it turns calls into messages to the
-// pool actor, and waits for the answers. There is one for each pool, made by
-// the pool actor.
+// Ref is what ordinary Go holds of a pool: it turns calls into messages to the pool
+// actor, and waits for the answers. There is one for each pool, made by the pool
+// actor.
 type Ref struct {
-	system     *actor.ActorSystem
-	pid        *actor.PID
-	process    actor.Process // the pool actor's, so that it is not looked up for each message
-	name       string
-	connType   reflect.Type
-	broken     func(error) bool
-	applies    bool // settings can be applied
-	isClosed   func(conn any) bool
-	clock      clock
-	getTimeout time.Duration
-	watchful   bool // LeakAfter: leases are traced, and missed when they are forgotten
-	forgotten  forgottenList
-	regions    regions
+	system       *actor.ActorSystem
+	pid          *actor.PID
+	process      actor.Process // the pool actor's, so that it is not looked up for each message
+	poolName     string
+	typeOfConns  reflect.Type
+	condemns     func(error) bool
+	applies      bool // settings can be applied
+	isClosedConn func(conn any) bool
+	clock        clock
+	getTimeout   time.Duration
+	findsLeaks   bool // LeakAfter: leases are traced, and missed when they are forgotten
+	forgotten    forgottenList
+	regions      regions
 
-	// calls holds Calls that wait to be used again. They have channels, so they
-	// stay with their pool: a channel of a testing/synctest bubble must not
-	// leave it.
-	calls sync.Pool
+	// requests holds getRequests to be used again. They have channels, so they stay
+	// with their pool, see handover.
+	requests sync.Pool
 
-	closed atomic.Bool   // Close has begun: nothing is sent any more
-	ended  chan struct{} // closed when the pool actor has stopped
-	failed atomic.Bool   // it stopped because of a panic in itself
-	final  atomic.Pointer[messages.Stats]
+	phase atomic.Uint32 // refOpen, refClosed, refFailed
+	ended chan struct{} // closed when the pool actor has stopped
+	final atomic.Pointer[messages.Stats]
 }
 
-// hello asks a pool actor for its Ref.
-type hello struct{ ref chan *Ref }
+// The phases of a Ref.
+const (
+	refOpen   uint32 = iota
+	refClosed        // Close has begun, or the pool was stopped: no Get is sent any more
+	refFailed        // the pool actor has panicked
+)
+
+func newRef(ctx actor.Context, spec *Spec) *Ref {
+	r := &Ref{
+		system:       ctx.ActorSystem(),
+		pid:          ctx.Self(),
+		poolName:     spec.Policy.Name,
+		typeOfConns:  spec.ConnType,
+		condemns:     spec.Broken,
+		applies:      spec.Apply != nil,
+		isClosedConn: spec.IsClosed,
+		clock:        spec.clock,
+		getTimeout:   spec.GetTimeout,
+		findsLeaks:   spec.Policy.LeakAfter > 0,
+		regions:      spec.regions,
+		ended:        make(chan struct{}),
+	}
+	r.process, _ = r.system.ProcessRegistry.Get(r.pid)
+	r.requests.New = func() any { return newGetRequest() }
+	return r
+}
+
+// refRequest asks a pool actor for its Ref.
+type refRequest struct{ ref chan *Ref }
 
 // IgnoreDeadLetterLogging marks the question to a pool that has ended as no news.
-func (*hello) IgnoreDeadLetterLogging() {}
+func (*refRequest) IgnoreDeadLetterLogging() {}
 
 // Find asks the pool actor with this PID for its Ref. ErrClosed: there is no
 // such actor, or it is not a pool.
@@ -56,10 +81,10 @@ func Find(ctx context.Context, system *actor.ActorSystem, pid *actor.PID) (*Ref,
 	if _, ok := system.ProcessRegistry.Get(pid); !ok {
 		return nil, messages.ErrClosed
 	}
-	h := &hello{ref: make(chan *Ref, 1)}
-	system.Root.Send(pid, h)
+	request := &refRequest{ref: make(chan *Ref, 1)}
+	system.Root.Send(pid, request)
 	select {
-	case r := <-h.ref:
+	case r := <-request.ref:
 		if r == nil {
 			return nil, messages.ErrClosed
 		}
@@ -69,32 +94,29 @@ func Find(ctx context.Context, system *actor.ActorSystem, pid *actor.PID) (*Ref,
 	}
 }
 
-// PID gives the pool actor's address.
-func (r *Ref) PID() *actor.PID { return r.pid }
-
 // Name gives the pool's name.
-func (r *Ref) Name() string { return r.name }
+func (r *Ref) Name() string { return r.poolName }
 
 // ConnType gives the type of the pool's connections.
-func (r *Ref) ConnType() reflect.Type { return r.connType }
+func (r *Ref) ConnType() reflect.Type { return r.typeOfConns }
 
 // Broken says whether an error condemns the connection it came from.
-func (r *Ref) Broken(err error) bool { return r.broken(err) }
+func (r *Ref) Broken(err error) bool { return r.condemns(err) }
 
-// Ended is closed when the pool actor has stopped.
-func (r *Ref) Ended() <-chan struct{} { return r.ended }
+// isClosed says that Close has begun, or that the pool has ended otherwise.
+func (r *Ref) isClosed() bool { return r.phase.Load() != refOpen }
 
 // endError is the error of whatever is asked of a pool that has ended.
 func (r *Ref) endError() error {
-	if r.failed.Load() {
+	if r.phase.Load() == refFailed {
 		return fmt.Errorf("%w: %w", messages.ErrClosed, messages.ErrPoolFailed)
 	}
 	return messages.ErrClosed
 }
 
-// settings says what is wrong with a setting: that the pool cannot apply any, or
+// checkSetting says what is wrong with a setting: that the pool cannot apply any, or
 // that this one cannot be compared.
-func (r *Ref) settings(setting any) error {
+func (r *Ref) checkSetting(setting any) error {
 	if !r.applies {
 		return &messages.ConfigError{Field: "Apply", Reason: "a setting is asked for, and the pool has no Apply"}
 	}
@@ -109,123 +131,91 @@ func (r *Ref) settings(setting any) error {
 	return nil
 }
 
-// control is a request about the pool as a whole, with its answer.
-type control struct {
-	kind      controlKind
-	n         int
-	interrupt bool
-	ticket    machine.Ticket
-	reply     chan error // of capacity 1
-	stats     messages.Stats
-	explained messages.Explanation
-
-	sender *actor.PID // a request by message has this instead of reply
-	timer  *time.Timer
-}
-
-type controlKind uint8
-
-const (
-	setCapacity controlKind = iota
-	clearPool
-	suspend
-	resume
-	readyPool
-	closePool
-	statistics
-	explanation
-)
-
-// giveUp is the message of a caller of a control that has left.
-type giveUp struct {
-	control *control
-	err     error
-}
-
-func newControl(kind controlKind) *control {
-	c := &control{kind: kind, reply: make(chan error, 1)}
-	c.ticket.Owner = c
-	return c
-}
-
-// request sends a control and waits for its answer. When ctx ends first, the
-// pool actor is told and still answers: with what it looks like.
-func (r *Ref) request(ctx context.Context, c *control) error {
+// ask sends a control and waits for its answer. If ctx ends first, the pool actor is
+// told, and still answers: with what the pool looks like.
+func (r *Ref) ask(ctx context.Context, message any) (answer any, err error) {
+	c := newControl(&control{message: message, answers: make(chan any, 1)})
 	if ctx == nil {
-		return messages.ErrNilContext
+		return nil, messages.ErrNilContext
 	}
-	if r.closed.Load() && c.kind != closePool && c.kind != explanation {
-		return r.endError()
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	if _, explains := message.(*messages.ExplainRequest); r.isClosed() && !explains && !c.isClose() {
+		return nil, r.endError()
 	}
 	select {
 	case <-r.ended:
-		return r.endError()
+		return nil, r.endError()
 	default:
 	}
 	r.process.SendUserMessage(r.pid, c)
 	select {
-	case err := <-c.reply:
-		return err
+	case answer = <-c.answers:
 	case <-r.ended:
 	case <-ctx.Done():
-		r.process.SendUserMessage(r.pid, &giveUp{control: c, err: contextError(ctx)})
+		r.process.SendUserMessage(r.pid, &cancelControl{control: c, err: contextError(ctx)})
 		select {
-		case err := <-c.reply:
-			return err
+		case answer = <-c.answers:
 		case <-r.ended:
 		}
 	}
-	select {
-	case err := <-c.reply: // it may have come just before the end
-		return err
-	default:
-		return r.endError()
+	if answer == nil {
+		select {
+		case answer = <-c.answers: // it may have come just before the end
+		default:
+			return nil, r.endError()
+		}
 	}
+	if done, ok := answer.(*messages.Done); ok {
+		return nil, done.Err
+	}
+	return answer, nil
 }
 
 // SetCapacity changes the capacity. See client.Pool.
 func (r *Ref) SetCapacity(ctx context.Context, n int) error {
-	if n < 0 {
-		return negativeCapacity(n)
-	}
-	c := newControl(setCapacity)
-	c.n = n
-	return r.request(ctx, c)
-}
-
-func negativeCapacity(n int) error {
-	return &messages.ConfigError{Field: "Capacity", Reason: fmt.Sprintf("%d is negative", n)}
+	_, err := r.ask(ctx, &messages.SetCapacity{Capacity: n})
+	return err
 }
 
 // Clear starts a new generation. See client.Pool.
 func (r *Ref) Clear(ctx context.Context, interrupt bool) error {
-	c := newControl(clearPool)
-	c.interrupt = interrupt
-	return r.request(ctx, c)
+	_, err := r.ask(ctx, &messages.Clear{Interrupt: interrupt})
+	return err
 }
 
 // Suspend stops grants. See client.Pool.
-func (r *Ref) Suspend(ctx context.Context) error { return r.request(ctx, newControl(suspend)) }
+func (r *Ref) Suspend(ctx context.Context) error {
+	_, err := r.ask(ctx, &messages.Suspend{})
+	return err
+}
 
 // Resume lets grants go on. See client.Pool.
-func (r *Ref) Resume(ctx context.Context) error { return r.request(ctx, newControl(resume)) }
+func (r *Ref) Resume(ctx context.Context) error {
+	_, err := r.ask(ctx, &messages.Resume{})
+	return err
+}
 
-// Ready waits until the pool stands. See client.Pool.
-func (r *Ref) Ready(ctx context.Context) error { return r.request(ctx, newControl(readyPool)) }
+// Ready waits until connections stand. See client.Pool.
+func (r *Ref) Ready(ctx context.Context) error {
+	_, err := r.ask(ctx, &readyRequest{})
+	return err
+}
 
-// Explain tells who holds and who waits. See client.Pool.
+// Explain says who holds connections and who waits. See client.Pool.
 func (r *Ref) Explain(ctx context.Context) (messages.Explanation, error) {
-	c := newControl(explanation)
-	if err := r.request(ctx, c); err != nil {
+	answer, err := r.ask(ctx, &messages.ExplainRequest{})
+	if err != nil {
 		return messages.Explanation{}, err
 	}
-	return c.explained, nil
+	return *answer.(*messages.Explanation), nil
 }
 
 // Close ends the pool. See client.Pool.
 func (r *Ref) Close(ctx context.Context) error {
-	err := r.request(ctx, newControl(closePool))
-	if errors.Is(err, messages.ErrClosed) && !r.failed.Load() { // it had ended
+	_, err := r.ask(ctx, &messages.Close{})
+	if errors.Is(err, messages.ErrClosed) && r.phase.Load() != refFailed { // it had ended
 		return nil
 	}
 	return err
@@ -238,11 +228,11 @@ func (r *Ref) Stats() messages.Stats {
 		return *r.final.Load()
 	default:
 	}
-	c := newControl(statistics)
+	c := newControl(&control{message: &messages.StatsRequest{}, answers: make(chan any, 1)})
 	r.process.SendUserMessage(r.pid, c)
 	select {
-	case <-c.reply: //nolint:errcheck // there is no error
-		return c.stats
+	case answer := <-c.answers:
+		return *answer.(*messages.Stats)
 	case <-r.ended:
 		return *r.final.Load()
 	}

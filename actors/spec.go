@@ -17,7 +17,7 @@ type Policy = machine.Config
 // Backoff is the policy of blocking periods.
 type Backoff = machine.Backoff
 
-// CoDel is the policy of shedding those who wait.
+// CoDel is the policy of shedding waits.
 type CoDel = machine.CoDel
 
 // BackoffMode says what a pool does with Gets while it backs off.
@@ -43,7 +43,7 @@ type Spec struct {
 	Unapply    func(ctx context.Context, conn any) error
 	Classify   func(messages.Phase, error) messages.Class
 	Broken     func(error) bool
-	IsClosed   func(conn any) bool // asked by who returns a connection; nil: it cannot tell
+	IsClosed   func(conn any) bool // asked on Put, on the caller's goroutine; nil: connections cannot tell
 	OnEvent    func(messages.Event)
 	Logger     *slog.Logger
 	GetTimeout time.Duration
@@ -92,9 +92,9 @@ func (s *Spec) log(level slog.Level, msg string, args ...any) {
 	}
 }
 
-// classify asks the user's Classify; if that panics, the error counts as one
+// classifyFailure asks the user's Classify; if that panics, the error counts as one
 // that the pool does not know.
-func (s *Spec) classify(phase messages.Phase, err error) (class messages.Class) {
+func (s *Spec) classifyFailure(phase messages.Phase, err error) (class messages.Class) {
 	defer func() {
 		if reason := recover(); reason != nil {
 			s.log(slog.LevelWarn, "Panic in Classify", "panic", reason)

@@ -18,7 +18,7 @@ type origin struct {
 // maxFrames bounds a captured stack.
 const maxFrames = 32
 
-// here captures where the caller's caller of this package is.
+// here captures which code outside this package has called Get: two calls up.
 func here() *origin {
 	var pcs [maxFrames]uintptr
 	n := runtime.Callers(3, pcs[:])

@@ -340,7 +340,7 @@ func (p *Pool[C]) PID() *actor.PID { return p.pid }
 
 // Lease is one loan of one connection, as a value. Copies are the same lease.
 // The zero Lease has ended.
-type Lease[C any] struct{ loan actors.Loan }
+type Lease[C any] struct{ loan actors.Lease }
 
 // Conn gives the connection. It must not be used after Put or Taint; Conn then
 // gives the zero C, so that a lease that has ended cannot reach a connection

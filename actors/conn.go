@@ -1,0 +1,108 @@
+package actors
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"sync/atomic"
+
+	"github.com/actorpool/actorpool/actors/internal/machine"
+	"github.com/actorpool/actorpool/messages"
+)
+
+// poolConn is one connection, from its connect to its end. It is never used for
+// another connection, so that a lease that is kept too long can do no harm.
+//
+// Its fence is the epoch of the connection's current lease if it is borrowed, and
+// otherwise of its next one. A lease is valid while the fence still shows its
+// epoch. Moving the fence on ends the lease: the holder does it by Put or Taint, the
+// pool by revoking the lease. Only one of them can succeed.
+//
+// A poolConn whose fence has been moved by its holder is itself the message of the
+// return. It carries its own mailbox node. A lease ends only once, and the next one
+// begins only after the return has been handled, so the node is never in a mailbox
+// twice.
+type poolConn struct {
+	node  node
+	fence atomic.Uint64
+
+	// Written by the holder that ended the lease, read by the pool actor.
+	epoch uint64
+	taint bool
+	cause error
+
+	conn   any // what Connect gave
+	id     uint64
+	slot   *machine.Slot
+	ref    *Ref
+	closed atomic.Bool // Disconnect has begun
+}
+
+func newPoolConn(conn any) *poolConn {
+	c := &poolConn{conn: conn}
+	c.node.message = c
+	c.fence.Store(1)
+	return c
+}
+
+// revoke ends the lease epoch for the pool. It fails if the holder was first.
+func (c *poolConn) revoke(epoch uint64) bool { return c.fence.CompareAndSwap(epoch, epoch+1) }
+
+// disconnect runs f on the connection, once: for the job that the machine asked for,
+// or for a connector that is stopped with the connection in hand, whichever is first.
+func (c *poolConn) disconnect(ctx context.Context, f func(context.Context, any) error) error {
+	if f == nil || !c.closed.CompareAndSwap(false, true) {
+		return nil
+	}
+	return f(ctx, c.conn)
+}
+
+// Lease is one lease of one connection, as a value. The zero Lease has ended.
+type Lease struct {
+	conn  *poolConn
+	epoch uint64
+	token *token // with LeakAfter: garbage when nobody has the lease any more
+}
+
+// Conn gives the connection. ok is false if the lease has ended.
+func (l Lease) Conn() (conn any, ok bool) {
+	if l.conn == nil || l.conn.fence.Load() != l.epoch {
+		return nil, false
+	}
+	runtime.KeepAlive(l.token)
+	return l.conn.conn, true
+}
+
+// errClosed is the cause when a connection is returned that is closed.
+var errClosed = errors.New("actorpool: the connection says that it is closed")
+
+// Put returns the connection; ErrLeaseEnded if the lease has ended. A connection
+// that says that it is closed is not used again.
+func (l Lease) Put() error {
+	c := l.conn
+	if c == nil {
+		return messages.ErrLeaseEnded
+	}
+	if c.ref.isClosedConn != nil && c.fence.Load() == l.epoch && c.ref.isClosedConn(c.conn) {
+		return l.Taint(errClosed)
+	}
+	if !c.fence.CompareAndSwap(l.epoch, l.epoch+1) {
+		return messages.ErrLeaseEnded
+	}
+	runtime.KeepAlive(l.token) // until here: else it may be garbage while the connection is used
+	c.epoch = l.epoch
+	c.ref.process.SendUserMessage(c.ref.pid, &c.node)
+	return nil
+}
+
+// Taint returns the connection to be closed; ErrLeaseEnded if the lease has ended.
+func (l Lease) Taint(cause error) error {
+	c := l.conn
+	if c == nil || !c.fence.CompareAndSwap(l.epoch, l.epoch+1) {
+		return messages.ErrLeaseEnded
+	}
+	runtime.KeepAlive(l.token)
+	c.epoch, c.taint, c.cause = l.epoch, true, cause
+	c.ref.process.SendUserMessage(c.ref.pid, &c.node)
+	return nil
+}

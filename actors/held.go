@@ -1,0 +1,62 @@
+package actors
+
+import (
+	"context"
+	"runtime/trace"
+
+	"github.com/actorpool/actorpool/actors/internal/machine"
+)
+
+// leaseContext is a context that says which connection its owner holds. It is found
+// in a context by the pool it belongs to, under the pool's Ref as key, so that a
+// wait with this context can be told from one that will end (see ErrDeadlock).
+type leaseContext struct {
+	context.Context
+	lease Lease
+}
+
+// Context gives a context like ctx that says that its owner holds this lease.
+func (l Lease) Context(ctx context.Context) context.Context {
+	if l.conn == nil || ctx == nil { // a Get with nil says what is wrong
+		return ctx
+	}
+	return &leaseContext{Context: ctx, lease: l}
+}
+
+// Value implements context.Context.
+func (h *leaseContext) Value(key any) any {
+	if key == any(h.lease.conn.ref) {
+		return h
+	}
+	return h.Context.Value(key)
+}
+
+// holdsLeases is the message of a caller that is about to wait and holds connections.
+type holdsLeases struct {
+	request *getRequest
+	leases  []machine.HeldLease
+}
+
+// tellHeldLeases tells the pool which leases the caller of a Get that waits holds. The
+// caller sends it before its wait can end, and so before the request is used again.
+func (r *Ref) tellHeldLeases(ctx context.Context, g *getRequest) {
+	h, ok := ctx.Value(r).(*leaseContext)
+	if !ok {
+		return
+	}
+	t := &holdsLeases{request: g}
+	for ; ok; h, ok = h.Context.Value(r).(*leaseContext) {
+		l := h.lease
+		t.leases = append(t.leases, machine.HeldLease{Slot: l.conn.slot, ID: l.conn.id, Epoch: l.epoch})
+	}
+	r.process.SendUserMessage(r.pid, t)
+}
+
+// Use begins to show in an execution trace that a connection is used; nil: there
+// is no trace.
+func (r *Ref) Use(ctx context.Context) *trace.Region {
+	if !trace.IsEnabled() {
+		return nil
+	}
+	return trace.StartRegion(ctx, r.regions.use)
+}

@@ -1,0 +1,197 @@
+package actors
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/actorpool/actorpool/actors/internal/machine"
+	"github.com/actorpool/actorpool/messages"
+	"github.com/actorpool/actorpool/supervisor"
+)
+
+// life is how far the life of a pool actor has come.
+//
+//	unborn ─ init ─► running ─ Stopped effect ─► drained ─ events delivered ─► ended
+//	                    └────── stopped from outside, or panicked ───────────► tornDown
+//
+// An actor that is restarted gets a new pool value, which stays unborn and stops
+// itself: it would begin empty while leases of the former one are out.
+type life uint8
+
+const (
+	running  life = iota // until nothing is left; Close may have begun
+	drained              // the machine has nothing left, events are still being delivered
+	unborn               // not initialised
+	ended                // stopped after it was drained
+	tornDown             // stopped before
+)
+
+// runs says that the machine takes inputs.
+func (l life) runs() bool { return l <= drained }
+
+// init makes a new pool's state. It runs once for each spawn, and not for a restart.
+func (p *pool) init(ctx actor.Context, spec Spec) {
+	spec.start()
+	if spec.Policy.Random == nil {
+		spec.Policy.Random = rand.Float64
+	}
+	p.spec = &spec
+	p.ctx = ctx
+	p.life = running
+	p.m = machine.New(spec.Policy)
+	p.lifetime, p.cancel = context.WithCancel(context.Background())
+	p.conns = make(map[uint64]*poolConn)
+	p.borrowers = make(map[string]*borrower)
+	p.strategy = supervisor.Connectors(supervisor.Limit, supervisor.Window, p.connectorGivenUp)
+	p.ref = newRef(ctx, &spec)
+}
+
+// started begins the pool's life.
+func (p *pool) started() {
+	if p.spec.Policy.EventLevel != machine.NoEvents {
+		p.feed = feed{spare: &batch{}}
+		p.feed.observer = p.ctx.Spawn(actor.PropsFromProducer(func() actor.Actor { return &observerActor{spec: p.spec} }))
+	}
+	p.m.Start(p.now())
+	p.perform()
+}
+
+// deliveryBound is how long a Close waits for a slow event handler.
+const deliveryBound = time.Second
+
+// deliveryOverdue is the message of the timer for deliveryBound.
+type deliveryOverdue struct{}
+
+// end takes the last steps of a drained pool: when every event is delivered, or a
+// slow handler has had its time, the actor stops, and Closes are answered. A pool
+// whose connections are all closed may still have a connect under way that ignores
+// its context: the actor cannot stop then, and its Closes are answered all the same.
+func (p *pool) end() {
+	if !p.feed.delivered(p.m) {
+		if p.feed.timer == nil {
+			p.feed.timer = p.send(deliveryBound, &deliveryOverdue{})
+		}
+		return
+	}
+	if p.life == drained {
+		p.ctx.Stop(p.ctx.Self())
+		if !p.feed.overdue {
+			return // answered when it has stopped
+		}
+	}
+	p.answerCloses()
+}
+
+// tearDown is the end of the pool actor: it is drained, or is stopped from outside,
+// or has panicked. All waits end, leases are revoked, and the connectors, which are
+// stopped next, close the connections that are left.
+func (p *pool) tearDown(panicked bool) {
+	wasDrained := p.life == drained
+	if wasDrained {
+		p.life = ended
+	} else {
+		p.life = tornDown
+	}
+	if panicked {
+		p.ref.phase.Store(refFailed)
+	} else {
+		p.ref.phase.Store(refClosed)
+	}
+	p.cancel()
+	stop(p.backoffTimer)
+	stop(p.tickTimer)
+	stop(p.feed.timer)
+	for _, h := range p.conns {
+		h.revoke(h.fence.Load())
+	}
+	for _, b := range p.borrowers {
+		p.unwatch(b)
+	}
+	p.rejectAll()
+	final := p.m.Stats()
+	final.State = messages.StateClosed
+	p.ref.final.Store(&final)
+	if !wasDrained {
+		// A connector that ignores its context may keep the actor from ever stopping:
+		// nobody waits for that.
+		close(p.ref.ended)
+	}
+}
+
+// rejectAll ends every wait: of those in the machine's queue, and, when a turn has
+// panicked, of those whose answer was decided on that turn and is not given any
+// more. After a panic the machine may be in disorder, so a second one is contained.
+func (p *pool) rejectAll() {
+	defer func() { _ = recover() }()
+	err := p.ref.endError()
+	for _, e := range p.m.Effects()[p.performed:] {
+		if e.Kind == machine.Grant || e.Kind == machine.Reject {
+			p.reject(e.Waiter.Owner.(*getRequest), err)
+		}
+	}
+	p.m.TearDown(func(w *machine.Waiter) { p.reject(w.Owner.(*getRequest), err) }, func(t *machine.Ticket) {
+		c := t.Owner.(*control)
+		if c.isClose() {
+			p.closing = append(p.closing, c)
+			return
+		}
+		p.reply(c, &messages.Done{Err: err})
+	})
+}
+
+// receiveAfterEnd is all that is left to do for a pool that has ended, and for an
+// incarnation that was not spawned but restarted.
+func (p *pool) receiveAfterEnd(ctx actor.Context) {
+	p.ctx = ctx
+	message := unwrap(ctx.Message())
+	if c := controlOf(message, ctx.Sender()); c != nil {
+		p.controlAfterEnd(c)
+		return
+	}
+	switch msg := message.(type) {
+	case *actor.Started:
+		ctx.Stop(ctx.Self())
+	case *actor.Stopped:
+		if p.life == ended {
+			close(p.ref.ended)
+		}
+		p.answerCloses() // no child is left
+	case *refRequest:
+		msg.ref <- p.ref
+	case *getRequest:
+		if p.ref != nil {
+			p.reject(msg, p.endError())
+		}
+	case *control:
+		if p.ref != nil {
+			p.controlAfterEnd(msg)
+		}
+	case *cancelControl:
+		p.answerEarly(msg.control)
+	case *messages.Get:
+		respond(ctx, &messages.Denied{Err: messages.ErrClosed})
+	case *messages.Put, *messages.Taint:
+		respond(ctx, &messages.Done{Err: messages.ErrLeaseEnded})
+	case *messages.Release:
+		if ctx.Sender() != nil {
+			ctx.Request(ctx.Sender(), &messages.Released{})
+		}
+	}
+}
+
+// endError is the error of whatever is asked of a pool that has ended.
+func (p *pool) endError() error {
+	if p.ref == nil {
+		return messages.ErrClosed
+	}
+	return p.ref.endError()
+}
+
+func respond(ctx actor.Context, message any) {
+	if ctx.Sender() != nil {
+		ctx.Respond(message)
+	}
+}

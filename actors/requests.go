@@ -1,0 +1,116 @@
+package actors
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/actorpool/actorpool/messages"
+)
+
+// request handles the protocol of package messages, for actors.
+func (p *pool) request(now time.Duration, message any) {
+	if v := reflect.ValueOf(message); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
+		respond(p.ctx, &messages.Done{Err: &messages.ConfigError{Field: fmt.Sprintf("message %T", message), Reason: "it is nil"}})
+		return
+	}
+	if c := controlOf(message, p.ctx.Sender()); c != nil {
+		p.control(now, c)
+		return
+	}
+	switch msg := message.(type) {
+	case *messages.Get:
+		p.getFor(now, msg)
+	case *messages.Put:
+		p.done(p.endLease(now, msg.Lease, false, nil))
+	case *messages.Taint:
+		p.done(p.endLease(now, msg.Lease, true, msg.Cause))
+	case *messages.Release:
+		p.release(now, msg)
+	case *messages.HealthOK:
+		p.m.HealthOK(now)
+	case *messages.HealthFailed:
+		_ = p.m.Clear(now, msg.Err, msg.Interrupt) // it is not answered
+	}
+}
+
+// done answers a return, if it was a request.
+func (p *pool) done(err error) { respond(p.ctx, &messages.Done{Err: err}) }
+
+// errRemote refuses a borrower on another machine.
+var errRemote = errors.New("actorpool: a connection cannot travel: the borrower is in another process")
+
+// getFor handles a Get by message. Without a sender there is nobody to answer.
+func (p *pool) getFor(now time.Duration, msg *messages.Get) {
+	sender := p.ctx.Sender()
+	if sender == nil {
+		return
+	}
+	holder := msg.Borrower
+	if holder == nil {
+		holder = sender
+	}
+	if !p.local(sender) || !p.local(holder) {
+		p.deny(sender, errRemote)
+		return
+	}
+	if msg.Setting != nil {
+		if err := p.ref.checkSetting(msg.Setting); err != nil {
+			p.deny(sender, err)
+			return
+		}
+	}
+	b, alive := p.borrowerOf(now, holder)
+	if !alive {
+		if !holder.Equal(sender) {
+			p.deny(sender, messages.ErrBorrowerGone)
+		}
+		return
+	}
+	g := newGetRequest()
+	g.sender = sender
+	g.waiter.Label, g.waiter.Setting = msg.Label, msg.Setting
+	if !msg.Deadline.IsZero() {
+		g.waiter.Deadline = p.spec.clock.at(msg.Deadline)
+		if g.waiter.Deadline <= now {
+			p.m.RejectGet(now, &g.waiter, context.DeadlineExceeded)
+			return
+		}
+	}
+	if b != nil {
+		g.waiter.Borrower = &b.Borrower
+	}
+	p.m.Get(now, &g.waiter)
+	if p.m.Waits(&g.waiter) && g.waiter.Deadline != 0 {
+		g.cancel.err = context.DeadlineExceeded
+		g.timer = p.sendAt(g.waiter.Deadline, &g.cancel)
+	}
+}
+
+// local says whether a process is one of this actor system.
+func (p *pool) local(pid *actor.PID) bool {
+	return pid.Address == p.ref.system.Address() || pid.Address == p.ref.pid.Address
+}
+
+// endLease ends a lease that its holder names by id.
+func (p *pool) endLease(now time.Duration, id messages.LeaseID, taint bool, cause error) error {
+	conn := p.conns[id.Conn]
+	if conn == nil || !p.m.IsLent(conn.slot, id.Conn, id.Epoch) || !conn.revoke(id.Epoch) {
+		return messages.ErrLeaseEnded
+	}
+	if taint {
+		p.m.Taint(now, conn.slot, id.Conn, id.Epoch, cause)
+	} else {
+		p.m.Put(now, conn.slot, id.Conn, id.Epoch)
+	}
+	return nil
+}
+
+// deny answers a Get by message. The answer has the pool as its sender, as a grant has.
+func (p *pool) deny(sender *actor.PID, err error) {
+	p.ctx.Request(sender, &messages.Denied{Err: err})
+}
