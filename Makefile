@@ -19,7 +19,7 @@ integration:
 	go -C integration test -race -count=1 . -flap=$(FLAP)
 
 # Formatting and tidiness everywhere; golangci-lint where it is installed. The
-# rules of the architecture are a test: architecture_test.go.
+# rules of the architecture are tests: internal/architecture.
 lint:
 	@test -z "$$(gofmt -l .)" || { echo "not gofmt-ed:"; gofmt -l .; exit 1; }
 	@for m in $(MODULES); do go -C $$m mod tidy -diff || exit 1; done

@@ -1,11 +1,8 @@
-package actorpool_test
+package architecture
 
 import (
 	"go/ast"
-	"go/parser"
 	"go/token"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -95,7 +92,7 @@ func TestNoLayerUsesWhatItsRulesForbid(t *testing.T) {
 	for _, rule := range forbidden {
 		for _, folder := range rule.folder {
 			eachFile(t, folder, func(path string, file *ast.File) {
-				if slices.Contains(rule.except, filepath.ToSlash(path)) {
+				if slices.Contains(rule.except, path) {
 					return
 				}
 				for _, name := range used(file) {
@@ -109,17 +106,11 @@ func TestNoLayerUsesWhatItsRulesForbid(t *testing.T) {
 // eachFile parses the Go files of one folder, tests left out.
 func eachFile(t *testing.T, folder string, f func(path string, file *ast.File)) {
 	t.Helper()
-	entries, err := os.ReadDir(folder)
-	require.NoError(t, err)
-	for _, entry := range entries {
-		name := entry.Name()
-		if !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") {
-			continue
-		}
-		path := filepath.Join(folder, name)
-		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
-		require.NoError(t, err)
-		f(path, file)
+	files := repository(t)
+	names := codeOf(t, files)[folder]
+	require.NotEmpty(t, names, "no Go files in %s", folder)
+	for _, name := range names {
+		f(name, parse(t, files, token.NewFileSet(), name))
 	}
 }
 
