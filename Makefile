@@ -4,7 +4,7 @@ MODULES := . examples benchmarks integration
 ROUNDS  ?= 7
 FLAP    ?= 1m
 
-.PHONY: test integration lint bench demo traces
+.PHONY: test integration lint bench demo traces rules
 
 # The tests under the race detector, those against real servers among them, and
 # the model of the mailbox under the model checker.
@@ -38,3 +38,8 @@ demo:
 # Writes the traces in testdata anew. Review the diff.
 traces:
 	go test ./actors/internal/machine -run Trace -rewrite
+
+# Writes into docs/rules.md in which packages the tests of the rules are, after
+# tests have moved.
+rules:
+	go test ./internal/architecture -run EveryRuleIs -rewrite

@@ -15,20 +15,25 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// repository gives the files of the repository: those below the folder of the
-// main module's go.mod, nested modules included.
-func repository(t *testing.T) fs.FS {
+// root is the folder of the main module's go.mod.
+func root(t *testing.T) string {
 	t.Helper()
 	folder, err := os.Getwd()
 	require.NoError(t, err)
 	for {
 		if _, err := os.Stat(filepath.Join(folder, "go.mod")); err == nil {
-			return os.DirFS(folder)
+			return folder
 		}
 		parent := filepath.Dir(folder)
 		require.NotEqual(t, folder, parent, "there is no go.mod above the working directory")
 		folder = parent
 	}
+}
+
+// repository gives the files of all modules.
+func repository(t *testing.T) fs.FS {
+	t.Helper()
+	return os.DirFS(root(t))
 }
 
 // filesOf lists the files whose name ends in one of the suffixes, sorted. Folders
@@ -80,4 +85,12 @@ func read(t *testing.T, files fs.FS, name string) string {
 	text, err := fs.ReadFile(files, name)
 	require.NoError(t, err)
 	return string(text)
+}
+
+// report fails the test with each fault on a line of its own.
+func report(t *testing.T, faults []string) {
+	t.Helper()
+	for _, fault := range faults {
+		t.Error(fault)
+	}
 }
