@@ -59,18 +59,18 @@ func (c *poolConn) disconnect(ctx context.Context, f func(context.Context, any) 
 
 // Lease is one lease of one connection, as a value. The zero Lease has ended.
 type Lease struct {
-	conn  *poolConn
+	lent  *poolConn
 	epoch uint64
 	token *token // with LeakAfter: garbage when nobody has the lease any more
 }
 
 // Conn gives the connection. ok is false if the lease has ended.
 func (l Lease) Conn() (conn any, ok bool) {
-	if l.conn == nil || l.conn.fence.Load() != l.epoch {
+	if l.lent == nil || l.lent.fence.Load() != l.epoch {
 		return nil, false
 	}
 	runtime.KeepAlive(l.token)
-	return l.conn.conn, true
+	return l.lent.conn, true
 }
 
 // errClosed is the cause when a connection is returned that is closed.
@@ -79,7 +79,7 @@ var errClosed = errors.New("actorpool: the connection says that it is closed")
 // Put returns the connection; ErrLeaseEnded if the lease has ended. A connection
 // that says that it is closed is not used again.
 func (l Lease) Put() error {
-	c := l.conn
+	c := l.lent
 	if c == nil {
 		return messages.ErrLeaseEnded
 	}
@@ -97,7 +97,7 @@ func (l Lease) Put() error {
 
 // Taint returns the connection to be closed; ErrLeaseEnded if the lease has ended.
 func (l Lease) Taint(cause error) error {
-	c := l.conn
+	c := l.lent
 	if c == nil || !c.fence.CompareAndSwap(l.epoch, l.epoch+1) {
 		return messages.ErrLeaseEnded
 	}

@@ -25,7 +25,7 @@ type forgottenList struct{ head atomic.Pointer[forgotten] }
 // mark gives a lease a token.
 func (l *forgottenList) mark(lease Lease) Lease {
 	lease.token = &token{}
-	f := &forgotten{conn: lease.conn, epoch: lease.epoch}
+	f := &forgotten{conn: lease.lent, epoch: lease.epoch}
 	runtime.AddCleanup(lease.token, l.add, f)
 	return lease
 }

@@ -17,7 +17,7 @@ type leaseContext struct {
 
 // Context gives a context like ctx that says that its owner holds this lease.
 func (l Lease) Context(ctx context.Context) context.Context {
-	if l.conn == nil || ctx == nil { // a Get with nil says what is wrong
+	if l.lent == nil || ctx == nil { // a Get with nil says what is wrong
 		return ctx
 	}
 	return &leaseContext{Context: ctx, lease: l}
@@ -25,7 +25,7 @@ func (l Lease) Context(ctx context.Context) context.Context {
 
 // Value implements context.Context.
 func (h *leaseContext) Value(key any) any {
-	if key == any(h.lease.conn.ref) {
+	if key == any(h.lease.lent.ref) {
 		return h
 	}
 	return h.Context.Value(key)
@@ -47,7 +47,7 @@ func (r *Ref) tellHeldLeases(ctx context.Context, g *getRequest) {
 	t := &holdsLeases{request: g}
 	for ; ok; h, ok = h.Context.Value(r).(*leaseContext) {
 		l := h.lease
-		t.leases = append(t.leases, machine.HeldLease{Slot: l.conn.slot, ID: l.conn.id, Epoch: l.epoch})
+		t.leases = append(t.leases, machine.HeldLease{Slot: l.lent.slot, ID: l.lent.id, Epoch: l.epoch})
 	}
 	r.process.SendUserMessage(r.pid, t)
 }

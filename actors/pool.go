@@ -273,7 +273,7 @@ func (p *pool) do(e *machine.Effect) {
 func (p *pool) grant(g *getRequest, s *machine.Slot) {
 	conn := s.Conn.(*poolConn)
 	if g.sender == nil {
-		g.lease = Lease{conn: conn, epoch: s.LeaseEpoch}
+		g.lease = Lease{lent: conn, epoch: s.LeaseEpoch}
 		g.answer()
 		return
 	}

@@ -235,7 +235,7 @@ func (cfg Config[C]) spec() (actors.Spec, error) {
 	s := actors.Spec{
 		Policy: actors.Policy{
 			Name:           or(cfg.Name, "pool"),
-			Capacity:       cfg.capacity(),
+			Capacity:       cfg.effectiveCapacity(),
 			MinIdle:        cfg.MinIdle,
 			MaxIdle:        cfg.MaxIdle,
 			MaxConnecting:  or(cfg.MaxConnecting, 2),
@@ -330,7 +330,7 @@ func (cfg Config[C]) validate() error {
 	if cfg.KeepAlive > 0 && cfg.Check == nil {
 		return &messages.ConfigError{Field: "KeepAlive", Reason: fmt.Sprintf("%v, and there is no Check to do it with", cfg.KeepAlive)}
 	}
-	if n := cfg.capacity(); cfg.MinIdle > n {
+	if n := cfg.effectiveCapacity(); cfg.MinIdle > n {
 		return &messages.ConfigError{Field: "MinIdle", Reason: fmt.Sprintf("%d is above Capacity, %d", cfg.MinIdle, n)}
 	}
 	if cfg.MaxIdle > 0 && cfg.MinIdle > cfg.MaxIdle {
@@ -360,7 +360,7 @@ func (b Backoff) validate() error {
 	return nil
 }
 
-func (cfg Config[C]) capacity() int { return or(cfg.Capacity, max(4, runtime.GOMAXPROCS(0))) }
+func (cfg Config[C]) effectiveCapacity() int { return or(cfg.Capacity, max(4, runtime.GOMAXPROCS(0))) }
 
 // or gives v, or the default if v is zero.
 func or[T comparable](v, fallback T) T {

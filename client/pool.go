@@ -43,7 +43,7 @@ func New[C any](cfg Config[C]) (*Pool[C], error) {
 		// The library counts dead letters for its log on a goroutine that lives
 		// this long. The shortest is enough for a log that nobody reads.
 		actor.WithDeadLetterThrottleInterval(time.Nanosecond))
-	return spawn[C](system.Root, spec)
+	return spawnPool[C](system.Root, spec)
 }
 
 // Spawn makes a pool inside an actor system: under a root context, or as a child
@@ -56,10 +56,10 @@ func Spawn[C any](parent actor.SpawnerContext, cfg Config[C]) (*Pool[C], error) 
 	if err != nil {
 		return nil, err
 	}
-	return spawn[C](parent, spec)
+	return spawnPool[C](parent, spec)
 }
 
-func spawn[C any](parent actor.SpawnerContext, spec actors.Spec) (*Pool[C], error) {
+func spawnPool[C any](parent actor.SpawnerContext, spec actors.Spec) (*Pool[C], error) {
 	props := actors.Props(spec)
 	if _, root := parent.(*actor.RootContext); root {
 		// Under an actor the parent's strategy decides instead.

@@ -17,17 +17,17 @@ const (
 // Then it calls gaveUp with the connector, on the turn of the supervising actor,
 // and stops it.
 func Connectors(limit int, window time.Duration, gaveUp func(child *actor.PID)) actor.SupervisorStrategy {
-	return &connectors{limit: limit, window: window, gaveUp: gaveUp}
+	return &connectorStrategy{limit: limit, window: window, gaveUp: gaveUp}
 }
 
-type connectors struct {
+type connectorStrategy struct {
 	limit  int
 	window time.Duration
 	gaveUp func(*actor.PID)
 }
 
 // HandleFailure implements actor.SupervisorStrategy.
-func (c *connectors) HandleFailure(system *actor.ActorSystem, supervisor actor.Supervisor, child *actor.PID,
+func (c *connectorStrategy) HandleFailure(system *actor.ActorSystem, supervisor actor.Supervisor, child *actor.PID,
 	stats *actor.RestartStatistics, reason, _ any,
 ) {
 	if stats.NumberOfFailures(c.window) == 0 {

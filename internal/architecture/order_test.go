@@ -31,6 +31,8 @@ type layer struct{ file, why string }
 var machineOrder = []layer{
 	{"invariants.go", "it checks everything, and nothing depends on it"},
 	{"machine.go", "the inputs: each makes transitions, and settles"},
+	{"housekeeping.go", "what a tick does by itself"},
+	{"outcomes.go", "what a job's end means; it settles, as an input does"},
 	{"settle.go", "what follows from any input; it causes no input"},
 	{"transitions.go", "one change of the state; what follows from it is decided above"},
 	{"explain.go", "the words of errors and explanations; transitions give them to waiters"},
