@@ -1,9 +1,8 @@
-package actorpool_test
+package simulation_test
 
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -13,25 +12,21 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/asynkron/protoactor-go/actor"
 	"go.uber.org/goleak"
 
 	"github.com/actorpool/actorpool/client"
+	"github.com/actorpool/actorpool/internal/testkit"
 	"github.com/actorpool/actorpool/messages"
 )
 
-var (
-	hours    = flag.Int("hours", 2, "how many seeds the hour of virtual time runs with")
-	hourSeed = flag.Uint64("hour-seed", 1, "the first of them")
-)
-
-// What an hour is made of. Functions keep to their contexts.
+// Bounds of what happens in an hour. The functions of the server keep to their
+// contexts.
 const (
-	hourCapacity   = 8 // never more than that
+	hourCapacity   = 8 // the largest that is set
 	hourBorrowers  = 10
-	hourHold       = 8 * time.Second // at most
+	hourHold       = 8 * time.Second // the longest use of a connection
 	hourGet        = 30 * time.Second
-	hourTimeout    = 5 * time.Second // of connects and all else
+	hourTimeout    = 5 * time.Second // ConnectTimeout
 	hourConnect    = 200 * time.Millisecond
 	hourWork       = 20 * time.Millisecond // a check, reset, apply, unapply
 	hourDisconnect = 50 * time.Millisecond
@@ -39,57 +34,56 @@ const (
 	hourCap        = 8 * time.Second
 )
 
-// site is a server that has bad times, and keeps books on its connections.
-type site struct {
-	t     *testing.T
+// hourServer is a server whose health changes. It keeps a list of its connections.
+type hourServer struct {
+	t     testing.TB
 	start time.Time
 	order atomic.Uint64 // numbers connects and Clears as they begin
 
-	mu      sync.Mutex
-	rng     *rand.Rand
-	weather weather
-	sick    bool // checks fail
-	limit   int  // the capacity in force: no reduction is under way
-	dialing int
-	most    int // dials at once
-	opened  int
-	live    map[*siteConn]bool
+	mu         sync.Mutex
+	rng        *rand.Rand
+	health     health
+	checksFail bool
+	limit      int // the largest capacity that may be in force
+	dialing    int
+	most       int // connects at once
+	opened     int
+	live       map[*hourConn]bool
 }
 
-type weather int
+type health int
 
 const (
-	calm   weather = iota // nothing fails
-	fine                  // something fails now and then
-	down                  // connects are refused
-	silent                // connects hang
+	healthy  health = iota // nothing fails
+	flaky                  // something fails now and then
+	refusing               // connects are refused
+	hanging                // connects hang
 )
 
-// siteConn is a connection to it. Only its holder, or the one function that
-// works on it, touches the setting: the race detector watches that.
-type siteConn struct {
-	site            *site
-	n               int
-	began           uint64 // the site's order when its connect began
-	born            time.Time
-	setting         any
-	holders, inside atomic.Int32
-	closed          atomic.Bool
-	touched         atomic.Int64 // when it was last heard of
+// hourConn is a connection to it. Only its holder, or the one function of the pool
+// that works on it, touches the setting: the race detector sees whether that is so.
+type hourConn struct {
+	usage
+	server  *hourServer
+	n       int
+	began   uint64 // the server's order when its connect began
+	born    time.Time
+	setting any
+	touched atomic.Int64 // when it was last used, in nanoseconds
 }
 
-func (s *site) fail(format string, args ...any) {
+func (s *hourServer) fail(format string, args ...any) {
 	s.t.Errorf("%v: "+format, append([]any{time.Since(s.start)}, args...)...)
 }
 
-// roll draws how long something takes, and whether it fails: one time in odds,
-// unless all is calm.
-func (s *site) roll(most time.Duration, odds int) (time.Duration, error) {
+// draw says how long something takes, and whether it fails: one time in odds,
+// unless the server is healthy.
+func (s *hourServer) draw(most time.Duration, odds int) (time.Duration, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	d := time.Duration(s.rng.Int64N(int64(most) + 1))
 	switch n := s.rng.IntN(odds); {
-	case s.weather == calm || n > 0:
+	case s.health == healthy || n > 0:
 		return d, nil
 	case s.rng.IntN(10) == 0:
 		return hourTimeout + time.Second, io.EOF // it hangs
@@ -97,23 +91,23 @@ func (s *site) roll(most time.Duration, odds int) (time.Duration, error) {
 	return d, io.EOF
 }
 
-func (s *site) connect(ctx context.Context) (*siteConn, error) {
-	c := &siteConn{site: s, began: s.order.Add(1)}
-	d, err := s.roll(hourConnect, 40)
+func (s *hourServer) connect(ctx context.Context) (*hourConn, error) {
+	c := &hourConn{usage: usage{fail: s.fail, revocable: true}, server: s, began: s.order.Add(1)}
+	d, err := s.draw(hourConnect, 40)
 	s.mu.Lock()
 	s.dialing++
 	s.most = max(s.most, s.dialing)
 	if n := len(s.live) + s.dialing; n > s.limit {
 		s.fail("%d connections are open or being opened, capacity %d", n, s.limit)
 	}
-	switch s.weather {
-	case down:
-		err = errRefused
-	case silent:
+	switch s.health {
+	case refusing:
+		err = testkit.ErrRefused
+	case hanging:
 		d = hourTimeout + time.Second
 	}
 	s.mu.Unlock()
-	if ended := takes(d)(ctx, 0); ended != nil {
+	if ended := testkit.Sleep(ctx, d); ended != nil {
 		err = ended
 	}
 	s.mu.Lock()
@@ -129,44 +123,36 @@ func (s *site) connect(ctx context.Context) (*siteConn, error) {
 	return c, nil
 }
 
-func (c *siteConn) touch() { c.touched.Store(time.Now().UnixNano()) }
+func (c *hourConn) touch() { c.touched.Store(time.Now().UnixNano()) }
 
-// alone says that nobody else does anything with the connection meanwhile.
-func (c *siteConn) alone(what string) func() {
-	if n := c.inside.Add(1); n != 1 {
-		c.site.fail("%s: %d functions at once", what, n)
-	}
-	if n := c.holders.Load(); n != 0 && what != "disconnect" { // a revoked lease may still be in use
-		c.site.fail("%s of connection %d while it is held", what, c.n)
-	}
-	if c.closed.Load() {
-		c.site.fail("%s of connection %d, which is closed", what, c.n)
-	}
-	return func() { c.touch(); c.inside.Add(-1) }
+// call begins a function of the pool, and gives its end.
+func (c *hourConn) call(what string) (end func()) {
+	done := c.usage.call(what)
+	return func() { c.touch(); done() }
 }
 
-// work is a function on a connection that takes a while.
-func (c *siteConn) work(ctx context.Context, what string, odds int) error {
-	defer c.alone(what)()
-	d, err := c.site.roll(hourWork, odds)
-	if ended := takes(d)(ctx, 0); ended != nil {
+// work is a function of the pool that takes a while.
+func (c *hourConn) work(ctx context.Context, what string, odds int) error {
+	defer c.call(what)()
+	d, err := c.server.draw(hourWork, odds)
+	if ended := testkit.Sleep(ctx, d); ended != nil {
 		return ended
 	}
 	return err
 }
 
-func (s *site) check(ctx context.Context, c *siteConn) error {
+func (s *hourServer) check(ctx context.Context, c *hourConn) error {
 	err := c.work(ctx, "check", 200)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.sick {
+	if s.checksFail {
 		return io.EOF
 	}
 	return err
 }
 
-func (s *site) reset(wipes bool) func(context.Context, *siteConn) error {
-	return func(ctx context.Context, c *siteConn) error {
+func (s *hourServer) reset(wipes bool) func(context.Context, *hourConn) error {
+	return func(ctx context.Context, c *hourConn) error {
 		if wipes {
 			c.setting = nil
 		}
@@ -174,7 +160,7 @@ func (s *site) reset(wipes bool) func(context.Context, *siteConn) error {
 	}
 }
 
-func (s *site) apply(ctx context.Context, c *siteConn, setting any) error {
+func (s *hourServer) apply(ctx context.Context, c *hourConn, setting any) error {
 	if c.setting != nil {
 		s.fail("%v is applied to connection %d, which has %v", setting, c.n, c.setting)
 	}
@@ -185,7 +171,7 @@ func (s *site) apply(ctx context.Context, c *siteConn, setting any) error {
 	return err
 }
 
-func (s *site) unapply(ctx context.Context, c *siteConn) error {
+func (s *hourServer) unapply(ctx context.Context, c *hourConn) error {
 	if c.setting == nil {
 		s.fail("unapply of connection %d, which has no setting", c.n)
 	}
@@ -196,10 +182,10 @@ func (s *site) unapply(ctx context.Context, c *siteConn) error {
 	return err
 }
 
-func (s *site) disconnect(_ context.Context, c *siteConn) error {
-	defer c.alone("disconnect")()
-	d, err := s.roll(hourDisconnect, 1_000_000)
-	c.closed.Store(true)
+func (s *hourServer) disconnect(_ context.Context, c *hourConn) error {
+	defer c.call("disconnect")()
+	d, err := s.draw(hourDisconnect, 1_000_000)
+	c.close()
 	time.Sleep(d)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -207,13 +193,15 @@ func (s *site) disconnect(_ context.Context, c *siteConn) error {
 	return err
 }
 
-func (s *site) becomes(w weather, sick bool) {
+func (s *hourServer) setHealth(to health, checksFail bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.weather, s.sick = w, sick
+	s.health, s.checksFail = to, checksFail
 }
 
-func (s *site) allow(n int) {
+// allow says that n is the capacity in force, and that no reduction to it is under
+// way.
+func (s *hourServer) allow(n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.limit = n
@@ -222,16 +210,16 @@ func (s *site) allow(n int) {
 	}
 }
 
-// hour is an hour of a pool's life.
+// hour is a pool, its server, ten borrowers, and one goroutine that disturbs them.
 type hour struct {
-	*site
-	cfg  client.Config[*siteConn]
-	pool *client.Pool[*siteConn]
-	rng  *rand.Rand // of the one who makes trouble
+	*hourServer
+	cfg  client.Config[*hourConn]
+	pool *client.Pool[*hourConn]
+	rng  *rand.Rand // of the goroutine that disturbs
 
-	quiet       atomic.Bool   // nobody borrows
-	active      atomic.Int32  // how many borrow, or are about to
-	pace        atomic.Int64  // mean time between two loans of one borrower
+	quiet       atomic.Bool   // no borrower begins
+	active      atomic.Int32  // borrowers that use the pool at the moment
+	pace        atomic.Int64  // mean time between two uses by one borrower
 	suspensions atomic.Uint64 // odd: the pool is suspended
 	stale       atomic.Uint64 // the order of the last Clear that has returned
 	interrupted atomic.Uint64 // of the last with Interrupt that has begun
@@ -239,49 +227,23 @@ type hour struct {
 
 	gets, grants, ended atomic.Uint64 // ended: leases that were revoked
 	last                client.Stats
-	journal             ledger
+	events              *eventCounts
 }
 
-// ledger is what the events say. It is written on one goroutine.
-type ledger struct {
-	seq, missed      uint64
-	started, settled int
-	open             map[uint64]bool
-}
-
-func (h *hour) observe(e messages.Event) {
-	l := &h.journal
-	l.missed += e.Seq - l.seq - 1
-	l.seq = e.Seq
-	switch e.Kind {
-	case messages.CheckOutStarted:
-		l.started++
-	case messages.CheckedOut, messages.CheckOutFailed:
-		l.settled++
-	case messages.ConnectionCreated:
-		l.open[e.ConnID] = true
-	case messages.ConnectionClosed:
-		if !l.open[e.ConnID] {
-			h.fail("connection %d is closed and was not open", e.ConnID)
-		}
-		delete(l.open, e.ConnID)
-	}
-}
-
-func newHour(w *world, seed uint64) *hour {
+func newHour(w *testkit.World, seed uint64) *hour {
 	rng := rand.New(rand.NewPCG(seed, 0))
 	h := &hour{
-		site: &site{
-			t: w.t, start: time.Now(), rng: rand.New(rand.NewPCG(seed, 1)), live: make(map[*siteConn]bool), limit: hourCapacity,
+		hourServer: &hourServer{
+			t: w.T, start: time.Now(), rng: rand.New(rand.NewPCG(seed, 1)), live: make(map[*hourConn]bool), limit: hourCapacity,
 		},
-		rng:     rng,
-		journal: ledger{open: make(map[uint64]bool)},
+		rng: rng,
 	}
+	h.events = newEventCounts(h.fail)
 	h.pace.Store(int64(time.Second))
 	between := func(least, most time.Duration) time.Duration {
 		return least + time.Duration(rng.Int64N(int64(most-least)))
 	}
-	cfg := client.Config[*siteConn]{
+	cfg := client.Config[*hourConn]{
 		Connect: h.connect, Disconnect: h.disconnect, Check: h.check, Apply: h.apply, Unapply: h.unapply,
 		ResetWipesSetting: rng.IntN(3) == 0,
 		Capacity:          3 + rng.IntN(hourCapacity-2),
@@ -295,7 +257,7 @@ func newHour(w *world, seed uint64) *hour {
 		GetTimeout:        hourGet,
 		LeakAfter:         3 * time.Second,
 		Backoff:           client.Backoff{Base: hourBase, Cap: hourCap},
-		OnEvent:           h.observe,
+		OnEvent:           h.events.observe,
 	}
 	cfg.Reset = h.reset(cfg.ResetWipesSetting)
 	cfg.MaxIdle = cfg.MinIdle + rng.IntN(3)
@@ -310,40 +272,36 @@ func newHour(w *world, seed uint64) *hour {
 		cfg.Unapply = nil
 	}
 	h.cfg = cfg
-	var opts []actor.PropsOption
-	if w.library {
-		opts = append(opts, actor.WithMailbox(actor.Unbounded()), actor.WithDispatcher(actor.NewDefaultDispatcher(300)))
-	}
-	props, err := client.Props(cfg, opts...)
+	props, err := client.Props(cfg, w.PropsOptions()...)
 	if err != nil {
-		w.t.Fatal(err)
+		w.T.Fatal(err)
 	}
 	h.allow(cfg.Capacity)
-	h.pool = client.Attach[*siteConn](w.system, w.system.Root.Spawn(props))
+	h.pool = client.Attach[*hourConn](w.System, w.System.Root.Spawn(props))
 	return h
 }
 
 func TestAnHour(t *testing.T) {
 	for seed := *hourSeed; seed < *hourSeed+uint64(*hours); seed++ {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
-			rule(t, func(t *testing.T, w *world) { newHour(w, seed).pass(seed) })
+			testkit.Run(t, func(t *testing.T, w *testkit.World) { newHour(w, seed).run(seed) })
 		})
 	}
 	goleak.VerifyNone(t)
 }
 
-// pass lets the hour pass, and closes the pool in the midst of it all.
-func (h *hour) pass(seed uint64) {
+// run lets an hour pass, and closes the pool while everything goes on.
+func (h *hour) run(seed uint64) {
 	var borrowers sync.WaitGroup
 	for i := range uint64(hourBorrowers) {
 		rng := rand.New(rand.NewPCG(seed, 2+i))
-		borrowers.Go(func() { h.borrow(rng) })
+		borrowers.Go(func() { h.borrower(rng) })
 	}
 	for time.Since(h.start) < time.Hour && !h.t.Failed() {
-		h.trouble()
-		h.rest()
+		h.disturb()
+		h.checkRecovery()
 	}
-	h.trouble()
+	h.disturb()
 	begun := time.Now()
 	bounded, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
@@ -355,12 +313,12 @@ func (h *hour) pass(seed uint64) {
 	}
 	borrowers.Wait()
 	synctest.Wait()
-	h.closed()
+	h.checkClosed()
 }
 
-func (h *hour) closed() {
-	st, l := h.pool.Stats(), &h.journal
-	h.consistent(st)
+func (h *hour) checkClosed() {
+	st, l := h.pool.Stats(), h.events
+	h.checkStats(st)
 	switch {
 	case st.State != messages.StateClosed || st.Open+st.Connecting+st.Closing+st.Waiting > 0:
 		h.fail("closed: %+v", st)
@@ -368,8 +326,8 @@ func (h *hour) closed() {
 		h.fail("%d connections are left, %d are being opened", len(h.live), h.dialing)
 	case st.DroppedEvents != l.missed:
 		h.fail("%d events did not come, %d were dropped", l.missed, st.DroppedEvents)
-	case l.missed == 0 && (l.started != l.settled || len(l.open) > 0):
-		h.fail("events: %d check-outs started and %d ended, %d connections not closed", l.started, l.settled, len(l.open))
+	case l.complete() && (l.started != l.ended || len(l.open) > 0):
+		h.fail("events: %d check-outs started and %d ended, %d connections not closed", l.started, l.ended, len(l.open))
 	case h.most > h.cfg.MaxConnecting:
 		h.fail("%d connects at once", h.most)
 	}
@@ -380,10 +338,10 @@ func (h *hour) closed() {
 		st.SettingHits, st.SettingSwitches, st.SettingResets)
 }
 
-// trouble is what happens to a pool, several things at a time.
-func (h *hour) trouble() {
+// disturb does a few random things to the pool or to its server.
+func (h *hour) disturb() {
 	h.pace.Store(int64(200*time.Millisecond) << h.rng.IntN(7))
-	h.becomes(fine, false)
+	h.setHealth(flaky, false)
 	for range 1 + h.rng.IntN(6) {
 		time.Sleep(time.Duration(h.rng.Int64N(int64(8 * time.Second))))
 		switch h.rng.IntN(10) {
@@ -396,9 +354,9 @@ func (h *hour) trouble() {
 		case 5:
 			h.resume()
 		case 6, 7:
-			h.becomes([]weather{down, silent}[h.rng.IntN(2)], false)
+			h.setHealth([]health{refusing, hanging}[h.rng.IntN(2)], false)
 		case 8:
-			h.becomes(fine, h.rng.IntN(2) == 0)
+			h.setHealth(flaky, h.rng.IntN(2) == 0)
 		case 9:
 			bounded, cancel := context.WithTimeout(ctx, time.Second)
 			h.expected(h.pool.Ready(bounded))
@@ -434,7 +392,7 @@ func (h *hour) resize(n int, patience time.Duration) {
 	case err == nil:
 		h.allow(n)
 	case errors.As(err, &drain) && errors.Is(err, context.DeadlineExceeded):
-		h.consistent(drain.Stats)
+		h.checkStats(drain.Stats)
 	default:
 		h.fail("set capacity: %v", err)
 	}
@@ -454,9 +412,10 @@ func (h *hour) resume() {
 	}
 }
 
-// rest ends all trouble and says that the pool recovers from it.
-func (h *hour) rest() {
-	h.becomes(calm, false)
+// checkRecovery makes the server healthy and the borrowers pause, and checks that
+// the pool comes back to a normal state.
+func (h *hour) checkRecovery() {
+	h.setHealth(healthy, false)
 	h.resume()
 	h.quiet.Store(true)
 	begun := time.Now()
@@ -472,21 +431,20 @@ func (h *hour) rest() {
 	if h.limit != n {
 		h.fail("nothing is borrowed, and the capacity is not %d after a minute: %+v", n, h.pool.Stats())
 	}
-	h.replenished(min(n, h.cfg.MinIdle))
-	h.settled()
+	h.checkMinIdle(min(n, h.cfg.MinIdle))
+	h.checkBooks()
 	if h.rng.IntN(3) == 0 {
-		h.sleeps(min(n, h.cfg.MinIdle))
+		h.checkShrinking(min(n, h.cfg.MinIdle))
 	}
 	h.resize(h.cfg.Capacity, time.Minute)
 	h.quiet.Store(false)
 }
 
-// replenished says that there are as many idle connections as there must be, in
-// time: a connect that hangs, or a check, ends with its timeout, and may begin
-// the longest of all blocking periods. Then come one connect that probes, and the
-// others, MaxConnecting at once. A connect that failed without a backoff is
-// followed by a pause of Base.
-func (h *hour) replenished(want int) {
+// checkMinIdle checks that there are enough idle connections in time. A connect or
+// a check that hangs ends with its timeout, and may start a blocking period of the
+// longest kind. Then follow one connect that probes, and the others, MaxConnecting
+// at once. After a connect that failed without a backoff there is a pause of Base.
+func (h *hour) checkMinIdle(want int) {
 	rounds := 1 + (want+h.cfg.MaxConnecting-1)/h.cfg.MaxConnecting
 	bound := hourTimeout + hourCap + hourBase + hourDisconnect + time.Duration(rounds)*(hourConnect+hourWork)
 	for begun := time.Now(); ; time.Sleep(50 * time.Millisecond) {
@@ -502,15 +460,14 @@ func (h *hour) replenished(want int) {
 	}
 }
 
-// sleeps says that a pool which nobody uses shrinks to what it must keep, and
-// keeps that young and alive.
-func (h *hour) sleeps(want int) {
+// checkShrinking checks that a pool which nobody uses closes all connections but
+// those of MinIdle, replaces those in time, and checks them for KeepAlive.
+func (h *hour) checkShrinking(want int) {
 	pause := min(h.cfg.IdleTimeout, h.cfg.MaxLifetime, h.cfg.KeepAlive)/10 + time.Second
 	before := h.sample()
-	time.Sleep(h.cfg.IdleTimeout + hourTimeout + hourCapacity*pause)
-	synctest.Wait()
+	testkit.Pass(h.cfg.IdleTimeout + hourTimeout + hourCapacity*pause)
 	st := h.sample()
-	doubt := before.State != messages.StateReady || st.Backoffs > before.Backoffs // then nothing is checked
+	doubt := before.State != messages.StateReady || st.Backoffs > before.Backoffs // then the pool checks no connection
 	if n := st.Idle + st.InTransition; n > max(want, h.cfg.MinIdle) {
 		h.fail("%d connections are idle in a pool that nobody uses, want %d: %+v", n, want, st)
 	}
@@ -526,8 +483,9 @@ func (h *hour) sleeps(want int) {
 	}
 }
 
-// settled compares the books: nobody borrows.
-func (h *hour) settled() {
+// checkBooks compares the pool's counters with those of the server and of the
+// borrowers, while nobody borrows.
+func (h *hour) checkBooks() {
 	var st client.Stats
 	for begun := time.Now(); ; time.Sleep(10 * time.Millisecond) {
 		synctest.Wait()
@@ -536,7 +494,7 @@ func (h *hour) settled() {
 			break
 		}
 		if time.Since(begun) > hourTimeout+time.Second {
-			h.fail("the pool does not come to rest: %+v", st)
+			h.fail("jobs of the pool do not end: %+v", st)
 			return
 		}
 	}
@@ -556,15 +514,15 @@ func (h *hour) settled() {
 		h.fail("%d connections were opened, %d closed: %+v", h.opened, closed, st)
 	case st.Gets != h.gets.Load():
 		h.fail("%d gets: %+v", h.gets.Load(), st)
-	case st.Grants < h.grants.Load() || st.Revoked < h.ended.Load(): // more went to callers who had left
+	case st.Grants < h.grants.Load() || st.Revoked < h.ended.Load(): // the pool also granted to callers that had left
 		h.fail("%d grants, %d revoked: %+v", h.grants.Load(), h.ended.Load(), st)
 	}
 }
 
-// sample takes a snapshot. Its counters never fall.
+// sample takes a snapshot, and checks that no counter falls.
 func (h *hour) sample() client.Stats {
 	st := h.pool.Stats()
-	h.consistent(st)
+	h.checkStats(st)
 	l := h.last
 	if st.Gets < l.Gets || st.Grants < l.Grants || st.Puts < l.Puts || st.Connects < l.Connects || st.Generation < l.Generation ||
 		st.ConnectErrors < l.ConnectErrors || st.Backoffs < l.Backoffs || st.WaitTime < l.WaitTime || st.Waits < l.Waits {
@@ -574,20 +532,19 @@ func (h *hour) sample() client.Stats {
 	return st
 }
 
-func (h *hour) consistent(st client.Stats) {
-	if st.Open != st.Idle+st.Borrowed+st.InTransition || st.Open+st.Connecting+st.Closing > hourCapacity ||
-		min(st.Idle, st.Borrowed, st.InTransition, st.Connecting, st.Closing, st.Waiting) < 0 || st.Grants > st.Gets ||
-		uint64(st.Borrowed)+st.Puts+st.Taints+st.Revoked != st.Grants || st.ConnectErrors > st.Connects || st.Connecting > h.cfg.MaxConnecting {
-		h.fail("inconsistent: %+v", st)
+func (h *hour) checkStats(st client.Stats) {
+	testkit.Consistent(h.t, st)
+	if st.Open+st.Connecting+st.Closing > hourCapacity || st.Connecting > h.cfg.MaxConnecting {
+		h.fail("more connections, or more connects at once, than allowed: %+v", st)
 	}
 }
 
-// borrow is the life of one borrower.
-func (h *hour) borrow(rng *rand.Rand) {
+// borrower uses the pool again and again until it is closed.
+func (h *hour) borrower(rng *rand.Rand) {
 	for {
 		time.Sleep(time.Duration(rng.ExpFloat64() * float64(h.pace.Load())))
 		h.active.Add(1)
-		if !h.quiet.Load() && h.loan(rng) {
+		if !h.quiet.Load() && h.useOnce(rng) {
 			h.active.Add(-1)
 			return
 		}
@@ -595,8 +552,8 @@ func (h *hour) borrow(rng *rand.Rand) {
 	}
 }
 
-// loan is one use of the pool. It says whether the pool is closed.
-func (h *hour) loan(rng *rand.Rand) (closed bool) {
+// useOnce uses the pool in one of many ways. It says whether the pool is closed.
+func (h *hour) useOnce(rng *rand.Rand) (closed bool) {
 	settings := []any{nil, nil, nil, "red", "red", "green", "blue", 7}
 	o := client.GetOptions{Setting: settings[rng.IntN(len(settings))]}
 	if rng.IntN(3) == 0 {
@@ -618,8 +575,8 @@ func (h *hour) loan(rng *rand.Rand) (closed bool) {
 		cancel = func() { timer.Stop(); leave() }
 	}
 	defer cancel()
-	v := h.view(o.Setting)
-	var lent *siteConn
+	v := h.expect(o.Setting)
+	var lent *hourConn
 	var err error
 	switch n := rng.IntN(20); {
 	case n < 2:
@@ -631,18 +588,18 @@ func (h *hour) loan(rng *rand.Rand) (closed bool) {
 		return false
 	case n < 4:
 		h.gets.Add(1)
-		err = h.pool.DoWith(bounded, o, func(_ context.Context, c *siteConn) error {
+		err = h.pool.DoWith(bounded, o, func(_ context.Context, c *hourConn) error {
 			h.grants.Add(1)
 			lent = c
 			h.use(c, v, rng)
-			return []error{nil, nil, errApp, errApp, io.EOF}[rng.IntN(5)]
+			return []error{nil, nil, testkit.ErrApp, testkit.ErrApp, io.EOF}[rng.IntN(5)]
 		})
 	case n < 5:
-		h.consistent(h.pool.Stats())
+		h.checkStats(h.pool.Stats())
 		return false
 	default:
 		h.gets.Add(1)
-		var l client.Lease[*siteConn]
+		var l client.Lease[*hourConn]
 		if l, err = h.pool.GetWith(bounded, o); err == nil {
 			h.hold(l, v, rng)
 		}
@@ -653,7 +610,7 @@ func (h *hour) loan(rng *rand.Rand) (closed bool) {
 		}
 		var get *messages.GetError
 		if errors.As(err, &get) {
-			h.consistent(get.Stats)
+			h.checkStats(get.Stats)
 		}
 		if errors.Is(err, messages.ErrLeaseEnded) {
 			h.ended.Add(1)
@@ -667,26 +624,24 @@ func (h *hour) loan(rng *rand.Rand) (closed bool) {
 	return errors.Is(err, messages.ErrClosed)
 }
 
-// view is what a borrower knows when he asks for a connection.
-type view struct {
+// expectation is what a borrower knows when it asks for a connection.
+type expectation struct {
 	at          time.Time
 	setting     any
 	stale       uint64
 	suspensions uint64
 }
 
-func (h *hour) view(setting any) view {
-	return view{at: time.Now(), setting: setting, stale: h.stale.Load(), suspensions: h.suspensions.Load()}
+func (h *hour) expect(setting any) expectation {
+	return expectation{at: time.Now(), setting: setting, stale: h.stale.Load(), suspensions: h.suspensions.Load()}
 }
 
-// use looks at a connection that has been lent, and keeps it for a while.
-func (h *hour) use(c *siteConn, v view, rng *rand.Rand) {
-	if c == nil { // a Clear was faster
+// use checks a connection that has been lent, and keeps it for a while.
+func (h *hour) use(c *hourConn, v expectation, rng *rand.Rand) {
+	if c == nil { // a Clear has revoked the lease already
 		return
 	}
-	if n := c.holders.Add(1); n != 1 {
-		h.fail("connection %d has %d holders", c.n, n)
-	}
+	c.take()
 	age := time.Since(c.born)
 	switch {
 	case age >= h.cfg.MaxLifetime:
@@ -707,15 +662,15 @@ func (h *hour) use(c *siteConn, v view, rng *rand.Rand) {
 	if c.setting != v.setting {
 		h.fail("the setting of connection %d has changed to %v", c.n, c.setting)
 	}
-	if c.closed.Load() && c.began > h.interrupted.Load() {
+	if c.isClosed() && c.began > h.interrupted.Load() {
 		h.fail("connection %d was closed under its holder", c.n)
 	}
 	c.touch()
-	c.holders.Add(-1)
+	c.release()
 }
 
 // hold uses a lease and ends it.
-func (h *hour) hold(l client.Lease[*siteConn], v view, rng *rand.Rand) {
+func (h *hour) hold(l client.Lease[*hourConn], v expectation, rng *rand.Rand) {
 	h.grants.Add(1)
 	c := l.Conn()
 	h.use(c, v, rng)
@@ -742,10 +697,10 @@ func (h *hour) hold(l client.Lease[*siteConn], v view, rng *rand.Rand) {
 	}
 }
 
-// expected says whether an error is one of those that an hour may bring.
+// expected fails the test unless an error is one of those that an hour may bring.
 func (h *hour) expected(err error) {
 	for _, known := range []error{
-		nil, messages.ErrClosed, messages.ErrConnectFailed, errRefused, errApp, io.EOF, context.DeadlineExceeded, context.Canceled,
+		nil, messages.ErrClosed, messages.ErrConnectFailed, testkit.ErrRefused, testkit.ErrApp, io.EOF, context.DeadlineExceeded, context.Canceled,
 	} {
 		if errors.Is(err, known) {
 			return

@@ -1,4 +1,4 @@
-package actorpool_test
+package client_test
 
 import (
 	"bytes"
@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/actorpool/actorpool/client"
+	"github.com/actorpool/actorpool/internal/testkit"
 )
 
 func TestAProfileNamesThePoolAndWhatItsConnectorsDo(t *testing.T) {
@@ -21,15 +22,16 @@ func TestAProfileNamesThePoolAndWhatItsConnectorsDo(t *testing.T) {
 		assert.NoError(t, pprof.Lookup("goroutine").WriteTo(&profile, 1))
 		seen[phase] = profile.String()
 	}
-	p, err := client.New(config{
+	server := testkit.NewServer(t)
+	p, err := client.New(testkit.Config{
 		Name: "ledger", Capacity: 1,
-		Connect:        func(context.Context) (*conn, error) { look("connect"); return &conn{server: &server{t: t}}, nil },
-		Check:          func(context.Context, *conn) error { look("check"); return nil },
+		Connect:        func(ctx context.Context) (*testkit.Conn, error) { look("connect"); return server.Connect(ctx) },
+		Check:          func(context.Context, *testkit.Conn) error { look("check"); return nil },
 		CheckAfterIdle: 1,
-		Reset:          func(context.Context, *conn) error { look("reset"); return nil },
-		Apply:          func(context.Context, *conn, any) error { look("apply"); return nil },
-		Unapply:        func(context.Context, *conn) error { look("unapply"); return nil },
-		Disconnect:     func(context.Context, *conn) error { look("disconnect"); return nil },
+		Reset:          func(context.Context, *testkit.Conn) error { look("reset"); return nil },
+		Apply:          func(context.Context, *testkit.Conn, any) error { look("apply"); return nil },
+		Unapply:        func(context.Context, *testkit.Conn) error { look("unapply"); return nil },
+		Disconnect:     func(context.Context, *testkit.Conn) error { look("disconnect"); return nil },
 	})
 	require.NoError(t, err)
 	for _, setting := range []any{nil, "red", nil} {
@@ -38,7 +40,7 @@ func TestAProfileNamesThePoolAndWhatItsConnectorsDo(t *testing.T) {
 		}
 		l, err := p.GetWith(ctx, client.GetOptions{Setting: setting})
 		require.NoError(t, err)
-		put(t, l)
+		testkit.Put(t, l)
 	}
 	require.NoError(t, p.Close(ctx))
 	for _, phase := range []string{"connect", "check", "reset", "apply", "unapply", "disconnect"} {
@@ -50,12 +52,12 @@ func TestAnExecutionTraceNamesWaitsConnectsAndUses(t *testing.T) {
 	if trace.IsEnabled() {
 		t.Skip("the tests are being traced")
 	}
-	s := &server{t: t}
-	p, err := client.New(config{Name: "ledger", Connect: s.connect})
+	s := testkit.NewServer(t)
+	p, err := client.New(testkit.Config{Name: "ledger", Connect: s.Connect})
 	require.NoError(t, err)
 	var recorded bytes.Buffer
 	require.NoError(t, trace.Start(&recorded))
-	err = p.Do(ctx, func(context.Context, *conn) error { return nil })
+	err = p.Do(ctx, func(context.Context, *testkit.Conn) error { return nil })
 	trace.Stop()
 	require.NoError(t, err)
 	require.NoError(t, p.Close(ctx))

@@ -1,4 +1,4 @@
-package actorpool_test
+package simulation_test
 
 import (
 	"context"
@@ -10,38 +10,35 @@ import (
 	"testing"
 	"time"
 
-	"github.com/asynkron/protoactor-go/actor"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
 	"github.com/actorpool/actorpool/client"
+	"github.com/actorpool/actorpool/internal/testkit"
 	"github.com/actorpool/actorpool/messages"
 )
 
-const stressCapacity = 8 // never more than that
+const stormCapacity = 8 // the largest capacity that a storm sets
 
-// storm is a server that does everything to its connections, and counts.
+// storm is a server whose functions fail, panic and hang at random, and the
+// counts of what 64 goroutines did with a pool of it.
 type storm struct {
-	t                *testing.T
-	opened, closed   atomic.Int64
-	started, settled atomic.Int64 // check-outs in the events
-	seq              uint64       // of the last event
-	missed           uint64       // gaps in the events
-	gets, granted    atomic.Int64
-	failures         sync.Map // error text → count, for the log
+	t              *testing.T
+	opened, closed atomic.Int64
+	gets, granted  atomic.Int64
+	events         *eventCounts
+	failures       sync.Map // how often each known error came, for the log
 }
 
-type stormConn struct {
-	storm           *storm
-	holders, closed atomic.Int32
-	inside          atomic.Int32 // check, reset and disconnect under way
-}
+type stormConn struct{ usage }
+
+func newStorm(t *testing.T) *storm { return &storm{t: t, events: newEventCounts(t.Errorf)} }
 
 func (s *storm) connect(ctx context.Context) (*stormConn, error) {
 	switch n := rand.IntN(100); {
 	case n < 8:
-		return nil, errRefused
+		return nil, testkit.ErrRefused
 	case n < 10:
 		panic("the driver is broken")
 	case n < 12:
@@ -54,25 +51,11 @@ func (s *storm) connect(ctx context.Context) (*stormConn, error) {
 		}
 	}
 	s.opened.Add(1)
-	return &stormConn{storm: s}, nil
-}
-
-// alone says that nobody else does anything with the connection meanwhile.
-func (c *stormConn) alone(what string) func() {
-	if n := c.inside.Add(1); n != 1 {
-		c.storm.t.Errorf("%s: %d functions at once", what, n)
-	}
-	if n := c.holders.Load(); n != 0 && what != "disconnect" { // a revoked lease may still be in use
-		c.storm.t.Errorf("%s while %d hold the connection", what, n)
-	}
-	if c.closed.Load() != 0 {
-		c.storm.t.Errorf("%s of a closed connection", what)
-	}
-	return func() { c.inside.Add(-1) }
+	return &stormConn{usage{fail: s.t.Errorf, revocable: true}}, nil
 }
 
 func (s *storm) check(_ context.Context, c *stormConn) error {
-	defer c.alone("check")()
+	defer c.call("check")()
 	switch n := rand.IntN(50); {
 	case n < 3:
 		return io.EOF
@@ -83,7 +66,7 @@ func (s *storm) check(_ context.Context, c *stormConn) error {
 }
 
 func (s *storm) reset(_ context.Context, c *stormConn) error {
-	defer c.alone("reset")()
+	defer c.call("reset")()
 	switch n := rand.IntN(50); {
 	case n < 3:
 		return io.EOF
@@ -96,10 +79,9 @@ func (s *storm) reset(_ context.Context, c *stormConn) error {
 }
 
 func (s *storm) disconnect(_ context.Context, c *stormConn) error {
-	done := c.alone("disconnect")
-	if c.closed.Add(1) == 1 {
-		s.closed.Add(1)
-	}
+	done := c.call("disconnect")
+	c.close()
+	s.closed.Add(1)
 	done()
 	switch rand.IntN(50) {
 	case 0:
@@ -110,43 +92,34 @@ func (s *storm) disconnect(_ context.Context, c *stormConn) error {
 	return nil
 }
 
-// observe runs on one goroutine.
+// observe is the event handler, which panics now and then.
 func (s *storm) observe(e messages.Event) {
-	s.missed += e.Seq - s.seq - 1
-	s.seq = e.Seq
-	switch e.Kind {
-	case messages.CheckOutStarted:
-		s.started.Add(1)
-	case messages.CheckedOut, messages.CheckOutFailed:
-		s.settled.Add(1)
-	}
+	s.events.observe(e)
 	if rand.IntN(1000) == 0 {
 		panic("handler")
 	}
 }
 
-// hold uses a lease like a careful holder, and ends it like a careless one.
+// hold uses a lease and ends it, sometimes twice.
 func (s *storm) hold(l client.Lease[*stormConn]) {
 	s.granted.Add(1)
 	c := l.Conn()
-	if c == nil { // a Clear was faster
+	if c == nil { // a Clear has revoked the lease already
 		if err := l.Put(); !errors.Is(err, messages.ErrLeaseEnded) {
 			s.t.Errorf("put of a lease without a connection: %v", err)
 		}
 		return
 	}
-	if n := c.holders.Add(1); n != 1 {
-		s.t.Errorf("a connection has %d holders", n)
-	}
-	closed := c.closed.Load() != 0
+	c.take()
+	closed := c.isClosed()
 	switch n := rand.IntN(20); {
 	case n == 0:
 		time.Sleep(time.Duration(rand.IntN(3000)) * time.Microsecond)
 	case n < 10:
 		time.Sleep(time.Duration(rand.IntN(100)) * time.Microsecond)
 	}
-	closed = closed || c.closed.Load() != 0
-	c.holders.Add(-1)
+	closed = closed || c.isClosed()
+	c.release()
 	var err error
 	if rand.IntN(8) == 0 {
 		err = l.Taint(io.EOF)
@@ -166,8 +139,8 @@ func (s *storm) hold(l client.Lease[*stormConn]) {
 	}
 }
 
-// act is one random step of one goroutine. It says whether the pool is closed.
-func (s *storm) act(p *client.Pool[*stormConn], rng *rand.Rand) (closed bool) {
+// step is one random call of one goroutine. It says whether the pool is closed.
+func (s *storm) step(p *client.Pool[*stormConn], rng *rand.Rand) (closed bool) {
 	short, cancel := context.WithTimeout(context.Background(), time.Duration(rng.IntN(20000))*time.Microsecond)
 	defer cancel()
 	var err error
@@ -192,15 +165,15 @@ func (s *storm) act(p *client.Pool[*stormConn], rng *rand.Rand) (closed bool) {
 	case n < 950:
 		err = s.do(short, p, rng)
 	case n < 980:
-		s.consistent(p.Stats())
+		s.checkStats(p.Stats())
 	case n < 990:
-		n := rng.IntN(stressCapacity + 1)
+		n := rng.IntN(stormCapacity + 1)
 		if err = p.SetCapacity(short, n); n < 3 { // not for long
-			_ = p.SetCapacity(short, stressCapacity)
+			_ = p.SetCapacity(short, stormCapacity)
 		}
 		var drain *messages.DrainError
 		if errors.As(err, &drain) {
-			s.consistent(drain.Stats)
+			s.checkStats(drain.Stats)
 		}
 	case n < 994:
 		err = p.Clear(short, client.ClearOptions{Interrupt: rng.IntN(2) == 0})
@@ -214,7 +187,7 @@ func (s *storm) act(p *client.Pool[*stormConn], rng *rand.Rand) (closed bool) {
 	if err != nil {
 		var get *messages.GetError
 		if errors.As(err, &get) {
-			s.consistent(get.Stats)
+			s.checkStats(get.Stats)
 		}
 		s.expected(err)
 	}
@@ -230,28 +203,26 @@ func (s *storm) do(ctx context.Context, p *client.Pool[*stormConn], rng *rand.Ra
 	}()
 	return p.Do(ctx, func(_ context.Context, c *stormConn) error {
 		if c == nil { // revoked
-			return errApp
+			return testkit.ErrApp
 		}
-		if n := c.holders.Add(1); n != 1 {
-			s.t.Errorf("a connection has %d holders", n)
-		}
-		defer c.holders.Add(-1)
+		c.take()
+		defer c.release()
 		switch outcome {
 		case 0:
 			panic("do")
 		case 1:
 			return io.EOF
 		case 2:
-			return errApp
+			return testkit.ErrApp
 		}
 		return nil
 	})
 }
 
-// expected says whether an error is one of those that a storm may bring.
+// expected fails the test unless an error is one of those that a storm may bring.
 func (s *storm) expected(err error) {
 	for _, known := range []error{
-		messages.ErrClosed, messages.ErrSuperseded, messages.ErrConnectFailed, errRefused, errApp, io.EOF,
+		messages.ErrClosed, messages.ErrSuperseded, messages.ErrConnectFailed, testkit.ErrRefused, testkit.ErrApp, io.EOF,
 		context.DeadlineExceeded, context.Canceled, messages.ErrLeaseEnded, // by a Clear under a Do
 	} {
 		if errors.Is(err, known) {
@@ -266,27 +237,27 @@ func (s *storm) expected(err error) {
 	}
 }
 
-func (s *storm) consistent(st client.Stats) {
-	if st.Open != st.Idle+st.Borrowed+st.InTransition || st.Open+st.Connecting+st.Closing > stressCapacity ||
-		min(st.Idle, st.Borrowed, st.InTransition, st.Connecting, st.Closing, st.Waiting) < 0 || st.Grants > st.Gets {
-		s.t.Errorf("inconsistent: %+v", st)
+func (s *storm) checkStats(st client.Stats) {
+	testkit.Consistent(s.t, st)
+	if st.Open+st.Connecting+st.Closing > stormCapacity {
+		s.t.Errorf("more connections than any capacity: %+v", st)
 	}
 }
 
-// rage lets 64 goroutines loose on a pool, closes it under them, and looks at
-// what is left.
-func (s *storm) rage(p *client.Pool[*stormConn], d time.Duration) {
+// run lets 64 goroutines use a pool for d, closes it under them, and checks what
+// is left.
+func (s *storm) run(p *client.Pool[*stormConn], d time.Duration) {
 	t := s.t
 	var all sync.WaitGroup
 	for g := range 64 {
 		rng := rand.New(rand.NewPCG(uint64(g), uint64(time.Now().UnixNano())))
 		all.Go(func() {
-			for !s.act(p, rng) {
+			for !s.step(p, rng) {
 			}
 		})
 	}
 	var closing sync.WaitGroup
-	time.Sleep(d) // that long the storm lasts
+	time.Sleep(d)
 	for range 3 {
 		closing.Go(func() {
 			bounded, cancel := context.WithTimeout(context.Background(), 20*time.Second)
@@ -301,19 +272,19 @@ func (s *storm) rage(p *client.Pool[*stormConn], d time.Duration) {
 	select {
 	case <-quiet:
 	case <-time.After(30 * time.Second):
-		t.Fatalf("somebody is stuck: %+v", p.Stats())
+		t.Fatalf("not every goroutine has ended: %+v", p.Stats())
 	}
-	// What ignored its context comes late, and is closed then.
+	// A connect that ignored its context succeeds late; its connection is closed then.
 	require.Eventually(t, func() bool { return s.opened.Load() == s.closed.Load() }, 10*time.Second, time.Millisecond,
 		"connections opened and closed")
 	st := p.Stats()
-	s.consistent(st)
+	s.checkStats(st)
 	assert.Zero(t, st.Open+st.Closing+st.Waiting)
 	assert.Equal(t, messages.StateClosed, st.State)
-	assert.Equal(t, s.started.Load(), s.settled.Load(), "every check-out ends once")
-	assert.Equal(t, st.DroppedEvents, s.missed, "events that did not come")
+	assert.Equal(t, s.events.started, s.events.ended, "every check-out ends once")
+	assert.Equal(t, st.DroppedEvents, s.events.missed, "events that did not come")
 	goleak.VerifyNone(t)
-	t.Logf("gets %d, granted %d, opened %d, backoffs %d, events %d", s.gets.Load(), s.granted.Load(), s.opened.Load(), st.Backoffs, s.seq)
+	t.Logf("gets %d, granted %d, opened %d, backoffs %d, events %d", s.gets.Load(), s.granted.Load(), s.opened.Load(), st.Backoffs, s.events.seq)
 	s.failures.Range(func(err, n any) bool {
 		t.Logf("%8d × %v", n.(*atomic.Int64).Load(), err)
 		return true
@@ -324,14 +295,14 @@ func (s *storm) config() client.Config[*stormConn] {
 	return client.Config[*stormConn]{
 		Connect:        s.connect,
 		Disconnect:     s.disconnect,
-		Capacity:       stressCapacity,
+		Capacity:       stormCapacity,
 		MaxConnecting:  4,
 		ConnectTimeout: 10 * time.Millisecond,
 		Backoff:        client.Backoff{Base: 100 * time.Microsecond, Cap: 2 * time.Millisecond},
 	}
 }
 
-// everything turns everything on.
+// everything is a configuration with every option.
 func (s *storm) everything() client.Config[*stormConn] {
 	cfg := s.config()
 	cfg.Check, cfg.Reset, cfg.OnEvent = s.check, s.reset, s.observe
@@ -343,33 +314,32 @@ func (s *storm) everything() client.Config[*stormConn] {
 }
 
 func TestStressOfASimplePool(t *testing.T) {
-	s := &storm{t: t}
+	s := newStorm(t)
 	p, err := client.New(s.config())
 	require.NoError(t, err)
-	s.rage(p, *stressFor*3/10)
+	s.run(p, *stormFor*3/10)
 }
 
 func TestStressOfAPoolWithEverything(t *testing.T) {
-	s := &storm{t: t}
+	s := newStorm(t)
 	p, err := client.New(s.everything())
 	require.NoError(t, err)
-	s.rage(p, *stressFor*3/10)
+	s.run(p, *stormFor*3/10)
 }
 
 func TestStressOfAPoolThatFailsFast(t *testing.T) {
-	s := &storm{t: t}
+	s := newStorm(t)
 	cfg := s.everything()
 	cfg.Backoff.Mode = client.BackoffFailFast
 	p, err := client.New(cfg)
 	require.NoError(t, err)
-	s.rage(p, *stressFor/5)
+	s.run(p, *stormFor/5)
 }
 
 func TestStressOfAPoolOnTheLibrarysMailbox(t *testing.T) {
-	s := &storm{t: t}
-	system := quietSystem()
-	props, err := client.Props(s.everything(),
-		actor.WithMailbox(actor.Unbounded()), actor.WithDispatcher(actor.NewDefaultDispatcher(300)))
+	s := newStorm(t)
+	system := testkit.QuietSystem()
+	props, err := client.Props(s.everything(), testkit.LibraryMailbox()...)
 	require.NoError(t, err)
-	s.rage(client.Attach[*stormConn](system, system.Root.Spawn(props)), *stressFor/5)
+	s.run(client.Attach[*stormConn](system, system.Root.Spawn(props)), *stormFor/5)
 }

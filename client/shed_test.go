@@ -1,4 +1,4 @@
-package actorpool_test
+package client_test
 
 import (
 	"context"
@@ -10,22 +10,23 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/actorpool/actorpool/client"
+	"github.com/actorpool/actorpool/internal/testkit"
 	"github.com/actorpool/actorpool/messages"
 )
 
 // controlled is CoDel with a target of 100ms and an interval of a second, so that
 // a wait in a bad queue ends after 200ms.
-func controlled(cfg *config) {
+func withCoDel(cfg *testkit.Config) {
 	cfg.Shed = client.CoDel{Target: 100 * time.Millisecond, Interval: time.Second}
 }
 
 // tellsHopeless is ShedHopeless.
-func tellsHopeless(cfg *config) { cfg.ShedHopeless = true }
+func withShedHopeless(cfg *testkit.Config) { cfg.ShedHopeless = true }
 
 // wasShed says that a Get was shed after so long a wait, and gives its errors.
-func (g *getting) wasShed(t *testing.T, after time.Duration) (*messages.GetError, *messages.ShedError) {
+func wasShed(t *testing.T, g *testkit.Getting, after time.Duration) (*messages.GetError, *messages.ShedError) {
 	t.Helper()
-	err := g.failed(t)
+	err := g.Failed(t)
 	assert.ErrorIs(t, err, messages.ErrShed)
 	assert.NotErrorIs(t, err, messages.ErrExhausted)
 	assert.NotErrorIs(t, err, context.DeadlineExceeded)
@@ -33,37 +34,37 @@ func (g *getting) wasShed(t *testing.T, after time.Duration) (*messages.GetError
 	require.ErrorAs(t, err, &failure)
 	var shed *messages.ShedError
 	require.ErrorAs(t, err, &shed)
-	assert.Equal(t, after, g.waited)
+	assert.Equal(t, after, g.Waited)
 	assert.Equal(t, after, failure.Waited)
 	return failure, shed
 }
 
 // stall makes the queue of a pool with one connection, which it takes, bad.
-func stall(t *testing.T, p *pool) lease {
+func overload(t *testing.T, p *testkit.Pool) testkit.Lease {
 	t.Helper()
-	held := get(t, p)
-	g := begin(ctx, p)
+	held := testkit.Get(t, p)
+	g := testkit.BeginGet(ctx, p)
 	time.Sleep(time.Second)
-	g.wasShed(t, time.Second)
+	wasShed(t, g, time.Second)
 	return held
 }
 
 func TestAQueueThatStallsIsBadAfterOneInterval(t *testing.T) {
-	rule(t, func(t *testing.T, w *world) {
-		j := &journal{}
-		p := w.pool(capacity(1), controlled, j.listen)
-		held := get(t, p)
+	testkit.Run(t, func(t *testing.T, w *testkit.World) {
+		j := &testkit.Journal{}
+		p := w.Pool(testkit.Capacity(1), withCoDel, j.Listen)
+		held := testkit.Get(t, p)
 		time.Sleep(time.Hour) // nobody waits: that is no stall
-		before := len(j.all())
-		first := beginWith(ctx, p, client.GetOptions{Label: "first"})
+		before := len(j.All())
+		first := testkit.BeginGetWith(ctx, p, client.GetOptions{Label: "first"})
 		time.Sleep(750 * time.Millisecond)
-		second := begin(ctx, p)
+		second := testkit.BeginGet(ctx, p)
 		time.Sleep(150 * time.Millisecond)
-		third := begin(ctx, p)
+		third := testkit.BeginGet(ctx, p)
 		time.Sleep(100*time.Millisecond - 1)
-		first.waits(t)
+		first.Waits(t)
 		time.Sleep(time.Nanosecond)
-		failure, shed := first.wasShed(t, time.Second)
+		failure, shed := wasShed(t, first, time.Second)
 		assert.Equal(t, 100*time.Millisecond, shed.Target)
 		assert.Zero(t, shed.Estimate)
 		assert.Equal(t, "db", failure.Pool)
@@ -71,13 +72,13 @@ func TestAQueueThatStallsIsBadAfterOneInterval(t *testing.T) {
 		assert.Equal(t, 3, failure.Stats.Waiting)
 		assert.Len(t, failure.Holders, 1)
 		assert.Contains(t, failure.Error(), "overloaded: every wait of late is above 100ms")
-		second.wasShed(t, 250*time.Millisecond) // more than 200ms
-		third.waits(t)
+		wasShed(t, second, 250*time.Millisecond) // more than 200ms
+		third.Waits(t)
 		time.Sleep(100 * time.Millisecond)
-		third.wasShed(t, 200*time.Millisecond)
+		wasShed(t, third, 200*time.Millisecond)
 
 		var reasons []messages.Reason
-		for _, e := range j.all()[before:] {
+		for _, e := range j.All()[before:] {
 			if e.Kind != messages.CheckOutFailed {
 				continue
 			}
@@ -93,170 +94,170 @@ func TestAQueueThatStallsIsBadAfterOneInterval(t *testing.T) {
 		assert.EqualValues(t, 3, st.Sheds)
 		assert.Zero(t, st.Timeouts+st.Cancels)
 		assert.Zero(t, st.Waiting)
-		put(t, held)
+		testkit.Put(t, held)
 	})
 }
 
 func TestThatEverybodyWasShedMakesNoQueueGood(t *testing.T) {
-	rule(t, func(t *testing.T, w *world) {
-		p := w.pool(capacity(1), controlled)
-		held := stall(t, p)
+	testkit.Run(t, func(t *testing.T, w *testkit.World) {
+		p := w.Pool(testkit.Capacity(1), withCoDel)
+		held := overload(t, p)
 		time.Sleep(time.Minute)
-		late := begin(ctx, p)
+		late := testkit.BeginGet(ctx, p)
 		time.Sleep(200 * time.Millisecond)
-		late.wasShed(t, 200*time.Millisecond)
-		put(t, held)
+		wasShed(t, late, 200*time.Millisecond)
+		testkit.Put(t, held)
 	})
 }
 
 func TestAQueueIsGoodAgainOnceSomebodyIsServedWithoutAWait(t *testing.T) {
-	rule(t, func(t *testing.T, w *world) {
-		p := w.pool(capacity(1), controlled)
-		put(t, stall(t, p))
-		held := get(t, p)
-		g := begin(ctx, p)
+	testkit.Run(t, func(t *testing.T, w *testkit.World) {
+		p := w.Pool(testkit.Capacity(1), withCoDel)
+		testkit.Put(t, overload(t, p))
+		held := testkit.Get(t, p)
+		g := testkit.BeginGet(ctx, p)
 		time.Sleep(time.Second - 1)
-		g.waits(t)
-		put(t, held)
-		put(t, g.granted(t))
+		g.Waits(t)
+		testkit.Put(t, held)
+		testkit.Put(t, g.Granted(t))
 	})
 }
 
 func TestAQueueIsGoodAgainAfterAnIntervalWithAShortWait(t *testing.T) {
-	rule(t, func(t *testing.T, w *world) {
-		p := w.pool(capacity(1), controlled)
-		held := stall(t, p)
-		g, next := begin(ctx, p), begin(ctx, p)
+	testkit.Run(t, func(t *testing.T, w *testkit.World) {
+		p := w.Pool(testkit.Capacity(1), withCoDel)
+		held := overload(t, p)
+		g, next := testkit.BeginGet(ctx, p), testkit.BeginGet(ctx, p)
 		for range 20 { // the queue is never empty, and each of them waits for 100ms
 			time.Sleep(50 * time.Millisecond)
-			put(t, held)
-			held = g.granted(t)
-			g, next = next, begin(ctx, p)
+			testkit.Put(t, held)
+			held = g.Granted(t)
+			g, next = next, testkit.BeginGet(ctx, p)
 		}
 		time.Sleep(500 * time.Millisecond)
-		put(t, held)
-		put(t, g.granted(t))
-		put(t, next.granted(t))
+		testkit.Put(t, held)
+		testkit.Put(t, g.Granted(t))
+		testkit.Put(t, next.Granted(t))
 		assert.EqualValues(t, 1, p.Stats().Sheds)
 	})
 }
 
 func TestABurstIsServedHoweverLongItsLastOnesWait(t *testing.T) {
-	rule(t, func(t *testing.T, w *world) {
-		p := w.pool(capacity(1), controlled)
-		var all []*call
+	testkit.Run(t, func(t *testing.T, w *testkit.World) {
+		p := w.Pool(testkit.Capacity(1), withCoDel)
+		var all []*testkit.Call
 		for range 48 { // 960ms
-			all = append(all, async(func() error {
-				return p.Do(ctx, func(context.Context, *conn) error { time.Sleep(20 * time.Millisecond); return nil })
+			all = append(all, testkit.Async(func() error {
+				return p.Do(ctx, func(context.Context, *testkit.Conn) error { time.Sleep(20 * time.Millisecond); return nil })
 			}))
 		}
 		time.Sleep(time.Second)
 		for _, c := range all {
-			assert.NoError(t, c.returned(t))
+			assert.NoError(t, c.Returned(t))
 		}
 		assert.Zero(t, p.Stats().Sheds)
 	})
 }
 
 func TestWithoutShedAQueueMayBeBadForEver(t *testing.T) {
-	rule(t, func(t *testing.T, w *world) {
-		p := w.pool(capacity(1))
-		held := get(t, p)
-		g := begin(ctx, p)
+	testkit.Run(t, func(t *testing.T, w *testkit.World) {
+		p := w.Pool(testkit.Capacity(1))
+		held := testkit.Get(t, p)
+		g := testkit.BeginGet(ctx, p)
 		time.Sleep(24 * time.Hour)
-		g.waits(t)
-		put(t, held)
-		put(t, g.granted(t))
+		g.Waits(t)
+		testkit.Put(t, held)
+		testkit.Put(t, g.Granted(t))
 	})
 }
 
 func TestWhoHasAConnectUnderWayIsNotShed(t *testing.T) {
-	rule(t, func(t *testing.T, w *world) {
-		w.server.becomes(takes(5 * time.Second))
-		p := w.pool(capacity(1), controlled)
-		g, queued := begin(ctx, p), begin(ctx, p)
+	testkit.Run(t, func(t *testing.T, w *testkit.World) {
+		w.Server.SetDial(testkit.Delay(5 * time.Second))
+		p := w.Pool(testkit.Capacity(1), withCoDel)
+		g, queued := testkit.BeginGet(ctx, p), testkit.BeginGet(ctx, p)
 		time.Sleep(time.Second)
-		g.waits(t)
-		queued.wasShed(t, time.Second)
+		g.Waits(t)
+		wasShed(t, queued, time.Second)
 		time.Sleep(4 * time.Second)
-		put(t, g.granted(t))
+		testkit.Put(t, g.Granted(t))
 	})
 }
 
 func TestAGetByMessageIsShedToo(t *testing.T) {
-	rule(t, func(t *testing.T, w *world) {
-		p := w.pool(capacity(1), controlled)
-		held := get(t, p)
-		b := w.inbox()
-		b.request(p, &messages.Get{})
-		assert.Empty(t, b.take())
+	testkit.Run(t, func(t *testing.T, w *testkit.World) {
+		p := w.Pool(testkit.Capacity(1), withCoDel)
+		held := testkit.Get(t, p)
+		b := w.Borrower()
+		b.Request(p, &messages.Get{})
+		assert.Empty(t, b.Take())
 		time.Sleep(time.Second)
-		got := b.take()
+		got := b.Take()
 		require.Len(t, got, 1)
 		assert.ErrorIs(t, got[0].(*messages.Denied).Err, messages.ErrShed)
 		assert.ErrorAs(t, got[0].(*messages.Denied).Err, new(*messages.ShedError))
-		put(t, held)
+		testkit.Put(t, held)
 	})
 }
 
 func TestTooManyWaitersIsErrExhaustedAndNotShed(t *testing.T) {
-	rule(t, func(t *testing.T, w *world) {
-		p := w.pool(capacity(1), controlled, tellsHopeless, func(cfg *config) { cfg.MaxWaiters = 1 })
-		held := paced(t, p, 500*time.Millisecond, 8)
-		g := begin(ctx, p)
-		_, err := p.Get(within(t, 10*time.Millisecond)) // one too many, and hopeless as well
+	testkit.Run(t, func(t *testing.T, w *testkit.World) {
+		p := w.Pool(testkit.Capacity(1), withCoDel, withShedHopeless, func(cfg *testkit.Config) { cfg.MaxWaiters = 1 })
+		held := lendInTurn(t, p, 500*time.Millisecond, 8)
+		g := testkit.BeginGet(ctx, p)
+		_, err := p.Get(testkit.Within(t, 10*time.Millisecond)) // one too many, and hopeless as well
 		assert.ErrorIs(t, err, messages.ErrExhausted)
 		assert.NotErrorIs(t, err, messages.ErrShed)
 		assert.ErrorAs(t, err, new(*messages.GetError))
 		assert.Zero(t, p.Stats().Sheds)
-		put(t, held)
-		put(t, g.granted(t))
+		testkit.Put(t, held)
+		testkit.Put(t, g.Granted(t))
 	})
 }
 
 // paced lends the connection of a pool that has one to n who wait, one after the
 // other for d each, and gives the lease of the last of them.
-func paced(t *testing.T, p *pool, d time.Duration, n int) lease {
+func lendInTurn(t *testing.T, p *testkit.Pool, d time.Duration, n int) testkit.Lease {
 	t.Helper()
 	require.NoError(t, p.Ready(ctx)) // a wait for a connect would count
-	held := get(t, p)
+	held := testkit.Get(t, p)
 	for range n {
-		g := begin(ctx, p)
+		g := testkit.BeginGet(ctx, p)
 		time.Sleep(d)
-		put(t, held)
-		held = g.granted(t)
+		testkit.Put(t, held)
+		held = g.Granted(t)
 	}
 	return held
 }
 
 func TestAGetWhoseDeadlineCannotBeMetIsRefusedAtOnce(t *testing.T) {
-	rule(t, func(t *testing.T, w *world) {
-		j := &journal{}
-		p := w.pool(capacity(1), tellsHopeless, j.listen)
-		held := paced(t, p, 100*time.Millisecond, 8)
-		before := len(j.all())
+	testkit.Run(t, func(t *testing.T, w *testkit.World) {
+		j := &testkit.Journal{}
+		p := w.Pool(testkit.Capacity(1), withShedHopeless, j.Listen)
+		held := lendInTurn(t, p, 100*time.Millisecond, 8)
+		before := len(j.All())
 
-		patient := begin(ctx, p)
-		patient.waits(t)
-		failure, shed := begin(within(t, 150*time.Millisecond), p).wasShed(t, 0)
+		patient := testkit.BeginGet(ctx, p)
+		patient.Waits(t)
+		failure, shed := wasShed(t, testkit.BeginGet(testkit.Within(t, 150*time.Millisecond), p), 0)
 		assert.Equal(t, 200*time.Millisecond, shed.Estimate)
 		assert.Zero(t, shed.Target)
 		assert.Equal(t, 1, failure.Stats.Waiting-1, "others who wait")
 		assert.Contains(t, failure.Error(), "overloaded: the wait would be 200ms, longer than the deadline allows")
 
-		just := begin(within(t, 200*time.Millisecond), p) // it can be met, if only just
-		just.waits(t)
-		_, shed = begin(within(t, 299*time.Millisecond), p).wasShed(t, 0)
+		just := testkit.BeginGet(testkit.Within(t, 200*time.Millisecond), p) // it can be met, if only just
+		just.Waits(t)
+		_, shed = wasShed(t, testkit.BeginGet(testkit.Within(t, 299*time.Millisecond), p), 0)
 		assert.Equal(t, 300*time.Millisecond, shed.Estimate)
-		unbounded := begin(ctx, p)
-		unbounded.waits(t)
+		unbounded := testkit.BeginGet(ctx, p)
+		unbounded.Waits(t)
 
 		st := p.Stats()
 		assert.EqualValues(t, 2, st.Sheds)
 		assert.Zero(t, st.Timeouts+st.Cancels)
 		assert.Equal(t, 3, st.Waiting)
 		var failed []messages.Reason
-		for _, e := range j.all()[before:] {
+		for _, e := range j.All()[before:] {
 			if e.Kind == messages.CheckOutFailed {
 				failed = append(failed, e.Reason)
 				assert.Zero(t, e.Duration)
@@ -265,188 +266,188 @@ func TestAGetWhoseDeadlineCannotBeMetIsRefusedAtOnce(t *testing.T) {
 		}
 		assert.Equal(t, []messages.Reason{messages.ReasonExhausted, messages.ReasonExhausted}, failed)
 
-		for _, g := range []*getting{patient, just, unbounded} {
+		for _, g := range []*testkit.Getting{patient, just, unbounded} {
 			time.Sleep(50 * time.Millisecond)
-			put(t, held)
-			held = g.granted(t)
+			testkit.Put(t, held)
+			held = g.Granted(t)
 		}
-		put(t, held)
+		testkit.Put(t, held)
 	})
 }
 
 func TestNobodyIsHopelessBeforeThePaceIsKnown(t *testing.T) {
-	rule(t, func(t *testing.T, w *world) {
-		p := w.pool(capacity(1), tellsHopeless)
-		held := paced(t, p, time.Minute, 7)
-		g := begin(within(t, time.Millisecond), p)
-		g.waits(t)
+	testkit.Run(t, func(t *testing.T, w *testkit.World) {
+		p := w.Pool(testkit.Capacity(1), withShedHopeless)
+		held := lendInTurn(t, p, time.Minute, 7)
+		g := testkit.BeginGet(testkit.Within(t, time.Millisecond), p)
+		g.Waits(t)
 		time.Sleep(time.Millisecond)
-		err := g.failed(t)
+		err := g.Failed(t)
 		assert.ErrorIs(t, err, context.DeadlineExceeded)
 		assert.NotErrorIs(t, err, messages.ErrShed)
 		st := p.Stats()
 		assert.Zero(t, st.Sheds)
 		assert.EqualValues(t, 1, st.Timeouts)
-		put(t, held)
+		testkit.Put(t, held)
 	})
 }
 
 func TestWithoutADeadlineNobodyIsHopeless(t *testing.T) {
-	rule(t, func(t *testing.T, w *world) {
-		p := w.pool(capacity(1), tellsHopeless, func(cfg *config) { cfg.GetTimeout = time.Second })
-		held := paced(t, p, 500*time.Millisecond, 8)
+	testkit.Run(t, func(t *testing.T, w *testkit.World) {
+		p := w.Pool(testkit.Capacity(1), withShedHopeless, func(cfg *testkit.Config) { cfg.GetTimeout = time.Second })
+		held := lendInTurn(t, p, 500*time.Millisecond, 8)
 		cancellable, cancel := context.WithCancel(ctx)
 		defer cancel()
-		var all []*getting
+		var all []*testkit.Getting
 		for range 10 { // GetTimeout ends a wait, but it is no deadline to reckon with
-			g := begin(cancellable, p)
-			g.waits(t)
+			g := testkit.BeginGet(cancellable, p)
+			g.Waits(t)
 			all = append(all, g)
 		}
 		time.Sleep(time.Second)
 		for _, g := range all {
-			assert.ErrorIs(t, g.failed(t), context.DeadlineExceeded)
+			assert.ErrorIs(t, g.Failed(t), context.DeadlineExceeded)
 		}
 		assert.Zero(t, p.Stats().Sheds)
-		put(t, held)
+		testkit.Put(t, held)
 	})
 }
 
 func TestNobodyIsHopelessWhoIsServedWithoutAWaitOrByAConnect(t *testing.T) {
-	rule(t, func(t *testing.T, w *world) {
-		p := w.pool(capacity(2), tellsHopeless)
+	testkit.Run(t, func(t *testing.T, w *testkit.World) {
+		p := w.Pool(testkit.Capacity(2), withShedHopeless)
 		require.NoError(t, p.SetCapacity(ctx, 1))
-		held := paced(t, p, time.Minute, 8)
+		held := lendInTurn(t, p, time.Minute, 8)
 		require.NoError(t, p.SetCapacity(ctx, 2))
-		w.server.becomes(takes(5 * time.Millisecond))
-		g := begin(within(t, 10*time.Millisecond), p) // a connect is under way
-		g.waits(t)
+		w.Server.SetDial(testkit.Delay(5 * time.Millisecond))
+		g := testkit.BeginGet(testkit.Within(t, 10*time.Millisecond), p) // a connect is under way
+		g.Waits(t)
 		time.Sleep(5 * time.Millisecond)
-		put(t, g.granted(t))
-		put(t, get(t, p)) // it is idle now
-		l, err := p.Get(within(t, time.Nanosecond))
+		testkit.Put(t, g.Granted(t))
+		testkit.Put(t, testkit.Get(t, p)) // it is idle now
+		l, err := p.Get(testkit.Within(t, time.Nanosecond))
 		require.NoError(t, err)
-		put(t, l, held)
+		testkit.Put(t, l, held)
 		assert.Zero(t, p.Stats().Sheds)
 	})
 }
 
 func TestAGetByMessageCanBeHopelessToo(t *testing.T) {
-	rule(t, func(t *testing.T, w *world) {
-		p := w.pool(capacity(1), tellsHopeless)
-		held := paced(t, p, time.Second, 8)
-		b := w.inbox()
-		g := begin(ctx, p)
-		b.request(p, &messages.Get{Deadline: time.Now().Add(1999 * time.Millisecond)})
-		got := b.take()
+	testkit.Run(t, func(t *testing.T, w *testkit.World) {
+		p := w.Pool(testkit.Capacity(1), withShedHopeless)
+		held := lendInTurn(t, p, time.Second, 8)
+		b := w.Borrower()
+		g := testkit.BeginGet(ctx, p)
+		b.Request(p, &messages.Get{Deadline: time.Now().Add(1999 * time.Millisecond)})
+		got := b.Take()
 		require.Len(t, got, 1)
 		var shed *messages.ShedError
 		require.ErrorAs(t, got[0].(*messages.Denied).Err, &shed)
 		assert.Equal(t, 2*time.Second, shed.Estimate)
-		put(t, held)
-		put(t, g.granted(t))
+		testkit.Put(t, held)
+		testkit.Put(t, g.Granted(t))
 	})
 }
 
 func TestASuspendedPoolShedsNobodyAndResumeGivesAnInterval(t *testing.T) {
-	rule(t, func(t *testing.T, w *world) {
-		p := w.pool(capacity(1), controlled)
-		held := get(t, p)
+	testkit.Run(t, func(t *testing.T, w *testkit.World) {
+		p := w.Pool(testkit.Capacity(1), withCoDel)
+		held := testkit.Get(t, p)
 		require.NoError(t, p.Suspend(ctx))
-		var all []*getting
+		var all []*testkit.Getting
 		for range 4 {
-			all = append(all, begin(ctx, p))
+			all = append(all, testkit.BeginGet(ctx, p))
 		}
 		time.Sleep(time.Minute)
 		for _, g := range all {
-			g.waits(t)
+			g.Waits(t)
 		}
 		require.NoError(t, p.Resume(ctx))
 		time.Sleep(400 * time.Millisecond)
-		put(t, held)
-		held = all[0].granted(t)
+		testkit.Put(t, held)
+		held = all[0].Granted(t)
 		time.Sleep(400 * time.Millisecond)
-		put(t, held)
-		held = all[1].granted(t)
+		testkit.Put(t, held)
+		held = all[1].Granted(t)
 		time.Sleep(200*time.Millisecond - 1)
-		all[2].waits(t)
+		all[2].Waits(t)
 		time.Sleep(time.Nanosecond) // the interval is over, and nobody was served soon
-		all[2].wasShed(t, time.Minute+time.Second)
-		all[3].wasShed(t, time.Minute+time.Second)
-		put(t, held)
+		wasShed(t, all[2], time.Minute+time.Second)
+		wasShed(t, all[3], time.Minute+time.Second)
+		testkit.Put(t, held)
 	})
 }
 
 func TestASuspendMakesABadQueueGood(t *testing.T) {
-	rule(t, func(t *testing.T, w *world) {
-		p := w.pool(capacity(1), controlled)
-		held := stall(t, p)
-		g := begin(ctx, p)
+	testkit.Run(t, func(t *testing.T, w *testkit.World) {
+		p := w.Pool(testkit.Capacity(1), withCoDel)
+		held := overload(t, p)
+		g := testkit.BeginGet(ctx, p)
 		require.NoError(t, p.Suspend(ctx))
 		time.Sleep(time.Minute)
-		g.waits(t)
+		g.Waits(t)
 		require.NoError(t, p.Resume(ctx))
 		time.Sleep(time.Second - 1)
-		g.waits(t)
-		put(t, held)
-		put(t, g.granted(t))
+		g.Waits(t)
+		testkit.Put(t, held)
+		testkit.Put(t, g.Granted(t))
 	})
 }
 
 func TestACapacityOfZeroIsAStallAndOneThatIsRaisedServesAtOnce(t *testing.T) {
-	rule(t, func(t *testing.T, w *world) {
-		p := w.pool(capacity(1), controlled)
-		fill(t, p, 1)
+	testkit.Run(t, func(t *testing.T, w *testkit.World) {
+		p := w.Pool(testkit.Capacity(1), withCoDel)
+		testkit.Fill(t, p, 1)
 		require.NoError(t, p.SetCapacity(ctx, 0))
-		g := begin(ctx, p)
+		g := testkit.BeginGet(ctx, p)
 		time.Sleep(time.Second)
-		failure, _ := g.wasShed(t, time.Second)
+		failure, _ := wasShed(t, g, time.Second)
 		assert.Zero(t, failure.Stats.Capacity)
-		next := begin(ctx, p)
+		next := testkit.BeginGet(ctx, p)
 		time.Sleep(200 * time.Millisecond)
-		next.wasShed(t, 200*time.Millisecond)
+		wasShed(t, next, 200*time.Millisecond)
 
-		last := begin(ctx, p)
+		last := testkit.BeginGet(ctx, p)
 		time.Sleep(100 * time.Millisecond)
 		require.NoError(t, p.SetCapacity(ctx, 1))
-		put(t, last.granted(t))
+		testkit.Put(t, last.Granted(t))
 		assert.EqualValues(t, 2, p.Stats().Sheds)
 	})
 }
 
 func TestInAnOutageTheQueueStallsAndTheErrorSaysWhy(t *testing.T) {
-	rule(t, func(t *testing.T, w *world) {
-		w.server.becomes(refuse)
-		p := w.pool(capacity(1), controlled, func(cfg *config) { cfg.Backoff.Base, cfg.Backoff.Cap = 4*time.Second, 4*time.Second })
+	testkit.Run(t, func(t *testing.T, w *testkit.World) {
+		w.Server.SetDial(testkit.Refuse)
+		p := w.Pool(testkit.Capacity(1), withCoDel, func(cfg *testkit.Config) { cfg.Backoff.Base, cfg.Backoff.Cap = 4*time.Second, 4*time.Second })
 		_, err := p.Get(ctx)
-		assert.ErrorIs(t, err, errRefused)
+		assert.ErrorIs(t, err, testkit.ErrRefused)
 		probe := time.Now().Add(4 * time.Second)
-		g := begin(ctx, p)
+		g := testkit.BeginGet(ctx, p)
 		time.Sleep(time.Second)
-		failure, _ := g.wasShed(t, time.Second)
+		failure, _ := wasShed(t, g, time.Second)
 		assert.Equal(t, messages.StateBackoff, failure.Stats.State)
 		assert.Equal(t, 1, failure.Attempt)
 		assert.Equal(t, probe, failure.NextAttempt)
-		assert.ErrorIs(t, failure.LastConnectError, errRefused)
+		assert.ErrorIs(t, failure.LastConnectError, testkit.ErrRefused)
 		assert.Contains(t, failure.Error(), "connection refused")
-		assert.NotErrorIs(t, failure, errRefused)
+		assert.NotErrorIs(t, failure, testkit.ErrRefused)
 
-		w.server.becomes(accept)
+		w.Server.SetDial(testkit.Accept)
 		time.Sleep(time.Until(probe) - 50*time.Millisecond)
-		last := begin(ctx, p)
-		last.waits(t)
+		last := testkit.BeginGet(ctx, p)
+		last.Waits(t)
 		time.Sleep(50 * time.Millisecond)
-		put(t, last.granted(t))
+		testkit.Put(t, last.Granted(t))
 	})
 }
 
 // With fail-fast nobody waits in an outage, so there is nothing to shed.
 func TestWithFailFastTheBackoffIsFasterThanShedding(t *testing.T) {
-	rule(t, func(t *testing.T, w *world) {
-		w.server.becomes(refuse)
-		p := w.pool(capacity(1), controlled, tellsHopeless, func(cfg *config) { cfg.Backoff.Mode = client.BackoffFailFast })
+	testkit.Run(t, func(t *testing.T, w *testkit.World) {
+		w.Server.SetDial(testkit.Refuse)
+		p := w.Pool(testkit.Capacity(1), withCoDel, withShedHopeless, func(cfg *testkit.Config) { cfg.Backoff.Mode = client.BackoffFailFast })
 		_, err := p.Get(ctx)
-		assert.ErrorIs(t, err, errRefused)
+		assert.ErrorIs(t, err, testkit.ErrRefused)
 		_, err = p.Get(ctx)
 		assert.ErrorAs(t, err, new(*messages.BackoffError))
 		assert.Zero(t, p.Stats().Sheds)
@@ -454,18 +455,18 @@ func TestWithFailFastTheBackoffIsFasterThanShedding(t *testing.T) {
 }
 
 func TestAWaitThatIsShedCanStillBeCancelledBefore(t *testing.T) {
-	rule(t, func(t *testing.T, w *world) {
-		p := w.pool(capacity(1), controlled)
-		held := stall(t, p)
+	testkit.Run(t, func(t *testing.T, w *testkit.World) {
+		p := w.Pool(testkit.Capacity(1), withCoDel)
+		held := overload(t, p)
 		cancelled, cancel := context.WithCancel(ctx)
-		g := begin(cancelled, p)
+		g := testkit.BeginGet(cancelled, p)
 		time.Sleep(100 * time.Millisecond)
 		cancel()
-		err := g.failed(t)
+		err := g.Failed(t)
 		assert.ErrorIs(t, err, context.Canceled)
 		assert.NotErrorIs(t, err, messages.ErrShed)
 		assert.EqualValues(t, 1, p.Stats().Sheds)
-		put(t, held)
+		testkit.Put(t, held)
 	})
 }
 
@@ -480,17 +481,17 @@ func TestOfShedOneOfTargetAndIntervalIsEnough(t *testing.T) {
 		{"equal", client.CoDel{Target: time.Minute, Interval: time.Minute}, time.Minute, time.Minute},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			rule(t, func(t *testing.T, w *world) {
-				p := w.pool(capacity(1), func(cfg *config) { cfg.Shed = tt.shed })
-				held := get(t, p)
-				g := begin(ctx, p)
+			testkit.Run(t, func(t *testing.T, w *testkit.World) {
+				p := w.Pool(testkit.Capacity(1), func(cfg *testkit.Config) { cfg.Shed = tt.shed })
+				held := testkit.Get(t, p)
+				g := testkit.BeginGet(ctx, p)
 				until := max(tt.interval, 2*tt.target)
 				time.Sleep(until - 1)
-				g.waits(t)
+				g.Waits(t)
 				time.Sleep(time.Nanosecond)
-				_, shed := g.wasShed(t, until)
+				_, shed := wasShed(t, g, until)
 				assert.Equal(t, tt.target, shed.Target)
-				put(t, held)
+				testkit.Put(t, held)
 			})
 		})
 	}
@@ -508,7 +509,7 @@ func TestAShedThatMakesNoSenseIsRefused(t *testing.T) {
 		{client.CoDel{Target: 2 * time.Second}, "Shed.Interval", "1s is below Target, 2s"},
 		{client.CoDel{Interval: 40 * time.Millisecond}, "Shed.Interval", "40ms is below Target, 50ms"},
 	} {
-		_, err := client.New(config{Connect: (&server{t: t}).connect, Shed: tt.shed})
+		_, err := client.New(testkit.Config{Connect: testkit.NewServer(t).Connect, Shed: tt.shed})
 		var e *messages.ConfigError
 		require.ErrorAs(t, err, &e, "%+v", tt.shed)
 		assert.Equal(t, tt.field, e.Field)
@@ -518,44 +519,44 @@ func TestAShedThatMakesNoSenseIsRefused(t *testing.T) {
 
 // Every wait is half the target, and each time the queue is empty for a moment.
 func TestAQueueThatKeepsEmptyingIsGoodAgain(t *testing.T) {
-	rule(t, func(t *testing.T, w *world) {
-		p := w.pool(capacity(1), controlled)
-		held := stall(t, p)
+	testkit.Run(t, func(t *testing.T, w *testkit.World) {
+		p := w.Pool(testkit.Capacity(1), withCoDel)
+		held := overload(t, p)
 		for range 1000 {
-			g := begin(ctx, p)
+			g := testkit.BeginGet(ctx, p)
 			time.Sleep(50 * time.Millisecond)
-			put(t, held)
-			held = g.granted(t)
+			testkit.Put(t, held)
+			held = g.Granted(t)
 		}
-		g := begin(ctx, p)
+		g := testkit.BeginGet(ctx, p)
 		time.Sleep(900 * time.Millisecond)
-		g.waits(t)
-		put(t, held)
-		put(t, g.granted(t))
+		g.Waits(t)
+		testkit.Put(t, held)
+		testkit.Put(t, g.Granted(t))
 	})
 }
 
 func TestThePaceIsMeasuredAgainWhenHoldersBecomeFaster(t *testing.T) {
-	rule(t, func(t *testing.T, w *world) {
-		p := w.pool(capacity(1), func(cfg *config) { cfg.ShedHopeless = true })
+	testkit.Run(t, func(t *testing.T, w *testkit.World) {
+		p := w.Pool(testkit.Capacity(1), func(cfg *testkit.Config) { cfg.ShedHopeless = true })
 		for range 9 { // the holders are slow: ten seconds each
-			l := get(t, p)
-			g := begin(ctx, p)
+			l := testkit.Get(t, p)
+			g := testkit.BeginGet(ctx, p)
 			time.Sleep(10 * time.Second)
-			put(t, l)
-			put(t, g.granted(t))
+			testkit.Put(t, l)
+			testkit.Put(t, g.Granted(t))
 		}
 		refused := 0
 		const rounds = 100
 		for range rounds { // and now they take ten milliseconds
-			l := get(t, p)
-			g := begin(within(t, time.Second), p)
+			l := testkit.Get(t, p)
+			g := testkit.BeginGet(testkit.Within(t, time.Second), p)
 			time.Sleep(10 * time.Millisecond)
-			put(t, l)
-			if g.ended() && errors.Is(g.err, messages.ErrShed) {
+			testkit.Put(t, l)
+			if g.Ended() && errors.Is(g.Err, messages.ErrShed) {
 				refused++
 			} else {
-				put(t, g.granted(t))
+				testkit.Put(t, g.Granted(t))
 			}
 		}
 		assert.Zero(t, refused, "of %d who would have waited for 10ms of the second that they had", rounds)

@@ -1,4 +1,4 @@
-package actorpool_test
+package client_test
 
 import (
 	"context"
@@ -15,8 +15,20 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/actorpool/actorpool/client"
+	"github.com/actorpool/actorpool/internal/testkit"
 	"github.com/actorpool/actorpool/messages"
 )
+
+// idleConn is a connection that costs nothing to open and to close.
+type idleConn struct{ _ int }
+
+// idleConfig is the configuration of a pool of them.
+func idleConfig(capacity int) client.Config[*idleConn] {
+	return client.Config[*idleConn]{
+		Connect:  func(context.Context) (*idleConn, error) { return new(idleConn), nil },
+		Capacity: capacity,
+	}
+}
 
 const manyIdle = 10_000
 
@@ -24,20 +36,20 @@ const manyIdle = 10_000
 // connections, and with everything that may be kept for one.
 var idlePools = []struct {
 	name   string
-	change func(*client.Config[*benchConn])
+	change func(*client.Config[*idleConn])
 }{
-	{"plain", func(*client.Config[*benchConn]) {}},
-	{"everything", func(cfg *client.Config[*benchConn]) {
-		fine := func(context.Context, *benchConn) error { return nil }
+	{"plain", func(*client.Config[*idleConn]) {}},
+	{"everything", func(cfg *client.Config[*idleConn]) {
+		fine := func(context.Context, *idleConn) error { return nil }
 		cfg.Check, cfg.Reset, cfg.Unapply = fine, fine, fine
-		cfg.Apply = func(context.Context, *benchConn, any) error { return nil }
+		cfg.Apply = func(context.Context, *idleConn, any) error { return nil }
 		cfg.KeepAlive, cfg.IdleTimeout, cfg.MaxLifetime, cfg.LeakAfter = time.Hour, 2*time.Hour, 3*time.Hour, time.Hour
 	}},
 }
 
 // idlePool makes a pool of which n connections are idle.
-func idlePool(tb testing.TB, n int, change func(*client.Config[*benchConn])) *client.Pool[*benchConn] {
-	cfg := benchConfig(manyIdle)
+func idlePool(tb testing.TB, n int, change func(*client.Config[*idleConn])) *client.Pool[*idleConn] {
+	cfg := idleConfig(manyIdle)
 	change(&cfg)
 	p, err := client.New(cfg)
 	require.NoError(tb, err)
@@ -46,12 +58,12 @@ func idlePool(tb testing.TB, n int, change func(*client.Config[*benchConn])) *cl
 }
 
 // beIdle makes n connections idle, with a setting if the pool has any.
-func beIdle(tb testing.TB, p *client.Pool[*benchConn], n int, dressed bool) {
+func beIdle(tb testing.TB, p *client.Pool[*idleConn], n int, withSetting bool) {
 	o := client.GetOptions{}
-	if dressed {
+	if withSetting {
 		o.Setting = "utc"
 	}
-	leases := make([]client.Lease[*benchConn], n)
+	leases := make([]client.Lease[*idleConn], n)
 	for i := range leases {
 		var err error
 		leases[i], err = p.GetWith(context.Background(), o)
@@ -67,8 +79,8 @@ func beIdle(tb testing.TB, p *client.Pool[*benchConn], n int, dressed bool) {
 
 // weigh gives the bytes of the heap, and the goroutines, that each idle
 // connection costs beyond what the pool itself does.
-func weigh(tb testing.TB, change func(*client.Config[*benchConn])) (bytes, goroutines float64) {
-	cfg := benchConfig(manyIdle)
+func weigh(tb testing.TB, change func(*client.Config[*idleConn])) (bytes, goroutines float64) {
+	cfg := idleConfig(manyIdle)
 	change(&cfg)
 	p, err := client.New(cfg)
 	require.NoError(tb, err)
@@ -112,7 +124,7 @@ func TestAnIdleConnectionHoldsNoGoroutine(t *testing.T) {
 }
 
 func TestAnIdleConnectionIsSmall(t *testing.T) {
-	if benchRaced() {
+	if testkit.RaceEnabled() {
 		t.Skip("the race detector keeps books on every allocation")
 	}
 	const bound = 2 << 10
@@ -142,13 +154,13 @@ func BenchmarkIdleConnections(b *testing.B) {
 // stopwatch measures the turns on which much may be decided: those of timers and
 // requests, not of the reports of connectors. The first tick is kept back for a
 // while, so that everything is due when it is handled.
-type stopwatch struct {
+type turnTimer struct {
 	late  atomic.Bool
 	mu    sync.Mutex
 	turns []time.Duration
 }
 
-func (s *stopwatch) middleware(next actor.ReceiverFunc) actor.ReceiverFunc {
+func (s *turnTimer) middleware(next actor.ReceiverFunc) actor.ReceiverFunc {
 	return func(ctx actor.ReceiverContext, envelope *actor.MessageEnvelope) {
 		switch envelope.Message.(type) {
 		case *messages.Tick:
@@ -170,7 +182,7 @@ func (s *stopwatch) middleware(next actor.ReceiverFunc) actor.ReceiverFunc {
 }
 
 // read gives the turns so far, the shortest first.
-func (s *stopwatch) read() []time.Duration {
+func (s *turnTimer) read() []time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	slices.Sort(s.turns)
@@ -183,20 +195,20 @@ func (s *stopwatch) read() []time.Duration {
 // the median of the rounds, and p90 is that of all turns.
 func BenchmarkLongestTurn(b *testing.B) {
 	const soon = time.Second
-	empty := func(p *client.Pool[*benchConn]) bool { return p.Stats().Open == 0 }
+	empty := func(p *client.Pool[*idleConn]) bool { return p.Stats().Open == 0 }
 	var checks atomic.Int64
 	for _, tt := range []struct {
 		name   string
-		change func(*client.Config[*benchConn])
+		change func(*client.Config[*idleConn])
 		begin  any // the request; nil: time passes
-		over   func(*client.Pool[*benchConn]) bool
+		over   func(*client.Pool[*idleConn]) bool
 	}{
-		{"IdleTimeout", func(cfg *client.Config[*benchConn]) { cfg.IdleTimeout = soon }, nil, empty},
-		{"MaxLifetime", func(cfg *client.Config[*benchConn]) { cfg.MaxLifetime, cfg.MaxLifetimeJitter = soon, 1 }, nil, empty},
-		{"KeepAlive", func(cfg *client.Config[*benchConn]) {
-			cfg.Check = func(context.Context, *benchConn) error { checks.Add(1); return nil }
+		{"IdleTimeout", func(cfg *client.Config[*idleConn]) { cfg.IdleTimeout = soon }, nil, empty},
+		{"MaxLifetime", func(cfg *client.Config[*idleConn]) { cfg.MaxLifetime, cfg.MaxLifetimeJitter = soon, 1 }, nil, empty},
+		{"KeepAlive", func(cfg *client.Config[*idleConn]) {
+			cfg.Check = func(context.Context, *idleConn) error { checks.Add(1); return nil }
 			cfg.KeepAlive, cfg.CheckAfterIdle = soon, -1
-		}, nil, func(*client.Pool[*benchConn]) bool { return checks.Load() >= manyIdle }},
+		}, nil, func(*client.Pool[*idleConn]) bool { return checks.Load() >= manyIdle }},
 		{"Clear", nil, &messages.Clear{}, empty},
 		{"SetCapacity", nil, &messages.SetCapacity{}, empty},
 		{"Close", nil, &messages.Close{}, empty},
@@ -204,16 +216,16 @@ func BenchmarkLongestTurn(b *testing.B) {
 		b.Run(tt.name, func(b *testing.B) {
 			var longest, turns []time.Duration
 			for b.Loop() {
-				cfg := benchConfig(manyIdle)
+				cfg := idleConfig(manyIdle)
 				if tt.change != nil {
 					tt.change(&cfg)
 				}
-				watch := &stopwatch{}
+				watch := &turnTimer{}
 				watch.late.Store(tt.begin == nil)
 				props, err := client.Props(cfg, actor.WithReceiverMiddleware(watch.middleware))
 				require.NoError(b, err)
-				system := quietSystem()
-				p := client.Attach[*benchConn](system, system.Root.Spawn(props))
+				system := testkit.QuietSystem()
+				p := client.Attach[*idleConn](system, system.Root.Spawn(props))
 				beIdle(b, p, manyIdle, false)
 				checks.Store(0)
 				if tt.begin != nil {

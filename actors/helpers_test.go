@@ -1,0 +1,5 @@
+package actors_test
+
+import "context"
+
+var ctx = context.Background()

@@ -1,0 +1,177 @@
+package client_test
+
+import (
+	"context"
+	"io"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/actorpool/actorpool/internal/testkit"
+)
+
+// G6
+func TestADeadIdleConnectionIsReplacedUnseen(t *testing.T) {
+	testkit.Run(t, func(t *testing.T, w *testkit.World) {
+		dead := map[int]bool{}
+		checks := 0
+		p := w.Pool(testkit.Capacity(3), func(cfg *testkit.Config) {
+			cfg.Check = func(_ context.Context, c *testkit.Conn) error {
+				if checks++; dead[c.N] {
+					return io.EOF
+				}
+				return nil
+			}
+		})
+		testkit.Fill(t, p, 3)
+		testkit.Put(t, testkit.Get(t, p))
+		assert.Zero(t, checks, "it was idle for a moment only")
+		time.Sleep(time.Second)
+		testkit.Put(t, testkit.Get(t, p))
+		assert.Zero(t, checks, "a second is not longer than a second")
+		time.Sleep(time.Second + 1)
+		dead[3], dead[2] = true, true
+		_, ok := p.TryGet()
+		assert.False(t, ok, "TryGet checks nothing")
+		l := testkit.Get(t, p)
+		assert.Equal(t, 1, l.Conn().N)
+		assert.Equal(t, 3, checks)
+		testkit.Put(t, l)
+		time.Sleep(2 * time.Second)
+		dead[1] = true
+		l = testkit.Get(t, p)
+		assert.Equal(t, 4, l.Conn().N, "all are dead: a connect follows")
+		testkit.Put(t, l)
+		assert.EqualValues(t, 3, p.Stats().ClosedBroken)
+	})
+}
+
+// G6
+func TestACheckDelaysNobodyElse(t *testing.T) {
+	testkit.Run(t, func(t *testing.T, w *testkit.World) {
+		p := w.Pool(testkit.Capacity(2), func(cfg *testkit.Config) {
+			cfg.Check = func(context.Context, *testkit.Conn) error { time.Sleep(time.Second); return nil }
+		})
+		testkit.Fill(t, p, 1)
+		time.Sleep(2 * time.Second)
+		g := testkit.BeginGet(ctx, p)
+		g.Waits(t)
+		next := testkit.BeginGet(ctx, p) // connects, which is faster than the check
+		l := g.Granted(t)
+		assert.Equal(t, 2, l.Conn().N)
+		testkit.Put(t, l)
+		testkit.Put(t, next.Granted(t))
+		assert.Zero(t, g.Waited+next.Waited)
+		testkit.Pass(time.Second)
+		assert.Equal(t, 2, p.Stats().Idle)
+	})
+}
+
+// G6
+func TestACheckCanBeTurnedOff(t *testing.T) {
+	testkit.Run(t, func(t *testing.T, w *testkit.World) {
+		p := w.Pool(func(cfg *testkit.Config) {
+			cfg.CheckAfterIdle = -1
+			cfg.Check = func(context.Context, *testkit.Conn) error { t.Error("checked"); return nil }
+		})
+		testkit.Fill(t, p, 1)
+		time.Sleep(time.Hour)
+		testkit.Put(t, testkit.Get(t, p))
+	})
+}
+
+// G6
+func TestACheckIsBoundedByConnectTimeout(t *testing.T) {
+	testkit.Run(t, func(t *testing.T, w *testkit.World) {
+		p := w.Pool(func(cfg *testkit.Config) {
+			cfg.ConnectTimeout = 3 * time.Second
+			cfg.Check = func(ctx context.Context, _ *testkit.Conn) error { <-ctx.Done(); return ctx.Err() }
+		})
+		testkit.Fill(t, p, 1)
+		time.Sleep(2 * time.Second)
+		var l testkit.Lease
+		assert.Equal(t, 3*time.Second, testkit.Elapsed(func() { l = testkit.Get(t, p) }))
+		assert.Equal(t, 2, l.Conn().N)
+		testkit.Put(t, l)
+	})
+}
+
+// P6
+func TestResetRunsBeforeTheNextHolderAndItsFailureReplaces(t *testing.T) {
+	testkit.Run(t, func(t *testing.T, w *testkit.World) {
+		fails := false
+		p := w.Pool(testkit.Capacity(1), func(cfg *testkit.Config) {
+			cfg.Reset = func(context.Context, *testkit.Conn) error {
+				time.Sleep(time.Second)
+				if fails {
+					return io.EOF
+				}
+				return nil
+			}
+		})
+		assert.Zero(t, testkit.Elapsed(func() { testkit.Put(t, testkit.Get(t, p)) }))
+		_, ok := p.TryGet()
+		assert.False(t, ok)
+		assert.Equal(t, 1, p.Stats().InTransition)
+		var l testkit.Lease
+		assert.Equal(t, time.Second, testkit.Elapsed(func() { l = testkit.Get(t, p) }))
+		assert.Equal(t, 1, l.Conn().N)
+		fails = true
+		g := testkit.BeginGet(ctx, p)
+		testkit.Put(t, l)
+		time.Sleep(time.Second)
+		l = g.Granted(t)
+		assert.Equal(t, 2, l.Conn().N)
+		fails = false
+		testkit.Put(t, l)
+		time.Sleep(2 * time.Second)
+	})
+}
+
+// P6
+func TestAWaiterIsServedByWhicheverComesFirst(t *testing.T) {
+	testkit.Run(t, func(t *testing.T, w *testkit.World) {
+		p := w.Pool(testkit.Capacity(2), func(cfg *testkit.Config) {
+			cfg.Reset = func(context.Context, *testkit.Conn) error { time.Sleep(3 * time.Second); return nil }
+		})
+		a := testkit.Get(t, p)
+		testkit.Put(t, a)
+		w.Server.SetDial(testkit.Delay(time.Second))
+		g := testkit.BeginGet(ctx, p)
+		time.Sleep(time.Second)
+		assert.Equal(t, 2, g.Granted(t).Conn().N)
+		time.Sleep(10 * time.Second)
+		testkit.Put(t, g.Lease)
+		time.Sleep(10 * time.Second)
+	})
+}
+
+// KeepAlive: an idle connection is checked again and again, and one that has
+// died is replaced if MinIdle asks for it. It does not look younger for that.
+func TestIdleConnectionsAreKeptAlive(t *testing.T) {
+	testkit.Run(t, func(t *testing.T, w *testkit.World) {
+		var checks atomic.Int32
+		var dead atomic.Bool
+		p := w.Pool(testkit.Capacity(2), func(cfg *testkit.Config) {
+			cfg.MinIdle, cfg.KeepAlive, cfg.CheckAfterIdle = 1, 10*time.Second, -1
+			cfg.Check = func(context.Context, *testkit.Conn) error {
+				checks.Add(1)
+				if dead.CompareAndSwap(true, false) {
+					return testkit.ErrRefused
+				}
+				return nil
+			}
+		})
+		require.NoError(t, p.Ready(ctx))
+		testkit.Pass(time.Minute + time.Second)
+		assert.EqualValues(t, 6, checks.Load())
+		dead.Store(true)
+		testkit.Pass(10 * time.Second)
+		_, opened, closed := w.Server.Counts()
+		assert.Equal(t, []int{2, 1}, []int{opened, closed})
+		assert.Equal(t, 1, p.Stats().Idle)
+	})
+}

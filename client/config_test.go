@@ -1,0 +1,148 @@
+package client_test
+
+import (
+	"context"
+	"io"
+	"math"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/actorpool/actorpool/client"
+	"github.com/actorpool/actorpool/internal/testkit"
+	"github.com/actorpool/actorpool/messages"
+)
+
+func TestABadConfigIsRefusedByField(t *testing.T) {
+	for _, c := range []struct {
+		field  string
+		change func(*testkit.Config)
+	}{
+		{"Connect", func(cfg *testkit.Config) { cfg.Connect = nil }},
+		{"Capacity", func(cfg *testkit.Config) { cfg.Capacity = -1 }},
+		{"MinIdle", func(cfg *testkit.Config) { cfg.MinIdle = -1 }},
+		{"MinIdle", func(cfg *testkit.Config) { cfg.Capacity, cfg.MinIdle = 2, 3 }},
+		{"MinIdle", func(cfg *testkit.Config) { cfg.Capacity, cfg.MinIdle, cfg.MaxIdle = 4, 3, 2 }},
+		{"MaxIdle", func(cfg *testkit.Config) { cfg.MaxIdle = -1 }},
+		{"MaxConnecting", func(cfg *testkit.Config) { cfg.MaxConnecting = -1 }},
+		{"MaxWaiters", func(cfg *testkit.Config) { cfg.MaxWaiters = -1 }},
+		{"IdleTimeout", func(cfg *testkit.Config) { cfg.IdleTimeout = -1 }},
+		{"MaxLifetime", func(cfg *testkit.Config) { cfg.MaxLifetime = -1 }},
+		{"MaxLifetimeJitter", func(cfg *testkit.Config) { cfg.MaxLifetimeJitter = -1 }},
+		{"MaxLifetimeJitter", func(cfg *testkit.Config) { cfg.MaxLifetime, cfg.MaxLifetimeJitter = time.Minute, time.Hour }},
+		{"ConnectTimeout", func(cfg *testkit.Config) { cfg.ConnectTimeout = -1 }},
+		{"GetTimeout", func(cfg *testkit.Config) { cfg.GetTimeout = -1 }},
+		{"LeakAfter", func(cfg *testkit.Config) { cfg.LeakAfter = -1 }},
+		{"Backoff.Mode", func(cfg *testkit.Config) { cfg.Backoff.Mode = 77 }},
+		{"Backoff.Base", func(cfg *testkit.Config) { cfg.Backoff.Base = -1 }},
+		{"Backoff.Cap", func(cfg *testkit.Config) { cfg.Backoff.Cap = -1 }},
+		{"Backoff.Cap", func(cfg *testkit.Config) { cfg.Backoff.Base, cfg.Backoff.Cap = time.Minute, time.Second }},
+		{"Backoff.Jitter", func(cfg *testkit.Config) { cfg.Backoff.Jitter = 1.1 }},
+		{"Backoff.Jitter", func(cfg *testkit.Config) { cfg.Backoff.Jitter = -0.1 }},
+		{"Backoff.Jitter", func(cfg *testkit.Config) { cfg.Backoff.Jitter = math.NaN() }},
+		{"Backoff.Jitter", func(cfg *testkit.Config) { cfg.Backoff.Jitter = math.Inf(1) }},
+	} {
+		t.Run(c.field, func(t *testing.T) {
+			cfg := testkit.Config{Connect: func(context.Context) (*testkit.Conn, error) { t.Error("connects"); return nil, nil }}
+			c.change(&cfg)
+			system := testkit.QuietSystem()
+			_, err := client.New(cfg)
+			_, err2 := client.Props(cfg)
+			_, err3 := client.Spawn(system.Root, cfg)
+			for _, err := range []error{err, err2, err3} {
+				var e *messages.ConfigError
+				require.ErrorAs(t, err, &e)
+				assert.Equal(t, c.field, e.Field)
+				assert.NotEmpty(t, e.Reason)
+				assert.Contains(t, err.Error(), c.field)
+			}
+		})
+	}
+	_, err := client.Spawn[*testkit.Conn](nil, testkit.Config{Connect: func(context.Context) (*testkit.Conn, error) { return nil, nil }})
+	assert.ErrorAs(t, err, new(*messages.ConfigError))
+}
+
+func TestTheLegalNegativeValuesAreLegal(t *testing.T) {
+	testkit.Run(t, func(t *testing.T, w *testkit.World) {
+		p := w.Pool(func(cfg *testkit.Config) { cfg.CheckAfterIdle, cfg.Backoff.Jitter = -1, client.NoJitter })
+		testkit.Put(t, testkit.Get(t, p))
+	})
+}
+
+func TestANilContextIsRefused(t *testing.T) {
+	testkit.Run(t, func(t *testing.T, w *testkit.World) {
+		p := w.Pool()
+		testkit.Fill(t, p, 1)
+		var none context.Context
+		_, err := p.Get(none)
+		assert.ErrorIs(t, err, messages.ErrNilContext)
+		_, err = p.GetWith(none, client.GetOptions{})
+		assert.ErrorIs(t, err, messages.ErrNilContext)
+		for _, err := range []error{
+			p.Do(none, func(context.Context, *testkit.Conn) error { t.Error("called"); return nil }),
+			p.SetCapacity(none, 3), p.Clear(none, client.ClearOptions{}), p.Suspend(none), p.Resume(none), p.Ready(none), p.Close(none),
+		} {
+			assert.ErrorIs(t, err, messages.ErrNilContext)
+		}
+		st := p.Stats()
+		assert.Equal(t, messages.StateReady, st.State)
+		assert.Equal(t, 1, st.Idle)
+		assert.Zero(t, st.Generation)
+
+		fresh := client.Attach[*testkit.Conn](w.System, p.PID())
+		_, err = fresh.Get(none)
+		assert.ErrorIs(t, err, messages.ErrNilContext)
+		assert.ErrorIs(t, fresh.Close(none), messages.ErrNilContext)
+	})
+}
+
+// nothing is a nil connection of some kind.
+func testNilConnection[C any](t *testing.T, kind string, none C) {
+	t.Run(kind, func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			p, err := client.New(client.Config[C]{Connect: func(context.Context) (C, error) { return none, nil }})
+			require.NoError(t, err)
+			_, err = p.Get(ctx)
+			assert.ErrorIs(t, err, messages.ErrConnectFailed)
+			assert.ErrorIs(t, err, messages.ErrNilConnection)
+			assert.Zero(t, p.Stats().Open)
+			require.NoError(t, p.Close(ctx))
+		})
+	})
+}
+
+func TestANilConnectionIsAFailedConnect(t *testing.T) {
+	testNilConnection[*testkit.Conn](t, "pointer", nil)
+	testNilConnection[io.Closer](t, "interface", nil)
+	testNilConnection[io.Closer](t, "pointer in an interface", (*testkit.Conn)(nil))
+	testNilConnection[any](t, "anything", nil)
+	testNilConnection[map[string]int](t, "map", nil)
+	testNilConnection[[]byte](t, "slice", nil)
+	testNilConnection[chan int](t, "channel", nil)
+	testNilConnection[func()](t, "function", nil)
+}
+
+func TestAConnectionCanBeAPlainValue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, err := client.New(client.Config[int]{Connect: func(context.Context) (int, error) { return 0, nil }})
+		require.NoError(t, err)
+		l, err := p.Get(ctx)
+		require.NoError(t, err)
+		assert.Zero(t, l.Conn())
+		require.NoError(t, l.Put())
+		require.NoError(t, p.Close(ctx))
+	})
+}
+
+func TestTheConfigIsCopied(t *testing.T) {
+	testkit.Run(t, func(t *testing.T, w *testkit.World) {
+		cfg := w.Config(testkit.Capacity(3))
+		p := w.Spawn(cfg)
+		cfg.Connect, cfg.Capacity = nil, 1
+		testkit.Fill(t, p, 3)
+		testkit.Close(t, p)
+	})
+}
