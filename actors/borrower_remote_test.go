@@ -11,45 +11,10 @@ import (
 	"github.com/actorpool/actorpool/messages"
 )
 
-func TestANamesakeElsewhereThatIsDeniedEndsNoLease(t *testing.T) {
-	testkit.Run(t, func(t *testing.T, w *testkit.World) {
-		p := w.Pool(testkit.Capacity(1))
-		c := w.Borrower()
-		lease := c.Borrow(t, p)
-		// It is denied, the answer cannot be delivered, and the pool is told so.
-		w.System.Root.RequestWithCustomSender(p.PID(), &messages.Get{}, actor.NewPID("elsewhere:1", c.PID.Id))
-		testkit.AssertCounts(t, p, 1, 0, 0)
-		assert.Zero(t, lease.Conn.(*testkit.Conn).Closes())
-		c.Stop(t)
-	})
-}
-
-func TestANamesakeElsewhereReleasesNothing(t *testing.T) {
-	testkit.Run(t, func(t *testing.T, w *testkit.World) {
-		p := w.Pool(testkit.Capacity(1))
-		c := w.Borrower()
-		c.Borrow(t, p)
-		w.System.Root.RequestWithCustomSender(p.PID(), &messages.Release{}, actor.NewPID("elsewhere:1", c.PID.Id))
-		testkit.AssertCounts(t, p, 1, 0, 0)
-		c.Stop(t)
-	})
-}
-
-func TestAReleaseForANamesakeElsewhereEndsNoLease(t *testing.T) {
-	testkit.Run(t, func(t *testing.T, w *testkit.World) {
-		p := w.Pool(testkit.Capacity(1))
-		c := w.Borrower()
-		c.Borrow(t, p)
-		w.System.Root.Send(p.PID(), &messages.Release{Borrower: actor.NewPID("elsewhere:1", c.PID.Id)})
-		testkit.AssertCounts(t, p, 1, 0, 0)
-		c.Stop(t)
-	})
-}
-
 func TestABorrowerElsewhereIsToldThatAConnectionCannotTravel(t *testing.T) {
 	testkit.Run(t, func(t *testing.T, w *testkit.World) {
 		p := w.Pool()
-		// What is sent to the other machine is delivered here.
+		// Messages to the other machine are delivered to far.
 		far := w.Borrower()
 		process, ok := w.System.ProcessRegistry.Get(far.PID)
 		require.True(t, ok)
@@ -76,5 +41,40 @@ func TestABorrowerElsewhereIsToldThatAConnectionCannotTravel(t *testing.T) {
 		got = far.Take()
 		require.Len(t, got, 1)
 		assert.Equal(t, 2, got[0].(*messages.Stats).Capacity)
+	})
+}
+
+func TestAnActorOfTheSameNameElsewhereThatIsDeniedEndsNoLease(t *testing.T) {
+	testkit.Run(t, func(t *testing.T, w *testkit.World) {
+		p := w.Pool(testkit.Capacity(1))
+		c := w.Borrower()
+		lease := c.Borrow(t, p)
+		// The Get is denied. The answer cannot be delivered, and the pool gets it back.
+		w.System.Root.RequestWithCustomSender(p.PID(), &messages.Get{}, actor.NewPID("elsewhere:1", c.PID.Id))
+		testkit.AssertCounts(t, p, 1, 0, 0)
+		assert.Zero(t, lease.Conn.(*testkit.Conn).Closes())
+		c.Stop(t)
+	})
+}
+
+func TestAnActorOfTheSameNameElsewhereReleasesNothing(t *testing.T) {
+	testkit.Run(t, func(t *testing.T, w *testkit.World) {
+		p := w.Pool(testkit.Capacity(1))
+		c := w.Borrower()
+		c.Borrow(t, p)
+		w.System.Root.RequestWithCustomSender(p.PID(), &messages.Release{}, actor.NewPID("elsewhere:1", c.PID.Id))
+		testkit.AssertCounts(t, p, 1, 0, 0)
+		c.Stop(t)
+	})
+}
+
+func TestAReleaseForAnActorOfTheSameNameElsewhereEndsNoLease(t *testing.T) {
+	testkit.Run(t, func(t *testing.T, w *testkit.World) {
+		p := w.Pool(testkit.Capacity(1))
+		c := w.Borrower()
+		c.Borrow(t, p)
+		w.System.Root.Send(p.PID(), &messages.Release{Borrower: actor.NewPID("elsewhere:1", c.PID.Id)})
+		testkit.AssertCounts(t, p, 1, 0, 0)
+		c.Stop(t)
 	})
 }

@@ -15,61 +15,6 @@ import (
 	"github.com/actorpool/actorpool/messages"
 )
 
-func TestAPoolThatComesBackUnderItsNameServesWhoWasRestartedMeanwhile(t *testing.T) {
-	testkit.Run(t, func(t *testing.T, w *testkit.World) {
-		open := func() *testkit.Pool {
-			props, err := client.Props(w.Config(testkit.Capacity(1)))
-			require.NoError(t, err)
-			pid, err := w.System.Root.SpawnNamed(props, "db")
-			require.NoError(t, err)
-			return client.Attach[*testkit.Conn](w.System, pid)
-		}
-		p := open()
-		_, c := w.Children(testkit.RestartChild(), 1, actor.WithReceiverMiddleware(actors.ReleaseOnRestart(p.PID())))
-		c[0].Put(p, c[0].Borrow(t, p))
-		testkit.Close(t, p)
-		c[0].Crash() // while there is no pool
-		assert.Empty(t, c[0].Take(), "nothing that the actor has to know")
-		p = open()
-		c[0].Borrow(t, p)
-		c[0].Stop(t)
-		testkit.Close(t, p)
-	})
-}
-
-func TestABorrowerMayReturnWhatItHoldsWhenItIsRestarted(t *testing.T) {
-	testkit.Run(t, func(t *testing.T, w *testkit.World) {
-		p := w.Pool(testkit.Capacity(1))
-		var id messages.LeaseID
-		var refused atomic.Int32
-		parent := w.System.Root.Spawn(actor.PropsFromFunc(func(ctx actor.Context) {
-			if _, ok := ctx.Message().(*actor.Started); ok {
-				ctx.Spawn(actor.PropsFromFunc(func(ctx actor.Context) {
-					switch msg := ctx.Message().(type) {
-					case *actor.Started:
-						if id == (messages.LeaseID{}) {
-							ctx.Request(p.PID(), &messages.Get{})
-						}
-					case *messages.Lease:
-						id = msg.ID
-						panic("crash")
-					case *actor.Restarting: // it has cleaned up and returns what it holds
-						ctx.Send(p.PID(), &messages.Put{Lease: id})
-					case *messages.Done:
-						if msg.Err != nil {
-							refused.Add(1)
-						}
-					}
-				}, actor.WithReceiverMiddleware(actors.ReleaseOnRestart(p.PID()))))
-			}
-		}, actor.WithSupervisor(testkit.RestartChild())))
-		_ = parent
-		synctest.Wait()
-		testkit.AssertCounts(t, p, 0, 1, 0)
-		assert.EqualValues(t, 1, p.Stats().Puts)
-	})
-}
-
 func TestABorrowerThatIsRestartedKeepsItsLeasesAndItsPlaceInTheQueue(t *testing.T) {
 	testkit.Run(t, func(t *testing.T, w *testkit.World) {
 		var l testkit.CountedReset
@@ -107,7 +52,7 @@ func TestABorrowerThatIsRestartedWithTheMiddlewareStartsWithoutLeases(t *testing
 		testkit.AssertCounts(t, p, 2, 0, 3)
 		c[0].Crash()
 		assert.Equal(t, 2, c[0].Incarnations())
-		assert.Empty(t, c[0].Take(), "neither of its waits nor of the release")
+		assert.Empty(t, c[0].Take(), "no answer to its Gets, and none to the release")
 		testkit.Put(t, g.Granted(t))
 		testkit.AssertCounts(t, p, 1, 1, 0)
 		testkit.AssertCounts(t, q, 0, 1, 0)
@@ -134,7 +79,7 @@ func TestABorrowerThatIsRestartedWithTheMiddlewareStartsWithoutLeases(t *testing
 }
 
 func TestAnswersOfAFormerIncarnationAreNotPassedOn(t *testing.T) {
-	for name, held := range map[string]bool{"it would be a lease": false, "it would wait": true} {
+	for name, held := range map[string]bool{"a lease": false, "the end of a wait": true} {
 		t.Run(name, func(t *testing.T) {
 			testkit.Run(t, func(t *testing.T, w *testkit.World) {
 				p := w.Pool(testkit.Capacity(1))
@@ -144,12 +89,12 @@ func TestAnswersOfAFormerIncarnationAreNotPassedOn(t *testing.T) {
 					if held {
 						own = testkit.Get(t, p)
 					}
-					// The answer is on its way, or will be, when it crashes, some times more
-					// than once.
+					// When it crashes the answer is on its way or is still to come. It may
+					// crash several times.
 					for range 1 + i%3 {
 						c[0].Tell(testkit.Action(func(ctx actor.Context) {
 							ctx.Request(p.PID(), &messages.Get{})
-							panic("a customer crashes")
+							panic("the borrower crashes")
 						}))
 					}
 					if held {
@@ -159,11 +104,11 @@ func TestAnswersOfAFormerIncarnationAreNotPassedOn(t *testing.T) {
 					require.Empty(t, c[0].Take())
 					testkit.AssertCounts(t, p, 0, p.Stats().Idle, 0)
 				}
-				// One that asks at once is answered once, and to it.
+				// A new incarnation that asks at once gets the answer to its own Get only.
 				c[0].Tell(testkit.Action(func(ctx actor.Context) {
 					ctx.Request(p.PID(), &messages.Get{Label: "former"})
 					ctx.Send(ctx.Self(), testkit.Action(func(ctx actor.Context) { ctx.Request(p.PID(), &messages.Get{Label: "new"}) }))
-					panic("a customer crashes")
+					panic("the borrower crashes")
 				}))
 				lease := c[0].TakeLease(t)
 				testkit.AssertCounts(t, p, 1, 0, 0)
@@ -175,4 +120,59 @@ func TestAnswersOfAFormerIncarnationAreNotPassedOn(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestAPoolThatComesBackUnderItsNameServesWhoWasRestartedMeanwhile(t *testing.T) {
+	testkit.Run(t, func(t *testing.T, w *testkit.World) {
+		open := func() *testkit.Pool {
+			props, err := client.Props(w.Config(testkit.Capacity(1)))
+			require.NoError(t, err)
+			pid, err := w.System.Root.SpawnNamed(props, "db")
+			require.NoError(t, err)
+			return client.Attach[*testkit.Conn](w.System, pid)
+		}
+		p := open()
+		_, c := w.Children(testkit.RestartChild(), 1, actor.WithReceiverMiddleware(actors.ReleaseOnRestart(p.PID())))
+		c[0].Put(p, c[0].Borrow(t, p))
+		testkit.Close(t, p)
+		c[0].Crash() // while there is no pool
+		assert.Empty(t, c[0].Take(), "the actor gets no message about it")
+		p = open()
+		c[0].Borrow(t, p)
+		c[0].Stop(t)
+		testkit.Close(t, p)
+	})
+}
+
+func TestABorrowerMayReturnWhatItHoldsWhenItIsRestarted(t *testing.T) {
+	testkit.Run(t, func(t *testing.T, w *testkit.World) {
+		p := w.Pool(testkit.Capacity(1))
+		var id messages.LeaseID
+		var refused atomic.Int32
+		parent := w.System.Root.Spawn(actor.PropsFromFunc(func(ctx actor.Context) {
+			if _, ok := ctx.Message().(*actor.Started); ok {
+				ctx.Spawn(actor.PropsFromFunc(func(ctx actor.Context) {
+					switch msg := ctx.Message().(type) {
+					case *actor.Started:
+						if id == (messages.LeaseID{}) {
+							ctx.Request(p.PID(), &messages.Get{})
+						}
+					case *messages.Lease:
+						id = msg.ID
+						panic("crash")
+					case *actor.Restarting: // it returns what it holds
+						ctx.Send(p.PID(), &messages.Put{Lease: id})
+					case *messages.Done:
+						if msg.Err != nil {
+							refused.Add(1)
+						}
+					}
+				}, actor.WithReceiverMiddleware(actors.ReleaseOnRestart(p.PID()))))
+			}
+		}, actor.WithSupervisor(testkit.RestartChild())))
+		_ = parent
+		synctest.Wait()
+		testkit.AssertCounts(t, p, 0, 1, 0)
+		assert.EqualValues(t, 1, p.Stats().Puts)
+	})
 }

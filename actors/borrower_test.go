@@ -15,77 +15,12 @@ import (
 	"github.com/actorpool/actorpool/messages"
 )
 
-func TestASenderThatStopsDoesNotEndTheLeaseOfTheBorrowerItNamed(t *testing.T) {
-	testkit.Run(t, func(t *testing.T, w *testkit.World) {
-		var l testkit.CountedReset
-		p := w.Pool(testkit.Capacity(1), l.Configure)
-		broker, c := w.Borrower(), w.Borrower()
-		broker.Request(p, &messages.Get{Borrower: c.PID}, &messages.Get{Borrower: c.PID, Deadline: time.Now().Add(time.Second)})
-		lease := broker.TakeLease(t) // it passes it on
-		broker.Stop(t)
-		time.Sleep(2 * time.Second)
-		testkit.AssertCounts(t, p, 1, 0, 0)
-		c.Request(p, &messages.Put{Lease: lease.ID})
-		assert.NoError(t, c.TakeDone(t))
-	})
-}
-
-func TestGrantsToASenderThatHasStoppedAreTakenBack(t *testing.T) {
-	testkit.Run(t, func(t *testing.T, w *testkit.World) {
-		var l testkit.CountedReset
-		p := w.Pool(testkit.Capacity(2), l.Configure)
-		own := []testkit.Lease{testkit.Get(t, p), testkit.Get(t, p)}
-		broker, c := w.Borrower(), w.Borrower()
-		broker.Request(p, &messages.Get{Borrower: c.PID}, &messages.Get{Borrower: c.PID})
-		broker.Stop(t)
-		require.NoError(t, p.Suspend(ctx))
-		testkit.Put(t, own...)
-		synctest.Wait()
-		require.NoError(t, p.Resume(ctx))
-		testkit.AssertCounts(t, p, 0, 2, 0)
-	})
-}
-
-// An actor that is stopping, and waits for its children, still asks.
-func TestABorrowerThatIsStoppingAlreadyKeepsNothing(t *testing.T) {
-	testkit.Run(t, func(t *testing.T, w *testkit.World) {
-		p := w.Pool(testkit.Capacity(1))
-		b := w.System.Root.Spawn(actor.PropsFromFunc(func(ctx actor.Context) {
-			switch ctx.Message().(type) {
-			case *actor.Started:
-				ctx.Spawn(actor.PropsFromFunc(func(ctx actor.Context) {
-					if _, ok := ctx.Message().(*actor.Stopping); ok {
-						time.Sleep(time.Second)
-					}
-				}))
-			case *actor.Stopping:
-				ctx.Request(p.PID(), &messages.Get{})
-			}
-		}))
-		synctest.Wait()
-		require.NoError(t, w.System.Root.StopFuture(b).Wait())
-		testkit.AssertCounts(t, p, 0, p.Stats().Idle, 0)
-	})
-}
-
-func TestABorrowerReleasedByAnotherIsToldThatItsWaitHasEnded(t *testing.T) {
-	testkit.Run(t, func(t *testing.T, w *testkit.World) {
-		p := w.Pool(testkit.Capacity(1))
-		own := testkit.Get(t, p)
-		b := w.Borrower()
-		b.Request(p, &messages.Get{})
-		assert.NotNil(t, testkit.Ask[*messages.Released](t, w, p, &messages.Release{Borrower: b.PID}))
-		assert.Len(t, b.Take(), 1, "its wait has ended, and it lives")
-		testkit.Put(t, own)
-	})
-}
-
 func TestWhatABorrowerHeldWhenItStoppedIsResetAndGoesToWhoWaits(t *testing.T) {
 	for name, dies := range map[string]func(t *testing.T, c *testkit.Borrower){
-		"it is stopped":                func(t *testing.T, c *testkit.Borrower) { c.Stop(t) },
-		"it stops itself":              func(_ *testing.T, c *testkit.Borrower) { c.Do(func(ctx actor.Context) { ctx.Stop(ctx.Self()) }) },
-		"it is poisoned":               func(_ *testing.T, c *testkit.Borrower) { c.Root.Poison(c.PID) },
-		"it crashes and is not wanted": func(_ *testing.T, c *testkit.Borrower) { c.Crash() },
+		"it is stopped":             func(t *testing.T, c *testkit.Borrower) { c.Stop(t) },
+		"it stops itself":           func(_ *testing.T, c *testkit.Borrower) { c.Do(func(ctx actor.Context) { ctx.Stop(ctx.Self()) }) },
+		"it is poisoned":            func(_ *testing.T, c *testkit.Borrower) { c.Root.Poison(c.PID) },
+		"it crashes and is stopped": func(_ *testing.T, c *testkit.Borrower) { c.Crash() },
 	} {
 		t.Run(name, func(t *testing.T) {
 			testkit.Run(t, func(t *testing.T, w *testkit.World) {
@@ -135,9 +70,9 @@ func TestWhatABorrowerHeldWhenItStoppedIsClosedWhereThereIsNoReset(t *testing.T)
 
 func TestAWaiterThatDiesLeavesTheQueueAndIsGrantedNothing(t *testing.T) {
 	for name, dies := range map[string]func(t *testing.T, c *testkit.Borrower){
-		"it is stopped":                func(t *testing.T, c *testkit.Borrower) { c.Stop(t) },
-		"it is poisoned":               func(_ *testing.T, c *testkit.Borrower) { c.Root.Poison(c.PID) },
-		"it crashes and is not wanted": func(_ *testing.T, c *testkit.Borrower) { c.Crash() },
+		"it is stopped":             func(t *testing.T, c *testkit.Borrower) { c.Stop(t) },
+		"it is poisoned":            func(_ *testing.T, c *testkit.Borrower) { c.Root.Poison(c.PID) },
+		"it crashes and is stopped": func(_ *testing.T, c *testkit.Borrower) { c.Crash() },
 	} {
 		t.Run(name, func(t *testing.T) {
 			testkit.Run(t, func(t *testing.T, w *testkit.World) {
@@ -170,8 +105,8 @@ func TestWhoeverStopsABorrowerNeedNotWaitForThePool(t *testing.T) {
 	testkit.Run(t, func(t *testing.T, w *testkit.World) {
 		p := w.Pool(testkit.Capacity(1))
 		held := testkit.Get(t, p)
-		// It is dead before the pool has looked at its Get, or has been told of
-		// its death, or neither: whatever comes first.
+		// The pool may handle the two Gets and the news that the actor has stopped
+		// in any order.
 		for range 50 {
 			c := w.Borrower()
 			w.System.Root.RequestWithCustomSender(p.PID(), &messages.Get{}, c.PID)
@@ -197,7 +132,7 @@ func TestALaterActorOfTheSameNameIsNotTheOneThatStopped(t *testing.T) {
 					assert.NoError(t, err)
 				}
 				spawn(first, actor.PropsFromFunc(func(ctx actor.Context) {
-					if _, ok := ctx.Message().(*actor.Stopped); ok { // the name is free, and nobody has been told
+					if _, ok := ctx.Message().(*actor.Stopped); ok { // the name is free, and the pool does not know yet
 						spawn(later, later.Props())
 						w.System.Root.Send(later.PID, testkit.Action(func(ctx actor.Context) { ctx.Request(p.PID(), &messages.Get{}) }))
 						time.Sleep(time.Second)
@@ -209,7 +144,7 @@ func TestALaterActorOfTheSameNameIsNotTheOneThatStopped(t *testing.T) {
 				time.Sleep(2 * time.Second)
 				lease := later.TakeLease(t)
 				testkit.AssertCounts(t, p, 1, n-1, 0)
-				assert.EqualValues(t, 1, l.Count.Load(), "of what the first one held")
+				assert.EqualValues(t, 1, l.Count.Load(), "of the connection that the first one held")
 				later.Request(p, &messages.Put{Lease: old.ID})
 				assert.ErrorIs(t, later.TakeDone(t), messages.ErrLeaseEnded)
 				later.Request(p, &messages.Get{})
@@ -238,7 +173,7 @@ func TestAnActorReleasesWhatItHoldsByMessage(t *testing.T) {
 		assert.NotNil(t, testkit.Ask[*messages.Released](t, w, p, &messages.Release{Borrower: b.PID}))
 		testkit.AssertCounts(t, p, 0, 1, 0)
 		assert.NotNil(t, testkit.Ask[*messages.Released](t, w, p, &messages.Release{Borrower: b.PID}), "there is nothing left")
-		assert.NotNil(t, testkit.Ask[*messages.Released](t, w, p, &messages.Release{}), "nor is a future a borrower")
+		assert.NotNil(t, testkit.Ask[*messages.Released](t, w, p, &messages.Release{}), "a future is no borrower")
 		w.System.Root.Send(p.PID(), &messages.Release{})
 
 		b.Borrow(t, p)
@@ -289,7 +224,7 @@ func TestADeadBorrowersGetIsRefused(t *testing.T) {
 	})
 }
 
-func TestABorrowerThatAsksWithItsLastBreathGetsNothing(t *testing.T) {
+func TestABorrowerThatAsksWhileItStopsGetsNothing(t *testing.T) {
 	testkit.Run(t, func(t *testing.T, w *testkit.World) {
 		var l testkit.CountedReset
 		p := w.Pool(testkit.Capacity(1), l.Configure)
@@ -332,21 +267,21 @@ func TestABorrowerStopsWhileAConnectorWorksForIt(t *testing.T) {
 			assert.Equal(t, what, e.Jobs[0].Doing)
 		}
 
-		c := w.Borrower() // while its connect runs
+		c := w.Borrower() // it stops while its connect runs
 		c.Request(p, &messages.Get{})
 		doing("connecting")
 		c.Stop(t)
 		time.Sleep(time.Second)
 		testkit.AssertCounts(t, p, 0, 1, 0)
 
-		c = w.Borrower() // while what it returned is reset
+		c = w.Borrower() // it stops while the connection that it returned is reset
 		c.Put(p, c.Borrow(t, p))
 		doing("resetting")
 		c.Stop(t)
 		time.Sleep(time.Second)
 		testkit.AssertCounts(t, p, 0, 1, 0)
 
-		c = w.Borrower() // while what it waits for is reset
+		c = w.Borrower() // it stops while the connection that it waits for is reset
 		own := testkit.Get(t, p)
 		c.Request(p, &messages.Get{})
 		g := testkit.BeginGet(ctx, p)
@@ -357,7 +292,7 @@ func TestABorrowerStopsWhileAConnectorWorksForIt(t *testing.T) {
 		testkit.Put(t, g.Granted(t))
 		time.Sleep(time.Second)
 
-		time.Sleep(2 * time.Minute) // while what it is to get is checked
+		time.Sleep(2 * time.Minute) // it stops while the connection for it is checked
 		c = w.Borrower()
 		c.Request(p, &messages.Get{})
 		doing("checking")
@@ -365,21 +300,21 @@ func TestABorrowerStopsWhileAConnectorWorksForIt(t *testing.T) {
 		time.Sleep(time.Second)
 		testkit.AssertCounts(t, p, 0, 1, 0)
 
-		c = w.Borrower() // while its setting is applied
+		c = w.Borrower() // it stops while its setting is applied
 		c.Request(p, &messages.Get{Setting: "blue"})
 		doing("applying")
 		c.Stop(t)
 		time.Sleep(time.Second)
 		testkit.AssertCounts(t, p, 0, 1, 0)
 
-		c = w.Borrower() // while the setting of another is taken off for it
+		c = w.Borrower() // it stops while another setting is taken off for it
 		c.Request(p, &messages.Get{})
 		doing("unapplying")
 		c.Stop(t)
 		time.Sleep(time.Second)
 		testkit.AssertCounts(t, p, 0, 1, 0)
 
-		c = w.Borrower() // while what it held is reset, because another has died with it
+		c = w.Borrower() // it stops while it waits for a connection that is reset because its holder has stopped
 		d := w.Borrower()
 		c.Borrow(t, p)
 		d.Request(p, &messages.Get{})
@@ -409,7 +344,7 @@ func TestABorrowerThatDiesAfterCloseBeganLetsItEnd(t *testing.T) {
 		closing.Waits(t)
 		b.Put(p, lease)
 		assert.NoError(t, closing.Returned(t))
-		assert.Zero(t, l.Count.Load(), "nobody is to have them")
+		assert.Zero(t, l.Count.Load(), "they are closed, not reset")
 		_, opened, closed := w.Server.Counts()
 		assert.Equal(t, opened, closed)
 	})
@@ -497,7 +432,7 @@ func TestALeaseThatThePoolHasEndedIsRefusedByMessage(t *testing.T) {
 		}
 		a.Stop(t)
 		testkit.AssertCounts(t, p, 1, 0, 0)
-		assert.Zero(t, next.Conn.(*testkit.Conn).Closes(), "it is another's now")
+		assert.Zero(t, next.Conn.(*testkit.Conn).Closes(), "another borrower holds it")
 		b.Request(p, &messages.Put{Lease: next.ID})
 		assert.NoError(t, b.TakeDone(t))
 		testkit.AssertCounts(t, p, 0, 1, 0)
@@ -524,5 +459,70 @@ func TestAHolderIsToldOfByItsAddress(t *testing.T) {
 		a.Stop(t)
 		b.Stop(t)
 		testkit.AssertCounts(t, p, 0, 0, 0)
+	})
+}
+
+func TestASenderThatStopsDoesNotEndTheLeaseOfTheBorrowerItNamed(t *testing.T) {
+	testkit.Run(t, func(t *testing.T, w *testkit.World) {
+		var l testkit.CountedReset
+		p := w.Pool(testkit.Capacity(1), l.Configure)
+		broker, c := w.Borrower(), w.Borrower()
+		broker.Request(p, &messages.Get{Borrower: c.PID}, &messages.Get{Borrower: c.PID, Deadline: time.Now().Add(time.Second)})
+		lease := broker.TakeLease(t) // it is for c, which the broker would pass it to
+		broker.Stop(t)
+		time.Sleep(2 * time.Second)
+		testkit.AssertCounts(t, p, 1, 0, 0)
+		c.Request(p, &messages.Put{Lease: lease.ID})
+		assert.NoError(t, c.TakeDone(t))
+	})
+}
+
+func TestGrantsToASenderThatHasStoppedAreTakenBack(t *testing.T) {
+	testkit.Run(t, func(t *testing.T, w *testkit.World) {
+		var l testkit.CountedReset
+		p := w.Pool(testkit.Capacity(2), l.Configure)
+		own := []testkit.Lease{testkit.Get(t, p), testkit.Get(t, p)}
+		broker, c := w.Borrower(), w.Borrower()
+		broker.Request(p, &messages.Get{Borrower: c.PID}, &messages.Get{Borrower: c.PID})
+		broker.Stop(t)
+		require.NoError(t, p.Suspend(ctx))
+		testkit.Put(t, own...)
+		synctest.Wait()
+		require.NoError(t, p.Resume(ctx))
+		testkit.AssertCounts(t, p, 0, 2, 0)
+	})
+}
+
+// The actor asks while it is stopping and waits for its child to stop.
+func TestABorrowerThatIsStoppingAlreadyKeepsNothing(t *testing.T) {
+	testkit.Run(t, func(t *testing.T, w *testkit.World) {
+		p := w.Pool(testkit.Capacity(1))
+		b := w.System.Root.Spawn(actor.PropsFromFunc(func(ctx actor.Context) {
+			switch ctx.Message().(type) {
+			case *actor.Started:
+				ctx.Spawn(actor.PropsFromFunc(func(ctx actor.Context) {
+					if _, ok := ctx.Message().(*actor.Stopping); ok {
+						time.Sleep(time.Second)
+					}
+				}))
+			case *actor.Stopping:
+				ctx.Request(p.PID(), &messages.Get{})
+			}
+		}))
+		synctest.Wait()
+		require.NoError(t, w.System.Root.StopFuture(b).Wait())
+		testkit.AssertCounts(t, p, 0, p.Stats().Idle, 0)
+	})
+}
+
+func TestABorrowerReleasedByAnotherIsToldThatItsWaitHasEnded(t *testing.T) {
+	testkit.Run(t, func(t *testing.T, w *testkit.World) {
+		p := w.Pool(testkit.Capacity(1))
+		own := testkit.Get(t, p)
+		b := w.Borrower()
+		b.Request(p, &messages.Get{})
+		assert.NotNil(t, testkit.Ask[*messages.Released](t, w, p, &messages.Release{Borrower: b.PID}))
+		assert.Len(t, b.Take(), 1, "it still runs, so it is told")
+		testkit.Put(t, own)
 	})
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/actorpool/actorpool/messages"
 )
 
-// watches counts who watches an actor, as middleware of its mailbox.
+// watchCounter counts the watches of an actor. It is middleware of its mailbox.
 type watchCounter struct{ began, ended atomic.Int32 }
 
 func (*watchCounter) MailboxStarted() {}
@@ -33,7 +33,7 @@ func (n *watchCounter) MessagePosted(message any) {
 	}
 }
 
-func (n *watchCounter) are(t *testing.T, began, ended int32) {
+func (n *watchCounter) assert(t *testing.T, began, ended int32) {
 	t.Helper()
 	synctest.Wait()
 	assert.Equal(t, [2]int32{began, ended}, [2]int32{n.began.Load(), n.ended.Load()}, "watched, unwatched")
@@ -48,7 +48,7 @@ func TestABorrowerIsWatchedOnceHoweverManyItsLeasesAre(t *testing.T) {
 		for range 5 {
 			c.Request(p, &messages.Get{})
 		}
-		n.are(t, 1, 0)
+		n.assert(t, 1, 0)
 		testkit.AssertCounts(t, p, 3, 0, 3)
 		got := c.Take()
 		require.Len(t, got, 2)
@@ -57,47 +57,47 @@ func TestABorrowerIsWatchedOnceHoweverManyItsLeasesAre(t *testing.T) {
 		testkit.Put(t, held)
 		got = c.Take()
 		require.Len(t, got, 3)
-		n.are(t, 1, 0)
+		n.assert(t, 1, 0)
 		for _, l := range got {
 			c.Put(p, l.(*messages.Lease))
 		}
-		n.are(t, 1, 1)
+		n.assert(t, 1, 1)
 
-		// Again, and again by way of a future.
+		// The same for later leases, also for one by future.
 		c.Put(p, c.Borrow(t, p))
-		n.are(t, 2, 2)
+		n.assert(t, 2, 2)
 		l := testkit.Ask[*messages.Lease](t, w, p, &messages.Get{Borrower: c.PID})
-		n.are(t, 3, 2)
+		n.assert(t, 3, 2)
 		assert.NoError(t, testkit.Ask[*messages.Done](t, w, p, &messages.Taint{Lease: l.ID}).Err)
-		n.are(t, 3, 3)
+		n.assert(t, 3, 3)
 
-		// A wait that ends without a lease ends the watch; a refusal needs none.
+		// A wait that ends without a lease ends the watch. A Get that is refused at once starts none.
 		require.NoError(t, p.Suspend(ctx))
 		c.Request(p, &messages.Get{Deadline: time.Now().Add(time.Second)})
-		n.are(t, 4, 3)
+		n.assert(t, 4, 3)
 		time.Sleep(time.Second)
-		n.are(t, 4, 4)
+		n.assert(t, 4, 4)
 		c.Request(p, &messages.Get{Deadline: time.Now().Add(-time.Second)})
-		n.are(t, 4, 4)
+		n.assert(t, 4, 4)
 		require.NoError(t, p.Resume(ctx))
 
 		// So does the end of all leases at once.
 		borrowTwo(t, c, p)
-		n.are(t, 5, 4)
+		n.assert(t, 5, 4)
 		require.NoError(t, p.Clear(ctx, client.ClearOptions{Interrupt: true}))
-		n.are(t, 5, 5)
+		n.assert(t, 5, 5)
 		borrowTwo(t, c, p)
 		c.Request(p, &messages.Release{})
-		n.are(t, 6, 6)
+		n.assert(t, 6, 6)
 		c.Take()
 		borrowTwo(t, c, p)
 		c.Stop(t)
-		n.are(t, 8, 6) // one of them is that of stops
+		n.assert(t, 8, 6) // StopFuture watches it too
 		testkit.AssertCounts(t, p, 0, 0, 0)
 	})
 }
 
-// borrowTwo gets two connections.
+// borrowTwo makes an actor borrow two connections.
 func borrowTwo(t *testing.T, c *testkit.Borrower, p *testkit.Pool) {
 	t.Helper()
 	c.Take()

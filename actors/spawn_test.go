@@ -15,6 +15,62 @@ import (
 	"github.com/actorpool/actorpool/messages"
 )
 
+func TestAPoolInsideAnActorEndsWithIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := testkit.NewWorld(t, false)
+		p, parent := w.SpawnUnderParent(w.Config(testkit.Capacity(2)))
+		a, b := testkit.Get(t, p), testkit.Get(t, p)
+		g := testkit.BeginGet(ctx, p)
+		shrink := testkit.Async(func() error { return p.SetCapacity(ctx, 1) })
+		ready := testkit.Async(func() error { return p.Ready(ctx) })
+		assert.NoError(t, ready.Returned(t))
+		require.NoError(t, w.System.Root.StopFuture(parent).Wait())
+		assert.ErrorIs(t, g.Failed(t), messages.ErrClosed)
+		assert.ErrorIs(t, shrink.Returned(t), messages.ErrClosed)
+		_, opened, closed := w.Server.Counts()
+		assert.Equal(t, 2, opened)
+		assert.Equal(t, 2, closed)
+		assert.Nil(t, a.Conn())
+		assert.ErrorIs(t, a.Put(), messages.ErrLeaseEnded)
+		assert.ErrorIs(t, b.Taint(nil), messages.ErrLeaseEnded)
+		_, err := p.Get(ctx)
+		assert.ErrorIs(t, err, messages.ErrClosed)
+		assert.NoError(t, p.Close(ctx))
+		assert.Equal(t, messages.StateClosed, p.Stats().State)
+	})
+}
+
+func TestAPoolThatIsStoppedFromOutsideLeavesNothingBehind(t *testing.T) {
+	testkit.Run(t, func(t *testing.T, w *testkit.World) {
+		p := w.Pool(testkit.Capacity(3), func(cfg *testkit.Config) { cfg.MinIdle, cfg.IdleTimeout = 1, time.Minute })
+		testkit.Fill(t, p, 2)
+		held := testkit.Get(t, p)
+		w.Server.SetDial(testkit.Delay(time.Second))
+		ending := testkit.Async(func() error { return p.Close(ctx) })
+		ending.Waits(t)
+		require.NoError(t, w.System.Root.StopFuture(p.PID()).Wait())
+		synctest.Wait()
+		assert.True(t, ending.Ended())
+		assert.ErrorIs(t, held.Put(), messages.ErrLeaseEnded)
+	})
+}
+
+func TestAPoolThatIsStoppedWhileItConnectsClosesWhatComes(t *testing.T) {
+	testkit.Run(t, func(t *testing.T, w *testkit.World) {
+		release := make(chan struct{})
+		w.Server.SetDial(testkit.IgnoreContext(release))
+		p := w.Pool()
+		g := testkit.BeginGet(ctx, p)
+		w.System.Root.Stop(p.PID())
+		assert.ErrorIs(t, g.Failed(t), messages.ErrClosed)
+		close(release)
+		synctest.Wait()
+		_, opened, closed := w.Server.Counts()
+		assert.Equal(t, 1, opened)
+		assert.Equal(t, 1, closed)
+	})
+}
+
 func TestAPoolServesActorsHoweverItWasSpawned(t *testing.T) {
 	watched := func(next actor.ReceiverFunc) actor.ReceiverFunc {
 		return func(ctx actor.ReceiverContext, envelope *actor.MessageEnvelope) { next(ctx, envelope) }
@@ -66,7 +122,7 @@ func TestAPoolServesActorsHoweverItWasSpawned(t *testing.T) {
 				var l testkit.CountedReset
 				p := spawn(w, w.Config(testkit.Capacity(1), l.Configure))
 				synctest.Wait()
-				l.Count.Store(0) // a parent has tried its pool
+				l.Count.Store(0) // SpawnUnderParent has used the pool once
 
 				a, b := w.Borrower(), w.Borrower()
 				lease := a.Borrow(t, p)
@@ -106,13 +162,13 @@ func TestAParentThatStopsTakesItsBorrowersWithIt(t *testing.T) {
 		require.NoError(t, w.System.Root.StopFuture(parent).Wait())
 		testkit.Put(t, g.Granted(t))
 		testkit.AssertCounts(t, p, 0, 3, 0)
-		st := p.Stats() // one that waited may have been served before it was its turn to stop
+		st := p.Stats() // a waiter may have been served before it stopped
 		assert.GreaterOrEqual(t, st.Revoked, uint64(3))
-		assert.EqualValues(t, st.Revoked+1, l.Count.Load(), "what the dead held, and the Put")
+		assert.EqualValues(t, st.Revoked+1, l.Count.Load(), "one for each revoked lease, and one for the Put")
 	})
 }
 
-// household is an actor whose children are a pool and those who borrow of it.
+// parentWithPool is an actor whose children are a pool and four borrowers.
 type parentWithPool struct {
 	pid       *actor.PID
 	pool      *testkit.Pool
@@ -161,7 +217,7 @@ func TestAPoolAndItsBorrowersStopWithTheirParent(t *testing.T) {
 				testkit.AssertCounts(t, h.pool, 2, 0, 3)
 				g := testkit.BeginGet(ctx, h.pool)
 				require.NoError(t, w.System.Root.StopFuture(h.pid).Wait())
-				if err := g.Returned(t); err == nil { // the others had died before it was the pool's turn
+				if err := g.Returned(t); err == nil { // the other borrowers had stopped before the pool
 					assert.ErrorIs(t, g.Lease.Put(), messages.ErrLeaseEnded)
 				} else {
 					assert.ErrorIs(t, err, messages.ErrClosed)
@@ -216,61 +272,5 @@ func TestAPoolActorThatFailsEndsAndNobodyHangs(t *testing.T) {
 		assert.Equal(t, messages.StateClosed, p.Stats().State)
 		_, opened, closed := w.Server.Counts()
 		assert.Equal(t, opened, closed)
-	})
-}
-
-func TestAPoolInsideAnActorEndsWithIt(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := testkit.NewWorld(t, false)
-		p, parent := w.SpawnUnderParent(w.Config(testkit.Capacity(2)))
-		a, b := testkit.Get(t, p), testkit.Get(t, p)
-		g := testkit.BeginGet(ctx, p)
-		shrink := testkit.Async(func() error { return p.SetCapacity(ctx, 1) })
-		ready := testkit.Async(func() error { return p.Ready(ctx) })
-		assert.NoError(t, ready.Returned(t))
-		require.NoError(t, w.System.Root.StopFuture(parent).Wait())
-		assert.ErrorIs(t, g.Failed(t), messages.ErrClosed)
-		assert.ErrorIs(t, shrink.Returned(t), messages.ErrClosed)
-		_, opened, closed := w.Server.Counts()
-		assert.Equal(t, 2, opened)
-		assert.Equal(t, 2, closed)
-		assert.Nil(t, a.Conn())
-		assert.ErrorIs(t, a.Put(), messages.ErrLeaseEnded)
-		assert.ErrorIs(t, b.Taint(nil), messages.ErrLeaseEnded)
-		_, err := p.Get(ctx)
-		assert.ErrorIs(t, err, messages.ErrClosed)
-		assert.NoError(t, p.Close(ctx))
-		assert.Equal(t, messages.StateClosed, p.Stats().State)
-	})
-}
-
-func TestAPoolThatIsStoppedFromOutsideLeavesNothingBehind(t *testing.T) {
-	testkit.Run(t, func(t *testing.T, w *testkit.World) {
-		p := w.Pool(testkit.Capacity(3), func(cfg *testkit.Config) { cfg.MinIdle, cfg.IdleTimeout = 1, time.Minute })
-		testkit.Fill(t, p, 2)
-		held := testkit.Get(t, p)
-		w.Server.SetDial(testkit.Delay(time.Second))
-		ending := testkit.Async(func() error { return p.Close(ctx) })
-		ending.Waits(t)
-		require.NoError(t, w.System.Root.StopFuture(p.PID()).Wait())
-		synctest.Wait()
-		assert.True(t, ending.Ended())
-		assert.ErrorIs(t, held.Put(), messages.ErrLeaseEnded)
-	})
-}
-
-func TestAPoolThatIsStoppedWhileItConnectsClosesWhatComes(t *testing.T) {
-	testkit.Run(t, func(t *testing.T, w *testkit.World) {
-		release := make(chan struct{})
-		w.Server.SetDial(testkit.IgnoreContext(release))
-		p := w.Pool()
-		g := testkit.BeginGet(ctx, p)
-		w.System.Root.Stop(p.PID())
-		assert.ErrorIs(t, g.Failed(t), messages.ErrClosed)
-		close(release)
-		synctest.Wait()
-		_, opened, closed := w.Server.Counts()
-		assert.Equal(t, 1, opened)
-		assert.Equal(t, 1, closed)
 	})
 }

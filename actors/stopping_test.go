@@ -15,6 +15,65 @@ import (
 	"github.com/actorpool/actorpool/messages"
 )
 
+func TestAPoolThatIsStoppedWhileActorsBorrowTellsThemAndIsLeftAlone(t *testing.T) {
+	testkit.Run(t, func(t *testing.T, w *testkit.World) {
+		p := w.Pool(testkit.Capacity(2))
+		var n watchCounter
+		c := []*testkit.Borrower{w.Borrower(actor.WithMailbox(actor.Unbounded(&n))), w.Borrower(), w.Borrower()}
+		for i := range c {
+			c[i].Request(p, &messages.Get{})
+		}
+		lease := c[0].TakeLease(t)
+		letters := w.DeadLettersTo(p.PID())
+		require.NoError(t, w.System.Root.StopFuture(p.PID()).Wait())
+		n.assert(t, 1, 1)
+		got := c[2].Take()
+		require.Len(t, got, 1)
+		assert.ErrorIs(t, got[0].(*messages.Denied).Err, messages.ErrClosed)
+		assert.EqualValues(t, 1, lease.Conn.(*testkit.Conn).Closes())
+		for i := range c {
+			c[i].Stop(t)
+		}
+		assert.Zero(t, letters.Load(), "no actor tells it that it has stopped")
+		_, err := w.System.Root.RequestFuture(p.PID(), &messages.Put{Lease: lease.ID}, time.Minute).Result()
+		assert.ErrorIs(t, err, actor.ErrDeadLetter)
+	})
+}
+
+func TestAPoolThatIsStoppingRefusesByMessage(t *testing.T) {
+	testkit.Run(t, func(t *testing.T, w *testkit.World) {
+		release := make(chan struct{})
+		var hang atomic.Bool
+		p := w.Pool(testkit.Capacity(1), func(cfg *testkit.Config) {
+			cfg.OnEvent = func(messages.Event) {
+				if hang.Load() {
+					<-release // which delays the pool's end
+				}
+			}
+		})
+		c := w.Borrower()
+		lease := c.Borrow(t, p)
+		hang.Store(true)
+		c.Request(p, &messages.Get{})
+		w.System.Root.Stop(p.PID())
+		got := c.Take()
+		require.Len(t, got, 1)
+		assert.ErrorIs(t, got[0].(*messages.Denied).Err, messages.ErrClosed)
+		c.Request(p, &messages.Put{Lease: lease.ID})
+		assert.ErrorIs(t, c.TakeDone(t), messages.ErrLeaseEnded)
+		c.Request(p, &messages.Taint{Lease: lease.ID})
+		assert.ErrorIs(t, c.TakeDone(t), messages.ErrLeaseEnded)
+		c.Request(p, &messages.Suspend{})
+		assert.ErrorIs(t, c.TakeDone(t), messages.ErrClosed)
+		assert.NotNil(t, testkit.Ask[*messages.Released](t, w, p, &messages.Release{Borrower: c.PID}))
+		assert.ErrorIs(t, testkit.Ask[*messages.Denied](t, w, p, &messages.Get{}).Err, messages.ErrClosed)
+		assert.Equal(t, messages.StateClosed, testkit.Ask[*messages.Stats](t, w, p, &messages.StatsRequest{}).State)
+		c.Stop(t)
+		close(release)
+		synctest.Wait()
+	})
+}
+
 func TestAPoolThatIsStoppingAnswersAnExplainRequest(t *testing.T) {
 	testkit.Run(t, func(t *testing.T, w *testkit.World) {
 		release := make(chan struct{})
@@ -28,7 +87,7 @@ func TestAPoolThatIsStoppingAnswersAnExplainRequest(t *testing.T) {
 		})
 		hang.Store(true)
 		testkit.Put(t, testkit.Get(t, p))
-		synctest.Wait() // the handler hangs now, and keeps the pool from ending
+		synctest.Wait() // the event handler hangs now, which delays the pool's end
 		w.System.Root.Stop(p.PID())
 		synctest.Wait()
 		_, err := w.System.Root.RequestFuture(p.PID(), &messages.ExplainRequest{}, time.Minute).Result()
@@ -52,69 +111,10 @@ func TestAPoolThatIsStoppingAnswersARelease(t *testing.T) {
 		_, c := w.Children(testkit.RestartChild(), 1, actor.WithReceiverMiddleware(actors.ReleaseOnRestart(p.PID())))
 		hang.Store(true)
 		testkit.Put(t, testkit.Get(t, p))
-		synctest.Wait() // the handler hangs now, and keeps the pool from ending
+		synctest.Wait() // the event handler hangs now, which delays the pool's end
 		w.System.Root.Stop(p.PID())
 		c[0].Crash()
 		assert.Empty(t, c[0].Take())
-		close(release)
-		synctest.Wait()
-	})
-}
-
-func TestAPoolThatIsStoppedWhileActorsBorrowTellsThemAndIsLeftAlone(t *testing.T) {
-	testkit.Run(t, func(t *testing.T, w *testkit.World) {
-		p := w.Pool(testkit.Capacity(2))
-		var n watchCounter
-		c := []*testkit.Borrower{w.Borrower(actor.WithMailbox(actor.Unbounded(&n))), w.Borrower(), w.Borrower()}
-		for i := range c {
-			c[i].Request(p, &messages.Get{})
-		}
-		lease := c[0].TakeLease(t)
-		letters := w.DeadLettersTo(p.PID())
-		require.NoError(t, w.System.Root.StopFuture(p.PID()).Wait())
-		n.are(t, 1, 1)
-		got := c[2].Take()
-		require.Len(t, got, 1)
-		assert.ErrorIs(t, got[0].(*messages.Denied).Err, messages.ErrClosed)
-		assert.EqualValues(t, 1, lease.Conn.(*testkit.Conn).Closes())
-		for i := range c {
-			c[i].Stop(t)
-		}
-		assert.Zero(t, letters.Load(), "nobody tells it of deaths")
-		_, err := w.System.Root.RequestFuture(p.PID(), &messages.Put{Lease: lease.ID}, time.Minute).Result()
-		assert.ErrorIs(t, err, actor.ErrDeadLetter)
-	})
-}
-
-func TestAPoolThatIsStoppingRefusesByMessage(t *testing.T) {
-	testkit.Run(t, func(t *testing.T, w *testkit.World) {
-		release := make(chan struct{})
-		var hang atomic.Bool
-		p := w.Pool(testkit.Capacity(1), func(cfg *testkit.Config) {
-			cfg.OnEvent = func(messages.Event) {
-				if hang.Load() {
-					<-release // so the pool cannot end
-				}
-			}
-		})
-		c := w.Borrower()
-		lease := c.Borrow(t, p)
-		hang.Store(true)
-		c.Request(p, &messages.Get{})
-		w.System.Root.Stop(p.PID())
-		got := c.Take()
-		require.Len(t, got, 1)
-		assert.ErrorIs(t, got[0].(*messages.Denied).Err, messages.ErrClosed)
-		c.Request(p, &messages.Put{Lease: lease.ID})
-		assert.ErrorIs(t, c.TakeDone(t), messages.ErrLeaseEnded)
-		c.Request(p, &messages.Taint{Lease: lease.ID})
-		assert.ErrorIs(t, c.TakeDone(t), messages.ErrLeaseEnded)
-		c.Request(p, &messages.Suspend{})
-		assert.ErrorIs(t, c.TakeDone(t), messages.ErrClosed)
-		assert.NotNil(t, testkit.Ask[*messages.Released](t, w, p, &messages.Release{Borrower: c.PID}))
-		assert.ErrorIs(t, testkit.Ask[*messages.Denied](t, w, p, &messages.Get{}).Err, messages.ErrClosed)
-		assert.Equal(t, messages.StateClosed, testkit.Ask[*messages.Stats](t, w, p, &messages.StatsRequest{}).State)
-		c.Stop(t)
 		close(release)
 		synctest.Wait()
 	})

@@ -25,17 +25,17 @@ func TestAfterAFailureNothingConnectsUntilThePeriodIsOver(t *testing.T) {
 			period *= time.Second
 			if i > 0 {
 				second = testkit.BeginGet(ctx, p)
-			} else if second.Ended() { // it may have been early enough to connect
+			} else if second.Ended() { // its own connect may have begun before the failure
 				second = testkit.BeginGet(ctx, p)
 			}
 			assert.Equal(t, messages.StateBackoff, p.Stats().State)
 			dials := w.Server.Dials()
 			time.Sleep(period - time.Millisecond)
 			second.Waits(t)
-			assert.Equal(t, dials, w.Server.Dials(), "closed at until - 1ms")
+			assert.Equal(t, dials, w.Server.Dials(), "no connect 1ms before the end of the period")
 			time.Sleep(time.Millisecond)
 			assert.ErrorIs(t, second.Failed(t), testkit.ErrRefused)
-			assert.Equal(t, dials+1, w.Server.Dials(), "open at until")
+			assert.Equal(t, dials+1, w.Server.Dials(), "a connect at the end of the period")
 		}
 		w.Server.SetDial(testkit.Accept)
 		testkit.Put(t, testkit.Get(t, p))
@@ -99,7 +99,7 @@ func TestFailFastFailsAtOnceWithTheCachedError(t *testing.T) {
 		time.Sleep(100 * time.Millisecond)
 		err := first.Failed(t)
 		assert.ErrorIs(t, err, messages.ErrConnectFailed)
-		assert.NotErrorAs(t, err, new(*messages.BackoffError), "whose connect it was gets the raw error")
+		assert.NotErrorAs(t, err, new(*messages.BackoffError), "the Get whose connect failed gets the connector's error")
 		err = queued.Failed(t)
 		var e *messages.BackoffError
 		require.ErrorAs(t, err, &e)
@@ -115,7 +115,7 @@ func TestFailFastFailsAtOnceWithTheCachedError(t *testing.T) {
 		w.Server.SetDial(testkit.Delay(time.Second))
 		probe, sharer := testkit.BeginGet(ctx, p), testkit.BeginGet(ctx, p)
 		assert.Equal(t, messages.StateProbing, p.Stats().State)
-		assert.Equal(t, dials+1, w.Server.Dials(), "one at a time")
+		assert.Equal(t, dials+1, w.Server.Dials(), "one probe at a time")
 		sharer.Waits(t)
 		time.Sleep(time.Second)
 		l := probe.Granted(t)
@@ -201,7 +201,7 @@ func TestClearEndsABackoff(t *testing.T) {
 		g.Waits(t)
 		require.NoError(t, p.Clear(ctx, client.ClearOptions{}))
 		assert.ErrorIs(t, g.Failed(t), testkit.ErrRefused)
-		// It was attempt 1 of a new backoff, and the old timer does not end it.
+		// That was attempt 1 of a new backoff, which the timer of the old one does not end.
 		time.Sleep(time.Second)
 		w.Server.SetDial(testkit.Accept)
 		g = testkit.BeginGet(ctx, p)
@@ -351,7 +351,7 @@ func TestAThousandWaitersInAnOutageOfAMinute(t *testing.T) {
 		})
 		var failed int
 		var all []*testkit.Getting
-		require.NoError(t, p.Suspend(ctx)) // until all are there
+		require.NoError(t, p.Suspend(ctx)) // until all Gets wait
 		for i := range waiters {
 			all = append(all, testkit.BeginGetWith(ctx, p, client.GetOptions{Label: string(rune('A' + i))}))
 		}
@@ -367,7 +367,7 @@ func TestAThousandWaitersInAnOutageOfAMinute(t *testing.T) {
 		synctest.Wait()
 		assert.Equal(t, connecting, w.Server.Dials())
 
-		// What the formula gives.
+		// The number of probes by the formula of Backoff.
 		at, probes, period := time.Duration(0), 0, base
 		for at < outage {
 			at += period
@@ -381,7 +381,7 @@ func TestAThousandWaitersInAnOutageOfAMinute(t *testing.T) {
 		for i, g := range all {
 			if err := g.Returned(t); err != nil {
 				assert.ErrorIs(t, err, testkit.ErrRefused)
-				assert.Equal(t, failed, i, "the first in line fail")
+				assert.Equal(t, failed, i, "the first in the queue fail")
 				failed++
 			}
 		}

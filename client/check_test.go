@@ -28,10 +28,10 @@ func TestADeadIdleConnectionIsReplacedUnseen(t *testing.T) {
 		})
 		testkit.Fill(t, p, 3)
 		testkit.Put(t, testkit.Get(t, p))
-		assert.Zero(t, checks, "it was idle for a moment only")
+		assert.Zero(t, checks, "it was idle for less than CheckAfterIdle")
 		time.Sleep(time.Second)
 		testkit.Put(t, testkit.Get(t, p))
-		assert.Zero(t, checks, "a second is not longer than a second")
+		assert.Zero(t, checks, "it was not idle for longer than CheckAfterIdle")
 		time.Sleep(time.Second + 1)
 		dead[3], dead[2] = true, true
 		_, ok := p.TryGet()
@@ -43,7 +43,7 @@ func TestADeadIdleConnectionIsReplacedUnseen(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		dead[1] = true
 		l = testkit.Get(t, p)
-		assert.Equal(t, 4, l.Conn().N, "all are dead: a connect follows")
+		assert.Equal(t, 4, l.Conn().N, "all are dead, so there is a connect")
 		testkit.Put(t, l)
 		assert.EqualValues(t, 3, p.Stats().ClosedBroken)
 	})
@@ -149,8 +149,8 @@ func TestAWaiterIsServedByWhicheverComesFirst(t *testing.T) {
 	})
 }
 
-// KeepAlive: an idle connection is checked again and again, and one that has
-// died is replaced if MinIdle asks for it. It does not look younger for that.
+// KeepAlive checks an idle connection again and again. One that is dead is closed,
+// and replaced if MinIdle asks for it.
 func TestIdleConnectionsAreKeptAlive(t *testing.T) {
 	testkit.Run(t, func(t *testing.T, w *testkit.World) {
 		var checks atomic.Int32

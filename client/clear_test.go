@@ -29,7 +29,7 @@ func TestAGetWhoseConnectBecameStaleKeepsItsPlace(t *testing.T) {
 			if interrupt {
 				assert.Equal(t, 1500*time.Millisecond, g.Waited, "the connect was cancelled")
 			} else {
-				assert.Equal(t, 2*time.Second, g.Waited, "the stale connection was closed when it came")
+				assert.Equal(t, 2*time.Second, g.Waited, "the stale connection was closed when its connect ended")
 			}
 			testkit.Put(t, l)
 			testkit.Put(t, next.Granted(t))
@@ -99,7 +99,7 @@ func TestABorrowedConnectionOfAnOldGenerationNeverRejoins(t *testing.T) {
 		assert.EqualValues(t, 1, w.Server.Conn(2).Closes(), "idle ones close now")
 		time.Sleep(time.Hour)
 		c := old.Conn()
-		assert.NotNil(t, c, "without interrupt a lease goes on")
+		assert.NotNil(t, c, "without Interrupt a lease goes on")
 		testkit.Put(t, old)
 		synctest.Wait()
 		assert.EqualValues(t, 1, c.Closes())

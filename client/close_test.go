@@ -304,7 +304,7 @@ func TestAfterCloseEveryMethodSaysSoWithoutADeadLetter(t *testing.T) {
 			assert.Equal(t, messages.StateClosed, st.State)
 			assert.Zero(t, st.Open)
 			assert.NotNil(t, p.PID())
-			time.Sleep(time.Hour) // a timer that is left would say something
+			time.Sleep(time.Hour) // a timer that is left would send a dead letter
 			synctest.Wait()
 			assert.Zero(t, w.DeadLetters(), "dead letters")
 			_, there := w.System.ProcessRegistry.Get(p.PID())

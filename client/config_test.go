@@ -99,7 +99,7 @@ func TestANilContextIsRefused(t *testing.T) {
 	})
 }
 
-// nothing is a nil connection of some kind.
+// testNilConnection tests that a connect which returns none has failed.
 func testNilConnection[C any](t *testing.T, kind string, none C) {
 	t.Run(kind, func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {

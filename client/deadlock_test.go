@@ -19,7 +19,7 @@ import (
 
 func doNothing(context.Context, *testkit.Conn) error { return nil }
 
-// labelled borrows with a label.
+// getLabelled borrows with a label.
 func getLabelled(t *testing.T, ctx context.Context, p *testkit.Pool, label string) testkit.Lease {
 	t.Helper()
 	l, err := p.GetWith(ctx, client.GetOptions{Label: label})
@@ -49,7 +49,7 @@ func TestADoInsideOfADoIsToldThatItWouldWaitForItself(t *testing.T) {
 		assert.Equal(t, 1, g.Position)
 		assert.ErrorContains(t, inner, "deadlock: every connection is held by somebody who waits for another; "+
 			"held by outer (connection 1, 0s) waits for another (inner)")
-		assert.Equal(t, 1, strings.Count(inner.Error(), "; held by"), "it says so once")
+		assert.Equal(t, 1, strings.Count(inner.Error(), "; held by"), "the holders are named once")
 		assert.EqualValues(t, 1, p.Stats().Deadlocks)
 		testkit.AssertCounts(t, p, 0, 1, 0)
 		testkit.Put(t, testkit.Get(t, p))
@@ -65,7 +65,7 @@ func TestTheErrorOfADeadlockDoesNotCondemnTheConnection(t *testing.T) {
 	})
 }
 
-func TestOfTwoWhoWaitForEachOtherOneIsTold(t *testing.T) {
+func TestOfTwoCallersThatWaitForEachOtherOneFails(t *testing.T) {
 	testkit.Run(t, func(t *testing.T, w *testkit.World) {
 		p := w.Pool(testkit.Capacity(2))
 		var both sync.WaitGroup
@@ -104,7 +104,7 @@ func TestOfTwoWhoWaitForEachOtherOneIsTold(t *testing.T) {
 	})
 }
 
-func TestACrowdThatNestsGoesOn(t *testing.T) {
+func TestManyCallersThatNestGetsGoOn(t *testing.T) {
 	testkit.Run(t, func(t *testing.T, w *testkit.World) {
 		p := w.Pool(testkit.Capacity(4))
 		calls := make([]*testkit.Call, 20)
@@ -138,7 +138,7 @@ func TestTheContextOfALeaseWithoutAContextIsNone(t *testing.T) {
 		var none context.Context
 		_, err := p.Get(l.Context(none))
 		assert.ErrorIs(t, err, messages.ErrNilContext)
-		assert.Equal(t, ctx, testkit.Lease{}.Context(ctx), "nor has the zero lease anything to say")
+		assert.Equal(t, ctx, testkit.Lease{}.Context(ctx), "nor does the zero lease add anything")
 		testkit.Put(t, l)
 	})
 }
@@ -178,7 +178,7 @@ func TestTheContextOfALeaseAndWhatIsDerivedFromItSaysWhoHolds(t *testing.T) {
 				}))
 				testkit.Put(t, b)
 				c, err := p.Get(derived)
-				require.NoError(t, err, "what has ended is not held")
+				require.NoError(t, err, "a lease that has ended is not held")
 				testkit.Put(t, a, c)
 			})
 		})
@@ -205,7 +205,7 @@ func TestTheContextOfNoLeaseSaysNothing(t *testing.T) {
 	})
 }
 
-func TestWhoWaitsWithoutTheContextOfHisLeaseIsSuspected(t *testing.T) {
+func TestAWaiterWithoutTheContextOfItsLeaseIsSuspected(t *testing.T) {
 	for name, change := range map[string]func(*testkit.Config){
 		"without LeakAfter": func(*testkit.Config) {}, "with LeakAfter": testkit.LeakAfter(time.Hour),
 	} {
@@ -237,7 +237,7 @@ func TestWhoWaitsWithoutTheContextOfHisLeaseIsSuspected(t *testing.T) {
 				if traced {
 					assert.Contains(t, said, "goroutine "+strconv.FormatUint(number, 10)+" got connection 1 and waits for another")
 					assert.Equal(t, [2]uint64{number, number}, [2]uint64{e.Holders[0].Goroutine, e.Waiters[0].Goroutine})
-					assert.Contains(t, e.Waiters[0].Stack, "TestWhoWaitsWithoutTheContextOfHisLeaseIsSuspected")
+					assert.Contains(t, e.Waiters[0].Stack, "TestAWaiterWithoutTheContextOfItsLeaseIsSuspected")
 				} else {
 					assert.Len(t, e.Suspicions, 1)
 					assert.Zero(t, e.Waiters[0].Goroutine)
@@ -255,7 +255,7 @@ func TestWhoWaitsWithoutTheContextOfHisLeaseIsSuspected(t *testing.T) {
 func TestOneWhoHoldsAndWaitsIsNoDeadlockWhileAnotherCanReturn(t *testing.T) {
 	testkit.Run(t, func(t *testing.T, w *testkit.World) {
 		p := w.Pool(testkit.Capacity(2))
-		other := testkit.Get(t, p) // says nothing of itself
+		other := testkit.Get(t, p) // its holder waits for nothing
 		nested := testkit.Async(func() error {
 			return p.Do(ctx, func(ctx context.Context, _ *testkit.Conn) error { return p.Do(ctx, doNothing) })
 		})
@@ -316,14 +316,14 @@ func TestADeadlockCanComeAboutLater(t *testing.T) {
 	testkit.Run(t, func(t *testing.T, w *testkit.World) {
 		p := w.Pool(testkit.Capacity(2))
 		for _, begins := range []func(other testkit.Lease){
-			func(other testkit.Lease) { // what would have come back is closed, and there is no room for another
+			func(other testkit.Lease) { // the connection that would come back is closed, and the capacity allows no other
 				shrinking := testkit.Async(func() error { return p.SetCapacity(ctx, 1) })
 				testkit.Put(t, other)
 				assert.NoError(t, shrinking.Returned(t))
 			},
-			func(other testkit.Lease) { // whoever could return waits as well
+			func(other testkit.Lease) { // the only other holder waits as well
 				_, err := p.Get(other.Context(testkit.Within(t, time.Minute)))
-				assert.ErrorIs(t, err, messages.ErrDeadlock, "the newest is told")
+				assert.ErrorIs(t, err, messages.ErrDeadlock, "the newest wait fails")
 				testkit.Put(t, other)
 			},
 		} {
@@ -361,13 +361,13 @@ func TestADeadlockUnderSuspensionIsToldAtItsEnd(t *testing.T) {
 	})
 }
 
-func TestWhoGetsHisOwnConnectionBackFromAnotherIsNoDeadlock(t *testing.T) {
+func TestAHolderWhoseConnectionAnotherReturnsIsNoDeadlock(t *testing.T) {
 	testkit.Run(t, func(t *testing.T, w *testkit.World) {
 		p := w.Pool(testkit.Capacity(2))
 		other, own := testkit.Get(t, p), testkit.Get(t, p)
 		g := testkit.BeginGet(own.Context(ctx), p)
 		g.Waits(t)
-		testkit.Put(t, own) // somebody else does it for him
+		testkit.Put(t, own) // another goroutine could do this
 		next := g.Granted(t)
 		assert.Equal(t, 2, next.Conn().N)
 		again := testkit.BeginGet(next.Context(ctx), p)
@@ -379,13 +379,13 @@ func TestWhoGetsHisOwnConnectionBackFromAnotherIsNoDeadlock(t *testing.T) {
 	})
 }
 
-func TestALeaseOfAnotherPoolIsNoTie(t *testing.T) {
+func TestALeaseOfAnotherPoolIsNoCauseOfADeadlock(t *testing.T) {
 	testkit.Run(t, func(t *testing.T, w *testkit.World) {
 		p := w.Spawn(w.Config(testkit.Capacity(1)))
 		q := w.Pool(testkit.Capacity(1))
 		assert.NoError(t, p.Do(ctx, func(ctx context.Context, _ *testkit.Conn) error { return q.Do(ctx, doNothing) }))
 
-		held := testkit.Get(t, q) // somebody has it, and returns it
+		held := testkit.Get(t, q) // its holder returns it later
 		nested := testkit.Async(func() error {
 			return p.Do(ctx, func(ctx context.Context, _ *testkit.Conn) error { return q.Do(ctx, doNothing) })
 		})
@@ -397,7 +397,7 @@ func TestALeaseOfAnotherPoolIsNoTie(t *testing.T) {
 		testkit.Put(t, held)
 		assert.NoError(t, nested.Returned(t))
 
-		// By way of the other pool it is still one.
+		// A deadlock through the other pool is still found.
 		err = p.Do(ctx, func(ctx context.Context, _ *testkit.Conn) error {
 			return q.Do(ctx, func(ctx context.Context, _ *testkit.Conn) error {
 				assert.ErrorIs(t, q.Do(ctx, doNothing), messages.ErrDeadlock)

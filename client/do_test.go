@@ -20,20 +20,6 @@ import (
 	"github.com/actorpool/actorpool/internal/testkit"
 )
 
-// An inner Get that fails says nothing of the outer connection.
-func TestAGetThatFailsInADoSaysNothingOfTheConnectionInUse(t *testing.T) {
-	testkit.Run(t, func(t *testing.T, w *testkit.World) {
-		p := w.Pool(testkit.Capacity(1))
-		err := p.Do(ctx, func(context.Context, *testkit.Conn) error {
-			bounded, cancel := context.WithTimeout(ctx, time.Second)
-			defer cancel()
-			return p.Do(bounded, func(context.Context, *testkit.Conn) error { return nil })
-		})
-		assert.ErrorIs(t, err, context.DeadlineExceeded)
-		assert.Equal(t, 1, p.Stats().Idle)
-	})
-}
-
 // P4
 func TestDoKeepsTheConnectionUnlessItIsBroken(t *testing.T) {
 	network := &net.OpError{Op: "read", Err: errors.New("reset")}
@@ -118,6 +104,20 @@ func TestDoDoesNotLoseTheConnectionWhenBrokenPanics(t *testing.T) {
 		})
 		synctest.Wait()
 		assert.Zero(t, p.Stats().Borrowed)
-		require.NoError(t, p.Clear(ctx, client.ClearOptions{Interrupt: true})) // or the test's end would wait for it
+		require.NoError(t, p.Clear(ctx, client.ClearOptions{Interrupt: true})) // else the Close at the end of the test waits for it
+	})
+}
+
+// The error of an inner Get says nothing about the connection of the outer one.
+func TestAGetThatFailsInADoSaysNothingOfTheConnectionInUse(t *testing.T) {
+	testkit.Run(t, func(t *testing.T, w *testkit.World) {
+		p := w.Pool(testkit.Capacity(1))
+		err := p.Do(ctx, func(context.Context, *testkit.Conn) error {
+			bounded, cancel := context.WithTimeout(ctx, time.Second)
+			defer cancel()
+			return p.Do(bounded, func(context.Context, *testkit.Conn) error { return nil })
+		})
+		assert.ErrorIs(t, err, context.DeadlineExceeded)
+		assert.Equal(t, 1, p.Stats().Idle)
 	})
 }

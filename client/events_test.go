@@ -14,7 +14,7 @@ import (
 	"github.com/actorpool/actorpool/messages"
 )
 
-func TestEventsTellALifeInOrder(t *testing.T) {
+func TestEventsComeInOrder(t *testing.T) {
 	testkit.Run(t, func(t *testing.T, w *testkit.World) {
 		var j testkit.Journal
 		p := w.Pool(j.Listen, testkit.Capacity(1))

@@ -13,23 +13,10 @@ import (
 	"github.com/actorpool/actorpool/messages"
 )
 
-func TestNothingIsSuspectedAtOnce(t *testing.T) {
-	testkit.Run(t, func(t *testing.T, w *testkit.World) {
-		p := w.Pool(testkit.Capacity(1))
-		l := testkit.Get(t, p)
-		g := testkit.BeginGet(ctx, p)
-		e, err := p.Explain(ctx)
-		require.NoError(t, err)
-		assert.Empty(t, e.Suspicions)
-		testkit.Put(t, l)
-		testkit.Put(t, g.Granted(t))
-	})
-}
-
 func TestExplainTellsEverythingOfOneMoment(t *testing.T) {
 	testkit.Run(t, func(t *testing.T, w *testkit.World) {
-		wardrobe := &settingsServer{}
-		p := w.Pool(testkit.Capacity(2), withSettings(wardrobe))
+		settings := &settingsServer{}
+		p := w.Pool(testkit.Capacity(2), withSettings(settings))
 		e, err := p.Explain(ctx)
 		require.NoError(t, err)
 		assert.Empty(t, e.Holders)
@@ -68,7 +55,7 @@ under way:
 `, e.String())
 
 		time.Sleep(time.Minute)
-		c.Put(p, c.TakeLease(t)) // it was clean: less work for the actor than for whom it was opened
+		c.Put(p, c.TakeLease(t)) // the connection is clean, so it goes to the Get without a setting
 		testkit.Put(t, g.Granted(t), a)
 	})
 }
@@ -151,5 +138,18 @@ func TestExplainKeepsToItsContext(t *testing.T) {
 		assert.ErrorIs(t, err, messages.ErrClosed)
 		_, err = client.Attach[*testkit.Conn](w.System, nil).Explain(ctx)
 		assert.ErrorIs(t, err, messages.ErrClosed)
+	})
+}
+
+func TestNothingIsSuspectedAtOnce(t *testing.T) {
+	testkit.Run(t, func(t *testing.T, w *testkit.World) {
+		p := w.Pool(testkit.Capacity(1))
+		l := testkit.Get(t, p)
+		g := testkit.BeginGet(ctx, p)
+		e, err := p.Explain(ctx)
+		require.NoError(t, err)
+		assert.Empty(t, e.Suspicions)
+		testkit.Put(t, l)
+		testkit.Put(t, g.Granted(t))
 	})
 }

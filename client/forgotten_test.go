@@ -13,7 +13,7 @@ import (
 	"github.com/actorpool/actorpool/messages"
 )
 
-// drop gets a lease and forgets it.
+// forget gets a lease and drops it without Put or Taint.
 //
 //go:noinline
 func forget(t *testing.T, p *testkit.Pool) {
@@ -64,8 +64,8 @@ func TestLeasesThatWereForgottenAreNoticedInTime(t *testing.T) {
 		synctest.Wait()
 		st := p.Stats()
 		assert.EqualValues(t, 3, st.Revoked)
-		assert.EqualValues(t, 4, st.Leaks, "the one that is kept is out for long, too")
-		assert.Len(t, j.Of(messages.LeaseLeaked), 4, "each is told of once")
+		assert.EqualValues(t, 4, st.Leaks, "the lease that is kept is held for longer than LeakAfter, too")
+		assert.Len(t, j.Of(messages.LeaseLeaked), 4, "each is reported once")
 		testkit.Put(t, kept)
 		testkit.AssertCounts(t, p, 0, 1, 0)
 	})
@@ -105,9 +105,9 @@ func TestALeaseThatHasEndedCanBeForgotten(t *testing.T) {
 			require.NoError(t, l.Put())
 		}
 		require.NoError(t, getForImport(t, p).Taint(nil))
-		l := getForImport(t, p) // the same connection, perhaps, and another lease of it
+		l := getForImport(t, p) // perhaps of the same connection
 		testkit.CollectAll(t)
-		_, err := p.Explain(ctx) // it looks for what is forgotten
+		_, err := p.Explain(ctx) // it looks for forgotten leases
 		require.NoError(t, err)
 		testkit.AssertCounts(t, p, 1, 0, 0)
 		st := p.Stats()
@@ -116,14 +116,14 @@ func TestALeaseThatHasEndedCanBeForgotten(t *testing.T) {
 	})
 }
 
-// holder keeps a lease among other things.
+// leaseHolder keeps a lease in a field.
 type leaseHolder struct {
 	name  string
 	lease *testkit.Lease
 }
 
 func TestALeaseThatSomebodyHasIsNotTakenAway(t *testing.T) {
-	// Each keeps a lease in its way while f runs, and returns it then.
+	// Each keeps a lease in a different way while f runs, and returns it then.
 	for name, hold := range map[string]func(t *testing.T, p *testkit.Pool, f func()){
 		"in a variable": func(t *testing.T, p *testkit.Pool, f func()) {
 			l := testkit.Get(t, p)
@@ -190,7 +190,7 @@ func TestALeaseThatSomebodyHasIsNotTakenAway(t *testing.T) {
 				p := w.Pool(testkit.Capacity(1), testkit.LeakAfter(time.Hour))
 				hold(t, p, func() {
 					testkit.CollectAll(t)
-					_, err := p.Get(testkit.Within(t, time.Second)) // who waits looks for what is forgotten
+					_, err := p.Get(testkit.Within(t, time.Second)) // a Get that must wait looks for forgotten leases
 					require.ErrorIs(t, err, context.DeadlineExceeded)
 					testkit.CollectAll(t)
 					_, err = p.Explain(ctx)
@@ -208,10 +208,10 @@ func TestALeaseThatSomebodyHasIsNotTakenAway(t *testing.T) {
 
 //go:noinline
 func contextOfLease(t *testing.T, p *testkit.Pool) context.Context {
-	return testkit.Get(t, p).Context(context.WithValue(ctx, messages.Get{}, "a key of somebody's"))
+	return testkit.Get(t, p).Context(context.WithValue(ctx, messages.Get{}, "a key of the caller's"))
 }
 
-// keepsTheContext has nothing of a lease but its context, and one derived from it.
+// keepOnlyContext keeps only a context that is derived from that of a lease.
 //
 //go:noinline
 func keepOnlyContext(t *testing.T, p *testkit.Pool) {

@@ -15,59 +15,6 @@ import (
 	"github.com/actorpool/actorpool/messages"
 )
 
-func TestTryGetTakesOnlyWhatIsIdle(t *testing.T) {
-	testkit.Run(t, func(t *testing.T, w *testkit.World) {
-		p := w.Pool(testkit.Capacity(1))
-		_, ok := p.TryGet()
-		assert.False(t, ok)
-		synctest.Wait()
-		assert.Zero(t, w.Server.Dials(), "it never connects")
-		testkit.Fill(t, p, 1)
-		l, ok := p.TryGet()
-		require.True(t, ok)
-		_, ok = p.TryGet()
-		assert.False(t, ok)
-		g := testkit.BeginGet(ctx, p)
-		testkit.Put(t, l)
-		l = g.Granted(t)
-		testkit.Put(t, l)
-	})
-}
-
-func TestMaxWaitersBoundsThoseWhoWaitWithoutAConnect(t *testing.T) {
-	testkit.Run(t, func(t *testing.T, w *testkit.World) {
-		w.Server.SetDial(testkit.Delay(time.Second))
-		p := w.Pool(testkit.Capacity(1), func(cfg *testkit.Config) { cfg.MaxWaiters = 2 })
-		connecting := testkit.BeginGet(ctx, p)
-		first, second := testkit.BeginGet(ctx, p), testkit.BeginGet(ctx, p)
-		var err error
-		assert.Zero(t, testkit.Elapsed(func() { _, err = p.Get(ctx) }))
-		assert.ErrorIs(t, err, messages.ErrExhausted)
-		var e *messages.GetError
-		require.ErrorAs(t, err, &e)
-		assert.Zero(t, e.Position)
-		time.Sleep(time.Second)
-		l := connecting.Granted(t)
-		testkit.Put(t, l)
-		testkit.Put(t, first.Granted(t))
-		testkit.Put(t, second.Granted(t))
-		testkit.Put(t, testkit.Get(t, p))
-	})
-}
-
-func TestGetTimeoutBoundsAGetWithoutADeadline(t *testing.T) {
-	testkit.Run(t, func(t *testing.T, w *testkit.World) {
-		p := w.Pool(testkit.Capacity(1), func(cfg *testkit.Config) { cfg.GetTimeout = time.Second })
-		held := testkit.Get(t, p)
-		plain, longer := testkit.BeginGet(ctx, p), testkit.BeginGet(testkit.Within(t, time.Minute), p)
-		time.Sleep(time.Second)
-		assert.ErrorIs(t, plain.Failed(t), context.DeadlineExceeded)
-		longer.Waits(t)
-		testkit.Put(t, held)
-		testkit.Put(t, longer.Granted(t))
-	})
-}
-
 // G1
 func TestGetGivesTheNewestIdleConnection(t *testing.T) {
 	testkit.Run(t, func(t *testing.T, w *testkit.World) {
@@ -475,10 +422,63 @@ func TestABackgroundConnectThatFailsFailsNobody(t *testing.T) {
 			return nil
 		})
 		p := w.Pool(testkit.Capacity(1), func(cfg *testkit.Config) { cfg.MinIdle = 1 })
-		g := testkit.BeginGet(ctx, p) // finds the background's connect under way
+		g := testkit.BeginGet(ctx, p) // a background connect is under way
 		time.Sleep(time.Second)
 		g.Waits(t)
 		time.Sleep(2 * time.Second)
 		testkit.Put(t, g.Granted(t))
+	})
+}
+
+func TestTryGetTakesOnlyWhatIsIdle(t *testing.T) {
+	testkit.Run(t, func(t *testing.T, w *testkit.World) {
+		p := w.Pool(testkit.Capacity(1))
+		_, ok := p.TryGet()
+		assert.False(t, ok)
+		synctest.Wait()
+		assert.Zero(t, w.Server.Dials(), "it never connects")
+		testkit.Fill(t, p, 1)
+		l, ok := p.TryGet()
+		require.True(t, ok)
+		_, ok = p.TryGet()
+		assert.False(t, ok)
+		g := testkit.BeginGet(ctx, p)
+		testkit.Put(t, l)
+		l = g.Granted(t)
+		testkit.Put(t, l)
+	})
+}
+
+func TestMaxWaitersBoundsThoseWhoWaitWithoutAConnect(t *testing.T) {
+	testkit.Run(t, func(t *testing.T, w *testkit.World) {
+		w.Server.SetDial(testkit.Delay(time.Second))
+		p := w.Pool(testkit.Capacity(1), func(cfg *testkit.Config) { cfg.MaxWaiters = 2 })
+		connecting := testkit.BeginGet(ctx, p)
+		first, second := testkit.BeginGet(ctx, p), testkit.BeginGet(ctx, p)
+		var err error
+		assert.Zero(t, testkit.Elapsed(func() { _, err = p.Get(ctx) }))
+		assert.ErrorIs(t, err, messages.ErrExhausted)
+		var e *messages.GetError
+		require.ErrorAs(t, err, &e)
+		assert.Zero(t, e.Position)
+		time.Sleep(time.Second)
+		l := connecting.Granted(t)
+		testkit.Put(t, l)
+		testkit.Put(t, first.Granted(t))
+		testkit.Put(t, second.Granted(t))
+		testkit.Put(t, testkit.Get(t, p))
+	})
+}
+
+func TestGetTimeoutBoundsAGetWithoutADeadline(t *testing.T) {
+	testkit.Run(t, func(t *testing.T, w *testkit.World) {
+		p := w.Pool(testkit.Capacity(1), func(cfg *testkit.Config) { cfg.GetTimeout = time.Second })
+		held := testkit.Get(t, p)
+		plain, longer := testkit.BeginGet(ctx, p), testkit.BeginGet(testkit.Within(t, time.Minute), p)
+		time.Sleep(time.Second)
+		assert.ErrorIs(t, plain.Failed(t), context.DeadlineExceeded)
+		longer.Waits(t)
+		testkit.Put(t, held)
+		testkit.Put(t, longer.Granted(t))
 	})
 }

@@ -74,7 +74,7 @@ func TestIdleConnectionsAboveMinIdleCloseAfterTheirTimeOldestFirst(t *testing.T)
 		assert.Equal(t, 2, p.Stats().Idle, "at most half at once")
 		testkit.Pass(time.Minute)
 		assert.Equal(t, 1, p.Stats().Idle)
-		assert.Zero(t, newest.Closes(), "the newest is left")
+		assert.Zero(t, newest.Closes(), "the newest stays open")
 		testkit.Pass(time.Hour)
 		assert.Equal(t, 1, p.Stats().Idle)
 		assert.Equal(t, 4, w.Server.Dials(), "nothing was replaced")
@@ -103,7 +103,7 @@ func TestMaxLifetimeBoundsTheAgeOfIdleAndBorrowedConnections(t *testing.T) {
 		held := testkit.Get(t, p)
 		testkit.Fill(t, p, 1)
 		testkit.Pass(54*time.Second - time.Millisecond)
-		assert.Equal(t, 1, p.Stats().Idle, "jitter takes a tenth at most")
+		assert.Equal(t, 1, p.Stats().Idle, "jitter shortens a lifetime by a tenth at most")
 		testkit.Pass(6*time.Second + time.Millisecond)
 		assert.Zero(t, p.Stats().Idle)
 		assert.Zero(t, held.Conn().Closes(), "a lease is never cut short")
@@ -136,7 +136,7 @@ func TestABackgroundConnectThatIsSlowTakesNoPlaceFromAGet(t *testing.T) {
 	})
 }
 
-// counting counts what an actor is told.
+// messageCounter counts the messages to an actor.
 type messageCounter struct{ messages int }
 
 func (c *messageCounter) middleware(next actor.ReceiverFunc) actor.ReceiverFunc {

@@ -18,22 +18,7 @@ import (
 	"github.com/actorpool/actorpool/messages"
 )
 
-func TestAStackHasNoFramesOfThePoolInANestedDo(t *testing.T) {
-	testkit.Run(t, func(t *testing.T, w *testkit.World) {
-		p := w.Pool(testkit.Capacity(2), func(cfg *testkit.Config) { cfg.LeakAfter = time.Minute })
-		require.NoError(t, p.Do(ctx, func(ctx context.Context, _ *testkit.Conn) error {
-			return p.Do(ctx, func(ctx context.Context, _ *testkit.Conn) error {
-				e, err := p.Explain(ctx)
-				for _, h := range e.Holders {
-					assert.NotContains(t, h.Stack, "actorpool/actors.")
-				}
-				return err
-			})
-		}))
-	})
-}
-
-// getForImport is a function to be found in a stack.
+// getForImport is a function whose name tests look for in stacks.
 //
 //go:noinline
 func getForImport(t *testing.T, p *testkit.Pool) testkit.Lease {
@@ -42,8 +27,8 @@ func getForImport(t *testing.T, p *testkit.Pool) testkit.Lease {
 	return l
 }
 
-// itsStack says that a stack is that of whoever called the pool, and not of the
-// pool.
+// assertCallersStack checks that a stack begins with the function that called the
+// pool, and has no frames of the pool.
 func assertCallersStack(t *testing.T, stack, caller string) {
 	t.Helper()
 	first, _, _ := strings.Cut(stack, "\n")
@@ -53,7 +38,7 @@ func assertCallersStack(t *testing.T, stack, caller string) {
 	assert.Contains(t, stack, "leak_test.go:")
 }
 
-// goroutine is the number of this goroutine.
+// goroutine gives the number of the current goroutine.
 func goroutine(t *testing.T) uint64 {
 	var b [64]byte
 	text := strings.Fields(string(b[:runtime.Stack(b[:], false)]))
@@ -65,7 +50,7 @@ func goroutine(t *testing.T) uint64 {
 func TestALeakIsToldOfWithItsAgeItsLabelAndWhereItCameFrom(t *testing.T) {
 	testkit.Run(t, func(t *testing.T, w *testkit.World) {
 		var j testkit.Journal
-		var log bytes.Buffer // written by one goroutine, and read when that is at rest
+		var log bytes.Buffer // one goroutine writes it; it is read when all is quiet
 		p := w.Pool(testkit.Capacity(2), testkit.LeakAfter(time.Minute), j.Listen, func(cfg *testkit.Config) {
 			cfg.Logger = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn}))
 		})
@@ -139,6 +124,21 @@ func TestWithoutLeakAfterNobodyLooksAtStacks(t *testing.T) {
 		time.Sleep(time.Hour)
 		assert.Zero(t, p.Stats().Leaks)
 		testkit.Put(t, l)
+	})
+}
+
+func TestAStackHasNoFramesOfThePoolInANestedDo(t *testing.T) {
+	testkit.Run(t, func(t *testing.T, w *testkit.World) {
+		p := w.Pool(testkit.Capacity(2), func(cfg *testkit.Config) { cfg.LeakAfter = time.Minute })
+		require.NoError(t, p.Do(ctx, func(ctx context.Context, _ *testkit.Conn) error {
+			return p.Do(ctx, func(ctx context.Context, _ *testkit.Conn) error {
+				e, err := p.Explain(ctx)
+				for _, h := range e.Holders {
+					assert.NotContains(t, h.Stack, "actorpool/actors.")
+				}
+				return err
+			})
+		}))
 	})
 }
 

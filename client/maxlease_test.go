@@ -59,15 +59,15 @@ func TestEachLeaseHasItsOwnTime(t *testing.T) {
 			time.Sleep(20 * time.Second)
 		}
 		synctest.Wait()
-		for i := range leases { // the first has come to its end just now
+		for i := range leases { // the first is over now
 			assert.Equal(t, i == 0, leases[i].Conn() == nil)
 		}
-		testkit.Put(t, leases[1]) // in time
+		testkit.Put(t, leases[1]) // before MaxLease
 		fresh := testkit.Get(t, p)
 		testkit.Pass(40 * time.Second)
 		assert.ErrorIs(t, leases[2].Put(), messages.ErrLeaseEnded)
 		testkit.Put(t, fresh)
-		for range 10 { // the time of one is not that of the next
+		for range 10 { // each lease of a connection has its own bound
 			l := testkit.Get(t, p)
 			time.Sleep(59 * time.Second)
 			testkit.Put(t, l)

@@ -32,8 +32,8 @@ func idleConfig(capacity int) client.Config[*idleConn] {
 
 const manyIdle = 10_000
 
-// idlePools are pools whose idle connections are weighed: with nothing but the
-// connections, and with everything that may be kept for one.
+// idlePools are the pools for which the memory of an idle connection is measured:
+// one without options, and one with every option that keeps something for it.
 var idlePools = []struct {
 	name   string
 	change func(*client.Config[*idleConn])
@@ -77,9 +77,9 @@ func beIdle(tb testing.TB, p *client.Pool[*idleConn], n int, withSetting bool) {
 	}
 }
 
-// weigh gives the bytes of the heap, and the goroutines, that each idle
-// connection costs beyond what the pool itself does.
-func weigh(tb testing.TB, change func(*client.Config[*idleConn])) (bytes, goroutines float64) {
+// measureIdle gives the bytes of the heap and the goroutines that each idle
+// connection costs, without those of the pool itself.
+func measureIdle(tb testing.TB, change func(*client.Config[*idleConn])) (bytes, goroutines float64) {
 	cfg := idleConfig(manyIdle)
 	change(&cfg)
 	p, err := client.New(cfg)
@@ -92,8 +92,8 @@ func weigh(tb testing.TB, change func(*client.Config[*idleConn])) (bytes, gorout
 	return bytes, goroutines
 }
 
-// livingHeap counts the bytes that are in use after a collection; two, for what
-// a finalizer or a sync.Pool still keeps after the first.
+// livingHeap counts the bytes in use after garbage collection. There are two
+// collections because finalizers and a sync.Pool keep memory over the first.
 func livingHeap() uint64 {
 	runtime.GC()
 	runtime.GC()
@@ -116,7 +116,7 @@ func TestAnIdleConnectionHoldsNoGoroutine(t *testing.T) {
 					synctest.Wait()
 				}
 				t.Logf("%d goroutines with 10 idle connections, %d with %d", running[0], running[1], manyIdle)
-				// The runtime's own may come and go.
+				// The runtime has goroutines of its own.
 				assert.InDelta(t, running[0], running[1], 3)
 			})
 		})
@@ -125,12 +125,12 @@ func TestAnIdleConnectionHoldsNoGoroutine(t *testing.T) {
 
 func TestAnIdleConnectionIsSmall(t *testing.T) {
 	if testkit.RaceEnabled() {
-		t.Skip("the race detector keeps books on every allocation")
+		t.Skip("the race detector adds to every allocation")
 	}
 	const bound = 2 << 10
 	for _, kind := range idlePools {
 		t.Run(kind.name, func(t *testing.T) {
-			bytes, _ := weigh(t, kind.change)
+			bytes, _ := measureIdle(t, kind.change)
 			t.Logf("%.0f bytes for each of %d idle connections", bytes, manyIdle)
 			assert.Less(t, bytes, float64(bound))
 		})
@@ -143,7 +143,7 @@ func BenchmarkIdleConnections(b *testing.B) {
 		b.Run(kind.name, func(b *testing.B) {
 			var bytes, goroutines float64
 			for b.Loop() {
-				bytes, goroutines = weigh(b, kind.change)
+				bytes, goroutines = measureIdle(b, kind.change)
 			}
 			b.ReportMetric(bytes, "B/conn")
 			b.ReportMetric(goroutines, "goroutines/conn")
@@ -151,9 +151,9 @@ func BenchmarkIdleConnections(b *testing.B) {
 	}
 }
 
-// stopwatch measures the turns on which much may be decided: those of timers and
-// requests, not of the reports of connectors. The first tick is kept back for a
-// while, so that everything is due when it is handled.
+// turnTimer measures the turns of timers and requests, on which much may be decided.
+// It does not measure the reports of connectors. It delays the first tick, so that
+// all connections are due when it is handled.
 type turnTimer struct {
 	late  atomic.Bool
 	mu    sync.Mutex
@@ -189,10 +189,10 @@ func (s *turnTimer) read() []time.Duration {
 	return s.turns
 }
 
-// BenchmarkLongestTurn: how long the pool actor is held when something happens
-// to 10,000 idle connections at once: the decision, and the jobs sent to the
-// connectors. What else the computer does interrupts some, so that the longest is
-// the median of the rounds, and p90 is that of all turns.
+// BenchmarkLongestTurn: how long the pool actor's turn is when something happens to
+// 10,000 idle connections at once: it decides, and sends jobs to the connectors.
+// Other processes interrupt some turns, so max-turn-ns is the median over the
+// rounds of the longest turn of each.
 func BenchmarkLongestTurn(b *testing.B) {
 	const soon = time.Second
 	empty := func(p *client.Pool[*idleConn]) bool { return p.Stats().Open == 0 }

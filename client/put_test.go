@@ -16,41 +16,6 @@ import (
 	"github.com/actorpool/actorpool/messages"
 )
 
-// tellingConn knows whether it is closed, as pgx's connections do.
-type selfReportingConn struct{ closed atomic.Bool }
-
-func (c *selfReportingConn) IsClosed() bool { return c.closed.Load() }
-
-// P4, for those who do not use Do
-func TestAConnectionThatSaysItIsClosedIsNotUsedAgain(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		p, err := client.New(client.Config[*selfReportingConn]{
-			Capacity: 1, Connect: func(context.Context) (*selfReportingConn, error) { return &selfReportingConn{}, nil },
-		})
-		require.NoError(t, err)
-		l, err := p.Get(ctx)
-		require.NoError(t, err)
-		require.NoError(t, l.Put())
-		first := l
-		l, err = p.Get(ctx)
-		require.NoError(t, err)
-		l.Conn().closed.Store(true)
-		require.ErrorIs(t, first.Put(), messages.ErrLeaseEnded, "a lease that has ended asks nobody")
-		require.NoError(t, l.Put())
-		require.ErrorIs(t, l.Put(), messages.ErrLeaseEnded)
-		synctest.Wait()
-		assert.EqualValues(t, 1, p.Stats().ClosedBroken)
-		require.NoError(t, p.Do(ctx, func(_ context.Context, c *selfReportingConn) error {
-			assert.False(t, c.IsClosed())
-			c.closed.Store(true)
-			return nil
-		}))
-		synctest.Wait()
-		assert.EqualValues(t, 2, p.Stats().ClosedBroken, "Do returns it in the same way")
-		require.NoError(t, p.Close(ctx))
-	})
-}
-
 // P1
 func TestPutServesTheFirstWaiterAtOnce(t *testing.T) {
 	testkit.Run(t, func(t *testing.T, w *testkit.World) {
@@ -194,7 +159,7 @@ func TestAConnectorThatIsLostLeavesNobodyAsleep(t *testing.T) {
 		first, second := testkit.BeginGet(ctx, p), testkit.BeginGet(ctx, p)
 		time.Sleep(4 * time.Second)
 		w.Server.SetDial(testkit.Accept)
-		first.Waits(t) // the function has a little longer to bring its own error
+		first.Waits(t) // the function has a quarter more to return its own error
 		time.Sleep(time.Second)
 		err := first.Failed(t)
 		assert.ErrorIs(t, err, messages.ErrConnectFailed)
@@ -208,6 +173,41 @@ func TestAConnectorThatIsLostLeavesNobodyAsleep(t *testing.T) {
 		synctest.Wait()
 		_, opened, closed := w.Server.Counts()
 		assert.Equal(t, 2, opened)
-		assert.Equal(t, 1, closed, "what came late is closed")
+		assert.Equal(t, 1, closed, "the connection that came late is closed")
+	})
+}
+
+// selfReportingConn can tell whether it is closed, as pgx's connections can.
+type selfReportingConn struct{ closed atomic.Bool }
+
+func (c *selfReportingConn) IsClosed() bool { return c.closed.Load() }
+
+// P4, without Do
+func TestAConnectionThatSaysItIsClosedIsNotUsedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, err := client.New(client.Config[*selfReportingConn]{
+			Capacity: 1, Connect: func(context.Context) (*selfReportingConn, error) { return &selfReportingConn{}, nil },
+		})
+		require.NoError(t, err)
+		l, err := p.Get(ctx)
+		require.NoError(t, err)
+		require.NoError(t, l.Put())
+		first := l
+		l, err = p.Get(ctx)
+		require.NoError(t, err)
+		l.Conn().closed.Store(true)
+		require.ErrorIs(t, first.Put(), messages.ErrLeaseEnded, "a lease that has ended does not ask the connection")
+		require.NoError(t, l.Put())
+		require.ErrorIs(t, l.Put(), messages.ErrLeaseEnded)
+		synctest.Wait()
+		assert.EqualValues(t, 1, p.Stats().ClosedBroken)
+		require.NoError(t, p.Do(ctx, func(_ context.Context, c *selfReportingConn) error {
+			assert.False(t, c.IsClosed())
+			c.closed.Store(true)
+			return nil
+		}))
+		synctest.Wait()
+		assert.EqualValues(t, 2, p.Stats().ClosedBroken, "Do returns it in the same way")
+		require.NoError(t, p.Close(ctx))
 	})
 }

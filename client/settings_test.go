@@ -27,8 +27,8 @@ func TestASettingNeedsAnApply(t *testing.T) {
 	})
 }
 
-// wardrobe keeps, like a server, the setting of each connection, and counts
-// what it is asked to do.
+// settingsServer keeps the setting of each connection, as a server does, and counts
+// the calls.
 type settingsServer struct {
 	mu         sync.Mutex
 	settings   map[*testkit.Conn]any
@@ -90,7 +90,7 @@ func (w *settingsServer) change(f func()) {
 	f()
 }
 
-// dressing makes a pool whose connections have settings.
+// withSettings configures a pool whose connections have settings.
 func withSettings(w *settingsServer) func(*testkit.Config) {
 	w.settings = make(map[*testkit.Conn]any)
 	return func(cfg *testkit.Config) { cfg.Apply, cfg.Unapply = w.apply, w.unapply }
@@ -103,7 +103,8 @@ func getWith(t *testing.T, p *testkit.Pool, setting any) testkit.Lease {
 	return l
 }
 
-// G1: an equal setting, then a clean connection, then a new one, then another's.
+// G1: first a connection with an equal setting, then a clean one, then a new one,
+// then one with another setting.
 func TestAGetWithASettingTakesTheConnectionThatIsLeastWork(t *testing.T) {
 	testkit.Run(t, func(t *testing.T, w *testkit.World) {
 		d := &settingsServer{}
@@ -117,12 +118,12 @@ func TestAGetWithASettingTakesTheConnectionThatIsLeastWork(t *testing.T) {
 		assert.Equal(t, [2]int{1, 0}, d.calls())
 		testkit.Put(t, again)
 
-		b := getWith(t, p, "b") // not the idle one with a: a new one
+		b := getWith(t, p, "b") // a new connection, not the idle one with setting a
 		assert.Equal(t, "b", d.settingOf(b))
 		assert.Equal(t, 2, w.Server.Dials())
 		assert.Equal(t, [2]int{2, 0}, d.calls())
 
-		c := getWith(t, p, "c") // no more may connect: a is taken off
+		c := getWith(t, p, "c") // the capacity is reached, so setting a is taken off
 		assert.Equal(t, "c", d.settingOf(c))
 		assert.Equal(t, [2]int{3, 1}, d.calls())
 		testkit.Put(t, b, c)
@@ -132,16 +133,17 @@ func TestAGetWithASettingTakesTheConnectionThatIsLeastWork(t *testing.T) {
 	})
 }
 
-// G1: a clean idle one, then a new one, then one whose setting is taken off.
+// G1: first a clean idle connection, then a new one, then one whose setting is
+// taken off.
 func TestAGetWithoutASettingNeverGetsOne(t *testing.T) {
 	testkit.Run(t, func(t *testing.T, w *testkit.World) {
 		d := &settingsServer{}
 		p := w.Pool(testkit.Capacity(2), withSettings(d))
 		testkit.Put(t, getWith(t, p, "a"))
-		l := testkit.Get(t, p) // a new one, not the one with a
+		l := testkit.Get(t, p) // a new connection, not the one with setting a
 		assert.Nil(t, d.settingOf(l))
 		assert.Equal(t, 2, w.Server.Dials())
-		other := testkit.Get(t, p) // now a is taken off
+		other := testkit.Get(t, p) // now setting a is taken off
 		assert.Nil(t, d.settingOf(other))
 		assert.Equal(t, [2]int{1, 1}, d.calls())
 		testkit.Put(t, l, other)
@@ -164,7 +166,7 @@ func TestAConnectionGoesToTheWaiterWithItsSettingButNotForEver(t *testing.T) {
 			l = later[i].Granted(t)
 			first.Waits(t)
 		}
-		testkit.Put(t, l) // the ninth goes in order
+		testkit.Put(t, l) // the ninth goes to the first in the queue
 		l = first.Granted(t)
 		assert.Equal(t, "b", d.settingOf(l))
 		testkit.Put(t, l)
@@ -254,13 +256,13 @@ func TestACallerWhoLeavesWhileItsSettingIsAppliedLeavesTheConnectionToOthers(t *
 		g := testkit.BeginGetWith(testkit.Within(t, 100*time.Millisecond), p, client.GetOptions{Setting: "a"})
 		time.Sleep(100 * time.Millisecond)
 		assert.ErrorIs(t, g.Failed(t), context.DeadlineExceeded)
-		l := getWith(t, p, "a") // which waits for what is under way
+		l := getWith(t, p, "a") // it waits until the Apply under way ends
 		assert.Equal(t, [2]int{1, 0}, d.calls())
 		testkit.Put(t, l)
 	})
 }
 
-// L2: what is closed for its age is replaced with its setting on.
+// L2: the replacement of a connection that is closed for its age gets its setting.
 func TestAReplacementKeepsTheSetting(t *testing.T) {
 	testkit.Run(t, func(t *testing.T, w *testkit.World) {
 		d := &settingsServer{}
@@ -274,7 +276,7 @@ func TestAReplacementKeepsTheSetting(t *testing.T) {
 		require.Greater(t, w.Server.Dials(), before)
 		applied := d.calls()
 		l := getWith(t, p, "a")
-		assert.Equal(t, applied, d.calls(), "the setting was on it already")
+		assert.Equal(t, applied, d.calls(), "the connection had the setting already")
 		assert.Equal(t, "a", d.settingOf(l))
 		testkit.Put(t, l)
 	})
@@ -300,8 +302,8 @@ func TestASettingThatCannotBeComparedIsRefused(t *testing.T) {
 	})
 }
 
-// Many settings over few connections: nobody ever sees another's, or a dirty
-// connection.
+// With many settings on few connections, no caller gets a connection with another
+// setting.
 func TestUnderLoadEveryGetHasItsOwnSetting(t *testing.T) {
 	testkit.Run(t, func(t *testing.T, w *testkit.World) {
 		d := &settingsServer{}

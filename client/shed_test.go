@@ -14,16 +14,16 @@ import (
 	"github.com/actorpool/actorpool/messages"
 )
 
-// controlled is CoDel with a target of 100ms and an interval of a second, so that
-// a wait in a bad queue ends after 200ms.
+// withCoDel configures a target of 100ms and an interval of a second. A wait in a bad
+// queue ends after 200ms.
 func withCoDel(cfg *testkit.Config) {
 	cfg.Shed = client.CoDel{Target: 100 * time.Millisecond, Interval: time.Second}
 }
 
-// tellsHopeless is ShedHopeless.
+// withShedHopeless configures ShedHopeless.
 func withShedHopeless(cfg *testkit.Config) { cfg.ShedHopeless = true }
 
-// wasShed says that a Get was shed after so long a wait, and gives its errors.
+// wasShed checks that a Get was shed after a wait of this length, and gives its errors.
 func wasShed(t *testing.T, g *testkit.Getting, after time.Duration) (*messages.GetError, *messages.ShedError) {
 	t.Helper()
 	err := g.Failed(t)
@@ -39,7 +39,7 @@ func wasShed(t *testing.T, g *testkit.Getting, after time.Duration) (*messages.G
 	return failure, shed
 }
 
-// stall makes the queue of a pool with one connection, which it takes, bad.
+// overload takes the one connection of a pool and makes its queue bad.
 func overload(t *testing.T, p *testkit.Pool) testkit.Lease {
 	t.Helper()
 	held := testkit.Get(t, p)
@@ -54,7 +54,7 @@ func TestAQueueThatStallsIsBadAfterOneInterval(t *testing.T) {
 		j := &testkit.Journal{}
 		p := w.Pool(testkit.Capacity(1), withCoDel, j.Listen)
 		held := testkit.Get(t, p)
-		time.Sleep(time.Hour) // nobody waits: that is no stall
+		time.Sleep(time.Hour) // without waiters the queue does not become bad
 		before := len(j.All())
 		first := testkit.BeginGetWith(ctx, p, client.GetOptions{Label: "first"})
 		time.Sleep(750 * time.Millisecond)
@@ -171,7 +171,7 @@ func TestWithoutShedAQueueMayBeBadForEver(t *testing.T) {
 	})
 }
 
-func TestWhoHasAConnectUnderWayIsNotShed(t *testing.T) {
+func TestAGetWithAConnectUnderWayIsNotShed(t *testing.T) {
 	testkit.Run(t, func(t *testing.T, w *testkit.World) {
 		w.Server.SetDial(testkit.Delay(5 * time.Second))
 		p := w.Pool(testkit.Capacity(1), withCoDel)
@@ -215,11 +215,11 @@ func TestTooManyWaitersIsErrExhaustedAndNotShed(t *testing.T) {
 	})
 }
 
-// paced lends the connection of a pool that has one to n who wait, one after the
-// other for d each, and gives the lease of the last of them.
+// lendInTurn lends the one connection of a pool to n waiters, one after the other for
+// d each, and gives the lease of the last.
 func lendInTurn(t *testing.T, p *testkit.Pool, d time.Duration, n int) testkit.Lease {
 	t.Helper()
-	require.NoError(t, p.Ready(ctx)) // a wait for a connect would count
+	require.NoError(t, p.Ready(ctx)) // else the wait for a connect would be measured too
 	held := testkit.Get(t, p)
 	for range n {
 		g := testkit.BeginGet(ctx, p)
@@ -242,10 +242,10 @@ func TestAGetWhoseDeadlineCannotBeMetIsRefusedAtOnce(t *testing.T) {
 		failure, shed := wasShed(t, testkit.BeginGet(testkit.Within(t, 150*time.Millisecond), p), 0)
 		assert.Equal(t, 200*time.Millisecond, shed.Estimate)
 		assert.Zero(t, shed.Target)
-		assert.Equal(t, 1, failure.Stats.Waiting-1, "others who wait")
+		assert.Equal(t, 1, failure.Stats.Waiting-1, "other waiters")
 		assert.Contains(t, failure.Error(), "overloaded: the wait would be 200ms, longer than the deadline allows")
 
-		just := testkit.BeginGet(testkit.Within(t, 200*time.Millisecond), p) // it can be met, if only just
+		just := testkit.BeginGet(testkit.Within(t, 200*time.Millisecond), p) // exactly the estimate
 		just.Waits(t)
 		_, shed = wasShed(t, testkit.BeginGet(testkit.Within(t, 299*time.Millisecond), p), 0)
 		assert.Equal(t, 300*time.Millisecond, shed.Estimate)
@@ -299,7 +299,7 @@ func TestWithoutADeadlineNobodyIsHopeless(t *testing.T) {
 		cancellable, cancel := context.WithCancel(ctx)
 		defer cancel()
 		var all []*testkit.Getting
-		for range 10 { // GetTimeout ends a wait, but it is no deadline to reckon with
+		for range 10 { // GetTimeout ends a wait, but is not compared with the estimate
 			g := testkit.BeginGet(cancellable, p)
 			g.Waits(t)
 			all = append(all, g)
@@ -371,7 +371,7 @@ func TestASuspendedPoolShedsNobodyAndResumeGivesAnInterval(t *testing.T) {
 		held = all[1].Granted(t)
 		time.Sleep(200*time.Millisecond - 1)
 		all[2].Waits(t)
-		time.Sleep(time.Nanosecond) // the interval is over, and nobody was served soon
+		time.Sleep(time.Nanosecond) // the interval is over, and no wait was below the target
 		wasShed(t, all[2], time.Minute+time.Second)
 		wasShed(t, all[3], time.Minute+time.Second)
 		testkit.Put(t, held)
@@ -441,7 +441,7 @@ func TestInAnOutageTheQueueStallsAndTheErrorSaysWhy(t *testing.T) {
 	})
 }
 
-// With fail-fast nobody waits in an outage, so there is nothing to shed.
+// With fail-fast no Get waits in an outage, so none is shed.
 func TestWithFailFastTheBackoffIsFasterThanShedding(t *testing.T) {
 	testkit.Run(t, func(t *testing.T, w *testkit.World) {
 		w.Server.SetDial(testkit.Refuse)
@@ -548,7 +548,7 @@ func TestThePaceIsMeasuredAgainWhenHoldersBecomeFaster(t *testing.T) {
 		}
 		refused := 0
 		const rounds = 100
-		for range rounds { // and now they take ten milliseconds
+		for range rounds { // now they take ten milliseconds
 			l := testkit.Get(t, p)
 			g := testkit.BeginGet(testkit.Within(t, time.Second), p)
 			time.Sleep(10 * time.Millisecond)
@@ -559,6 +559,6 @@ func TestThePaceIsMeasuredAgainWhenHoldersBecomeFaster(t *testing.T) {
 				testkit.Put(t, g.Granted(t))
 			}
 		}
-		assert.Zero(t, refused, "of %d who would have waited for 10ms of the second that they had", rounds)
+		assert.Zero(t, refused, "of %d Gets with a deadline of a second and a wait of 10ms", rounds)
 	})
 }
