@@ -148,8 +148,8 @@ func TestABorrowerMayReturnWhatItHoldsWhenItIsRestarted(t *testing.T) {
 	testkit.Run(t, func(t *testing.T, w *testkit.World) {
 		p := w.Pool(testkit.Capacity(1))
 		var id messages.LeaseID
-		var refused atomic.Int32
-		parent := w.System.Root.Spawn(actor.PropsFromFunc(func(ctx actor.Context) {
+		var returned, refused atomic.Int32
+		w.System.Root.Spawn(actor.PropsFromFunc(func(ctx actor.Context) {
 			if _, ok := ctx.Message().(*actor.Started); ok {
 				ctx.Spawn(actor.PropsFromFunc(func(ctx actor.Context) {
 					switch msg := ctx.Message().(type) {
@@ -161,8 +161,9 @@ func TestABorrowerMayReturnWhatItHoldsWhenItIsRestarted(t *testing.T) {
 						id = msg.ID
 						panic("crash")
 					case *actor.Restarting: // it returns what it holds
-						ctx.Send(p.PID(), &messages.Put{Lease: id})
+						ctx.Request(p.PID(), &messages.Put{Lease: id})
 					case *messages.Done:
+						returned.Add(1)
 						if msg.Err != nil {
 							refused.Add(1)
 						}
@@ -170,9 +171,11 @@ func TestABorrowerMayReturnWhatItHoldsWhenItIsRestarted(t *testing.T) {
 				}, actor.WithReceiverMiddleware(actors.ReleaseOnRestart(p.PID()))))
 			}
 		}, actor.WithSupervisor(testkit.RestartChild())))
-		_ = parent
 		synctest.Wait()
 		testkit.AssertCounts(t, p, 0, 1, 0)
-		assert.EqualValues(t, 1, p.Stats().Puts)
+		assert.EqualValues(t, 1, returned.Load(), "the new incarnation gets the answer to the Put")
+		assert.Zero(t, refused.Load(), "the Put comes before the release, which would end the lease")
+		st := p.Stats()
+		assert.Equal(t, [2]uint64{1, 0}, [2]uint64{st.Puts, st.Revoked})
 	})
 }

@@ -1,6 +1,7 @@
 package actors_test
 
 import (
+	"fmt"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -118,4 +119,56 @@ func TestAPoolThatIsStoppingAnswersARelease(t *testing.T) {
 		close(release)
 		synctest.Wait()
 	})
+}
+
+// A pool whose connections are all closed delivers its events before its Closes
+// return. A Close whose context ends meanwhile succeeds at once, and takes no other
+// Close with it.
+func TestACloseWhoseContextEndsDoesNotWaitForEvents(t *testing.T) {
+	for leaves := range 4 {
+		t.Run(fmt.Sprintf("number %d leaves", leaves), func(t *testing.T) {
+			testkit.Run(t, func(t *testing.T, w *testkit.World) {
+				release := make(chan struct{})
+				p := w.Pool(func(cfg *testkit.Config) { cfg.OnEvent = func(messages.Event) { <-release } })
+				testkit.Fill(t, p, 1)
+				closes := make([]*testkit.Call, 4)
+				for i := range closes {
+					bounded := ctx
+					if i == leaves {
+						bounded = testkit.Within(t, 100*time.Millisecond)
+					}
+					closes[i] = testkit.Async(func() error { return p.Close(bounded) })
+				}
+				b := w.Borrower()
+				b.Request(p, &messages.Close{Deadline: time.Now().Add(200 * time.Millisecond)})
+				assert.Empty(t, b.Take())
+				_, opened, closed := w.Server.Counts()
+				assert.Equal(t, [2]int{1, 1}, [2]int{opened, closed}, "only events are left")
+
+				testkit.Pass(100 * time.Millisecond)
+				for i, c := range closes {
+					if i == leaves {
+						assert.NoError(t, c.Returned(t))
+						assert.Equal(t, 100*time.Millisecond, c.Waited)
+					} else {
+						c.Waits(t)
+					}
+				}
+				testkit.Pass(100 * time.Millisecond)
+				assert.NoError(t, b.TakeDone(t))
+				for i, c := range closes {
+					if i != leaves {
+						c.Waits(t)
+					}
+				}
+				testkit.Pass(800 * time.Millisecond) // the bound for a slow event handler
+				for _, c := range closes {
+					assert.NoError(t, c.Returned(t))
+				}
+				assert.Empty(t, b.Take())
+				close(release)
+				synctest.Wait()
+			})
+		})
+	}
 }

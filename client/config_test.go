@@ -4,6 +4,8 @@ import (
 	"context"
 	"io"
 	"math"
+	"reflect"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,34 +19,29 @@ import (
 )
 
 func TestABadConfigIsRefusedByField(t *testing.T) {
-	for _, c := range []struct {
+	type badField struct {
 		field  string
 		change func(*testkit.Config)
-	}{
+	}
+	bad := []badField{
 		{"Connect", func(cfg *testkit.Config) { cfg.Connect = nil }},
-		{"Capacity", func(cfg *testkit.Config) { cfg.Capacity = -1 }},
-		{"MinIdle", func(cfg *testkit.Config) { cfg.MinIdle = -1 }},
 		{"MinIdle", func(cfg *testkit.Config) { cfg.Capacity, cfg.MinIdle = 2, 3 }},
 		{"MinIdle", func(cfg *testkit.Config) { cfg.Capacity, cfg.MinIdle, cfg.MaxIdle = 4, 3, 2 }},
-		{"MaxIdle", func(cfg *testkit.Config) { cfg.MaxIdle = -1 }},
-		{"MaxConnecting", func(cfg *testkit.Config) { cfg.MaxConnecting = -1 }},
-		{"MaxWaiters", func(cfg *testkit.Config) { cfg.MaxWaiters = -1 }},
-		{"IdleTimeout", func(cfg *testkit.Config) { cfg.IdleTimeout = -1 }},
-		{"MaxLifetime", func(cfg *testkit.Config) { cfg.MaxLifetime = -1 }},
-		{"MaxLifetimeJitter", func(cfg *testkit.Config) { cfg.MaxLifetimeJitter = -1 }},
 		{"MaxLifetimeJitter", func(cfg *testkit.Config) { cfg.MaxLifetime, cfg.MaxLifetimeJitter = time.Minute, time.Hour }},
-		{"ConnectTimeout", func(cfg *testkit.Config) { cfg.ConnectTimeout = -1 }},
-		{"GetTimeout", func(cfg *testkit.Config) { cfg.GetTimeout = -1 }},
-		{"LeakAfter", func(cfg *testkit.Config) { cfg.LeakAfter = -1 }},
 		{"Backoff.Mode", func(cfg *testkit.Config) { cfg.Backoff.Mode = 77 }},
-		{"Backoff.Base", func(cfg *testkit.Config) { cfg.Backoff.Base = -1 }},
-		{"Backoff.Cap", func(cfg *testkit.Config) { cfg.Backoff.Cap = -1 }},
 		{"Backoff.Cap", func(cfg *testkit.Config) { cfg.Backoff.Base, cfg.Backoff.Cap = time.Minute, time.Second }},
 		{"Backoff.Jitter", func(cfg *testkit.Config) { cfg.Backoff.Jitter = 1.1 }},
 		{"Backoff.Jitter", func(cfg *testkit.Config) { cfg.Backoff.Jitter = -0.1 }},
 		{"Backoff.Jitter", func(cfg *testkit.Config) { cfg.Backoff.Jitter = math.NaN() }},
 		{"Backoff.Jitter", func(cfg *testkit.Config) { cfg.Backoff.Jitter = math.Inf(1) }},
-	} {
+		{"KeepAlive", func(cfg *testkit.Config) { cfg.KeepAlive = time.Minute }}, // without Check
+	}
+	for _, field := range numericFields(reflect.TypeFor[testkit.Config](), "") {
+		if field.path != "CheckAfterIdle" && field.path != "Backoff.Jitter" { // see the next test
+			bad = append(bad, badField{field.path, func(cfg *testkit.Config) { field.set(cfg, -1) }})
+		}
+	}
+	for _, c := range bad {
 		t.Run(c.field, func(t *testing.T) {
 			cfg := testkit.Config{Connect: func(context.Context) (*testkit.Conn, error) { t.Error("connects"); return nil, nil }}
 			c.change(&cfg)
@@ -63,6 +60,38 @@ func TestABadConfigIsRefusedByField(t *testing.T) {
 	}
 	_, err := client.Spawn[*testkit.Conn](nil, testkit.Config{Connect: func(context.Context) (*testkit.Conn, error) { return nil, nil }})
 	assert.ErrorAs(t, err, new(*messages.ConfigError))
+}
+
+// numericField is a field of Config, or of a struct in it, that is a number.
+type numericField struct {
+	path  string
+	index []int
+	float bool
+}
+
+func (f numericField) set(cfg *testkit.Config, n int64) {
+	v := reflect.ValueOf(cfg).Elem().FieldByIndex(f.index)
+	if f.float {
+		v.SetFloat(float64(n))
+	} else {
+		v.SetInt(n)
+	}
+}
+
+// numericFields finds every field that can be negative.
+func numericFields(of reflect.Type, prefix string, index ...int) (fields []numericField) {
+	for i := range of.NumField() {
+		field, at := of.Field(i), append(slices.Clone(index), i)
+		switch path := prefix + field.Name; field.Type.Kind() {
+		case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
+			fields = append(fields, numericField{path, at, false})
+		case reflect.Float32, reflect.Float64:
+			fields = append(fields, numericField{path, at, true})
+		case reflect.Struct:
+			fields = append(fields, numericFields(field.Type, path+".", at...)...)
+		}
+	}
+	return fields
 }
 
 func TestTheLegalNegativeValuesAreLegal(t *testing.T) {

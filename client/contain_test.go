@@ -2,7 +2,9 @@ package client_test
 
 import (
 	"context"
+	"reflect"
 	"runtime"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -63,40 +65,96 @@ func TestMorePanicsThanTheSupervisorTakesWithWaiters(t *testing.T) {
 	})
 }
 
-func TestAPanicInAnyFunctionIsContained(t *testing.T) {
-	panics := func(context.Context, *testkit.Conn) error { panic("no good") }
-	for name, change := range map[string]func(*testkit.Config){
-		"Check": func(cfg *testkit.Config) { cfg.Check = panics },
-		"Reset": func(cfg *testkit.Config) { cfg.Reset = panics },
-		"Disconnect": func(cfg *testkit.Config) {
-			cfg.Disconnect = func(_ context.Context, c *testkit.Conn) error { _ = c.Close(); panic("no good") }
-		},
-		"OnEvent": func(cfg *testkit.Config) { cfg.OnEvent = func(messages.Event) { panic("no good") } },
-		"Classify": func(cfg *testkit.Config) {
-			cfg.Classify = func(messages.Phase, error) messages.Class { panic("no good") }
-		},
-	} {
+// misbehaviour makes one function of a pool's configuration call bad each time, and
+// counts the calls.
+type misbehaviour func(cfg *testkit.Config, calls *atomic.Int32, bad func())
+
+// Connect has tests of its own. Broken and Backoff.Decide run on the caller's
+// goroutine, where a panic is the caller's.
+var misbehaviours = map[string]misbehaviour{
+	"Check": func(cfg *testkit.Config, calls *atomic.Int32, bad func()) {
+		cfg.Check = func(context.Context, *testkit.Conn) error { calls.Add(1); bad(); return nil }
+	},
+	"Reset": func(cfg *testkit.Config, calls *atomic.Int32, bad func()) {
+		cfg.Reset = func(context.Context, *testkit.Conn) error { calls.Add(1); bad(); return nil }
+	},
+	"Apply": func(cfg *testkit.Config, calls *atomic.Int32, bad func()) {
+		cfg.Apply = func(context.Context, *testkit.Conn, any) error { calls.Add(1); bad(); return nil }
+	},
+	"Unapply": func(cfg *testkit.Config, calls *atomic.Int32, bad func()) {
+		cfg.Unapply = func(context.Context, *testkit.Conn) error { calls.Add(1); bad(); return nil }
+	},
+	"Disconnect": func(cfg *testkit.Config, calls *atomic.Int32, bad func()) {
+		cfg.Disconnect = func(_ context.Context, c *testkit.Conn) error { calls.Add(1); _ = c.Close(); bad(); return nil }
+	},
+	"OnEvent": func(cfg *testkit.Config, calls *atomic.Int32, bad func()) {
+		cfg.OnEvent = func(messages.Event) { calls.Add(1); bad() }
+	},
+	"Classify": func(cfg *testkit.Config, calls *atomic.Int32, bad func()) {
+		cfg.Classify = func(messages.Phase, error) messages.Class { calls.Add(1); bad(); return messages.ClassIgnore }
+	},
+}
+
+// testMisbehaviours uses a pool, one of whose functions misbehaves, in such a way
+// that each function is called in each round.
+func testMisbehaviours(t *testing.T, rounds int, bad func()) {
+	functions := reflect.TypeFor[testkit.Config]()
+	for i := range functions.NumField() {
+		if f := functions.Field(i); f.Type.Kind() == reflect.Func && f.Name != "Connect" && f.Name != "Broken" {
+			require.Contains(t, misbehaviours, f.Name)
+		}
+	}
+	for name, misbehave := range misbehaviours {
 		t.Run(name, func(t *testing.T) {
 			testkit.Run(t, func(t *testing.T, w *testkit.World) {
-				p := w.Pool(testkit.Capacity(2), change)
-				for range 30 {
-					l := testkit.Get(t, p)
-					g := testkit.BeginGet(testkit.Within(t, time.Minute), p)
-					testkit.Put(t, l, g.Granted(t))
+				var calls atomic.Int32
+				p := w.Pool(testkit.Capacity(1), func(cfg *testkit.Config) {
+					cfg.Apply = func(context.Context, *testkit.Conn, any) error { return nil }
+					misbehave(cfg, &calls, bad)
+				})
+				for round := range rounds {
+					testkit.Put(t, testkit.Get(t, p)) // Reset
 					time.Sleep(2 * time.Second)
-					require.NoError(t, testkit.Get(t, p).Taint(nil))
-					w.Server.SetDial(testkit.Refuse)
-					_, err := p.Get(ctx)
-					if err == nil { // there was an idle one
-						require.NoError(t, p.Clear(ctx, client.ClearOptions{Interrupt: true}))
+					testkit.Put(t, testkit.Get(t, p)) // Check
+					l, err := p.GetWith(ctx, client.GetOptions{Setting: "utc"})
+					if name == "Apply" {
+						require.ErrorAs(t, err, new(*messages.PanicError))
+					} else {
+						require.NoError(t, err)
+						testkit.Put(t, l)
 					}
+					l = testkit.Get(t, p) // Unapply
+					require.NoError(t, l.Taint(nil))
+					synctest.Wait() // Disconnect
+					w.Server.SetDial(testkit.Refuse)
+					_, err = p.Get(ctx) // Classify
+					assert.ErrorIs(t, err, messages.ErrConnectFailed)
 					w.Server.SetDial(testkit.Accept)
-					time.Sleep(time.Minute)
+					testkit.Pass(time.Minute)
+					require.Greater(t, int(calls.Load()), round, "calls of %s", name)
+					testkit.AssertCounts(t, p, 0, 0, 0)
 				}
-				assert.Zero(t, p.Stats().Borrowed)
 			})
 		})
 	}
+}
+
+func TestAPanicInAnyFunctionIsContained(t *testing.T) {
+	testMisbehaviours(t, 30, func() { panic("no good") })
+}
+
+// The caller gets the error of its connect, which counts as a reason for a backoff.
+func TestAPanicInClassifyDoesNotHideTheErrorOfTheConnect(t *testing.T) {
+	testkit.Run(t, func(t *testing.T, w *testkit.World) {
+		w.Server.SetDial(testkit.Refuse)
+		p := w.Pool(func(cfg *testkit.Config) {
+			cfg.Classify = func(messages.Phase, error) messages.Class { panic("no good") }
+		})
+		_, err := p.Get(ctx)
+		assert.ErrorIs(t, err, testkit.ErrRefused)
+		assert.NotErrorAs(t, err, new(*messages.PanicError))
+		assert.Equal(t, messages.StateBackoff, p.Stats().State)
+	})
 }
 
 func TestAConnectThatEndsItsGoroutineHasFailed(t *testing.T) {
@@ -114,35 +172,7 @@ func TestAConnectThatEndsItsGoroutineHasFailed(t *testing.T) {
 }
 
 func TestAnyFunctionThatEndsItsGoroutineIsContained(t *testing.T) {
-	exits := func(context.Context, *testkit.Conn) error { runtime.Goexit(); return nil }
-	for name, change := range map[string]func(*testkit.Config){
-		"Check": func(cfg *testkit.Config) { cfg.Check = exits },
-		"Reset": func(cfg *testkit.Config) { cfg.Reset = exits },
-		"Disconnect": func(cfg *testkit.Config) {
-			cfg.Disconnect = func(_ context.Context, c *testkit.Conn) error { _ = c.Close(); runtime.Goexit(); return nil }
-		},
-		"OnEvent": func(cfg *testkit.Config) { cfg.OnEvent = func(messages.Event) { runtime.Goexit() } },
-		"Classify": func(cfg *testkit.Config) {
-			cfg.Classify = func(messages.Phase, error) messages.Class { runtime.Goexit(); return 0 }
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			testkit.Run(t, func(t *testing.T, w *testkit.World) {
-				p := w.Pool(testkit.Capacity(2), change)
-				for range 5 {
-					testkit.Put(t, testkit.Get(t, p))
-					time.Sleep(2 * time.Second)
-					require.NoError(t, testkit.Get(t, p).Taint(nil))
-					synctest.Wait()
-					w.Server.SetDial(testkit.Refuse)
-					_, err := p.Get(testkit.Within(t, time.Second))
-					assert.Error(t, err)
-					w.Server.SetDial(testkit.Accept)
-					time.Sleep(time.Minute)
-				}
-			})
-		})
-	}
+	testMisbehaviours(t, 5, runtime.Goexit)
 }
 
 // G3, P3

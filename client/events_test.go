@@ -1,7 +1,10 @@
 package client_test
 
 import (
+	"bytes"
 	"context"
+	"log/slog"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -162,5 +165,36 @@ func TestTheCountersCount(t *testing.T) {
 			Gets: 5, Grants: 2, Waits: 5, WaitTime: time.Second, Timeouts: 1, Cancels: 1,
 			Connects: 2, ConnectErrors: 1, Puts: 1, Taints: 1, ClosedBroken: 1, Backoffs: 1,
 		}, p.Stats())
+	})
+}
+
+// The pool makes no events that nobody wants. A logger at the default level of slog
+// wants those that are warnings.
+func TestALoggerAtTheDefaultLevelGetsTheWarnings(t *testing.T) {
+	testkit.Run(t, func(t *testing.T, w *testkit.World) {
+		var log bytes.Buffer // one goroutine writes it; it is read when all is quiet
+		p := w.Pool(testkit.LeakAfter(time.Minute), func(cfg *testkit.Config) {
+			cfg.Logger = slog.New(slog.NewTextHandler(&log, nil))
+			require.Nil(t, cfg.OnEvent)
+		})
+		l, err := p.GetWith(ctx, client.GetOptions{Label: "report"})
+		require.NoError(t, err)
+		w.Server.SetDial(testkit.Refuse)
+		_, err = p.Get(ctx)
+		require.ErrorIs(t, err, testkit.ErrRefused)
+		testkit.Pass(time.Minute)
+		testkit.Put(t, l)
+		synctest.Wait()
+
+		lines := strings.Split(strings.TrimSpace(log.String()), "\n")
+		require.Len(t, lines, 2, log.String())
+		for i, parts := range [][]string{
+			{`level=WARN msg="Connection pool backoff"`, "pool=db", "attempt=1", `error="connection refused"`},
+			{`level=WARN msg="Connection lease leaked"`, "pool=db", "label=report"},
+		} {
+			for _, part := range parts {
+				assert.Contains(t, lines[i], part)
+			}
+		}
 	})
 }
