@@ -1,5 +1,6 @@
 // Package actorpool is the root of a connection pool in which one actor owns
-// all state. It holds no code; the tests and benchmarks of the whole are here.
+// all state. It holds no code; the tests of the README's guarantees and the
+// benchmarks are here.
 //
 //   - Package client is the pool for ordinary Go code. Begin there.
 //   - Package messages is the protocol, for actors.
