@@ -12,16 +12,24 @@ import (
 	"github.com/actorpool/actorpool/messages"
 )
 
-// errAborted is the cause when the function given to Do did not return.
+// errAborted is the cause of the Taint if the function given to Do does not return.
 var errAborted = errors.New("actorpool: the function panicked or ended its goroutine")
 
-// Broken is the default of Config.Broken: it says whether an error that came
-// out of Do condemns the connection. Network errors do, and the end of a stream,
-// a closed pipe, a reset, driver.ErrBadConn; so do the errors of a context that
-// ended while the connection was in use, since a reply may still be on its way,
-// and those by which PostgreSQL says that it has ended the session. Errors of
-// the application do not, nor do those of a Get that was made meanwhile, of this
-// pool or another: they tell of other connections.
+// Broken is the default Config.Broken. It says whether the connection must be closed
+// after Do's function returned err. It returns true for
+//
+//   - network errors and the ends of streams: net.Error, net.ErrClosed, io.EOF,
+//     io.ErrUnexpectedEOF, io.ErrClosedPipe, ECONNRESET, EPIPE;
+//   - driver.ErrBadConn;
+//   - context.Canceled and context.DeadlineExceeded: the reply to a request that was
+//     given up may still arrive;
+//   - the errors with which PostgreSQL ends a session, by their SQLSTATE: class 08
+//     (connection exception), 57P (shutdown, crash, dropped database, idle session),
+//     25P03 and 25P04 (a transaction that was idle or open for too long). See
+//     Appendix A of PostgreSQL's manual.
+//
+// It returns false for all other errors, which are the application's, and for a
+// *[messages.GetError], which is about another connection.
 func Broken(err error) bool {
 	var get *messages.GetError
 	if errors.As(err, &get) {
@@ -39,9 +47,7 @@ func Broken(err error) bool {
 	return errors.As(err, &network) || sessionEnded(err)
 }
 
-// sessionEnded recognises, by their SQLSTATE, the errors with which PostgreSQL
-// ends a session: connection exceptions; shutdown, crash, a dropped database, an
-// idle session; a transaction that was idle or open for too long.
+// sessionEnded recognises the errors with which PostgreSQL ends a session.
 func sessionEnded(err error) bool {
 	var sql interface{ SQLState() string }
 	if !errors.As(err, &sql) {
@@ -51,17 +57,18 @@ func sessionEnded(err error) bool {
 	return strings.HasPrefix(state, "08") || strings.HasPrefix(state, "57P") || state == "25P03" || state == "25P04"
 }
 
-// isClosed says whether a connection that can tell knows itself that it is
-// closed. Its errors may not say so: those of f, or a driver's own "conn closed".
+// isClosed says whether a connection reports itself as closed. It is asked because
+// an error may not show that: f may return an error of its own, and a driver's "conn
+// closed" is not an error that Broken knows.
 func isClosed(conn any) bool {
 	c, ok := conn.(closer)
 	return ok && c.IsClosed()
 }
 
-// closer is a connection that can tell whether it is closed, as pgx's can.
+// closer is a connection that knows whether it is closed, as pgx.Conn does.
 type closer interface{ IsClosed() bool }
 
-// closeError makes closing what is closed already a success.
+// closeError turns ErrClosed into success: to close a closed pool is no error.
 func closeError(err error) error {
 	if errors.Is(err, messages.ErrClosed) {
 		return nil

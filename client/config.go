@@ -13,138 +13,156 @@ import (
 	"github.com/actorpool/actorpool/messages"
 )
 
-// Config says what a pool is to be. Connect is required; every zero value
-// means the documented default. A Config is copied by New, Spawn and Props:
-// changing it afterwards changes nothing.
+// Config is the configuration of a pool. Only Connect is required; the zero value
+// of every other field means the default that its comment gives. New, Spawn and
+// Props copy it: a later change has no effect. They return a
+// *[messages.ConfigError] for a field with an invalid value, in particular for a
+// negative number or duration where the comment gives it no meaning.
 //
-// The functions run outside the pool's turn, one at a time for each connection,
-// and never for two holders at once. Their context ends with ConnectTimeout, and
-// as soon as the pool is closed. A function that ignores its context delays
-// nobody for longer than that: it is given up, and a connection that it still
-// brings is closed. A panic in one is contained and counts as its error, a
-// *[messages.PanicError].
+// # The functions
+//
+// The functions that work on a connection run on goroutines of their own, never on
+// the caller's, one at a time for each connection, and not while somebody holds it;
+// only Disconnect may, see MaxLease and ClearOptions. Their context ends after
+// ConnectTimeout and, except for Disconnect, as soon as the pool is closed or a
+// Clear interrupts them. A function that ignores its context is given up a quarter
+// of ConnectTimeout after the timeout; a connection that it still returns is closed.
+// A panic in a function counts as its error, a *[messages.PanicError].
 type Config[C any] struct {
 	// Name is the pool's name in errors, events and logs. Default "pool".
 	Name string
 
-	// Connect opens a connection. Required. A nil connection without an error is
-	// a failed connect.
+	// Connect opens a connection. Required. A nil connection without an error
+	// counts as the error messages.ErrNilConnection.
 	Connect func(ctx context.Context) (C, error)
-	// Disconnect closes a connection. Its context is bounded by ConnectTimeout
-	// and is not ended by Close, so that a connection can be closed gracefully.
-	// Default: conn.Close, if C is an io.Closer; otherwise nothing.
+	// Disconnect closes a connection. Close does not end its context, so that a
+	// connection can be closed gracefully. Its error is only logged. Default:
+	// conn.Close if C is an io.Closer; otherwise nothing is done.
 	Disconnect func(ctx context.Context, conn C) error
-	// Check says whether a connection is alive. It runs before an idle
-	// connection is handed out, see CheckAfterIdle. nil: no check.
+	// Check returns an error if a connection is not usable. It runs before an idle
+	// connection is lent, if CheckAfterIdle says so, and for KeepAlive. A connection
+	// that fails is closed, and the caller gets another one. nil: no check.
 	Check func(ctx context.Context, conn C) error
-	// Reset clears what the last holder left on a connection. It runs after Put,
-	// before the next holder gets the connection. If it fails, the connection is
-	// replaced. nil: no reset.
+	// Reset removes what the last holder left on a connection. It runs after every
+	// Put, before the next holder gets the connection. If it fails, the connection is
+	// closed. nil: no reset.
 	Reset func(ctx context.Context, conn C) error
-	// ResetWipesSetting says that Reset also takes the setting off, as
-	// PostgreSQL's DISCARD ALL does.
+	// ResetWipesSetting says that Reset also removes the setting, as DISCARD ALL
+	// does in PostgreSQL.
 	ResetWipesSetting bool
-	// Apply puts a setting on a clean connection, for a Get that asks for one:
-	// see GetOptions. If it fails, that Get fails with messages.ErrConnectFailed
+	// Apply puts a setting on a connection that has none, for a Get that asks for
+	// it: see GetOptions. If it fails, that Get fails with messages.ErrConnectFailed
 	// and the connection is closed; no backoff starts. nil: the pool has no
 	// settings.
 	Apply func(ctx context.Context, conn C, setting any) error
-	// Unapply takes the setting off again. If it fails, or is nil, a connection
-	// whose setting nobody wants is replaced by a new one.
+	// Unapply removes the setting from a connection that is needed for another one.
+	// If it fails, or is nil, that connection is closed and a new one is opened.
 	Unapply func(ctx context.Context, conn C) error
 
-	// Capacity bounds the connections that are open, being opened or being
-	// closed. Default max(4, GOMAXPROCS). SetCapacity changes it.
+	// Capacity is the largest number of connections: those that are open, being
+	// opened or being closed. Default max(4, GOMAXPROCS). SetCapacity changes it.
 	Capacity int
-	// MinIdle is how many idle connections are kept in the background.
+	// MinIdle is the number of idle connections that the pool keeps ready, by
+	// opening new ones in the background. It must not be above Capacity or MaxIdle.
 	// Default 0.
 	MinIdle int
-	// MaxIdle is how many idle connections are kept at most: above it, a
-	// returned connection is closed. Default: Capacity.
+	// MaxIdle is the largest number of idle connections: with so many idle, one that
+	// is returned is closed. Default: the current capacity.
 	MaxIdle int
-	// MaxConnecting bounds simultaneous connects. Default 2.
+	// MaxConnecting is the largest number of simultaneous connects. Default 2. While
+	// the pool backs off there is at most one: see Backoff.
 	MaxConnecting int
-	// MaxWaiters bounds the Gets that wait without a connect under way for them;
-	// one more fails with messages.ErrExhausted. 0: no bound.
+	// MaxWaiters is the largest number of Gets that wait, not counting those for
+	// which the pool opens or checks a connection. One more fails with
+	// messages.ErrExhausted. 0: no bound.
 	MaxWaiters int
-	// PauseOnClear is the rule of MongoDB's pools: the pool starts paused; a
-	// Clear pauses it and ends all waits with messages.ErrCleared; Gets fail so
-	// until Resume.
+	// PauseOnClear makes Clear pause the pool, as MongoDB's connection pools do: all
+	// waits end with messages.ErrCleared, and so does every Get until Resume. The
+	// pool starts paused.
 	PauseOnClear bool
 
-	// CheckAfterIdle: a connection that was idle for longer is checked before it
-	// is handed out. Under traffic it may be checked up to a 64th earlier. 0: one
-	// second. Negative: never.
+	// CheckAfterIdle is the time after which an idle connection is checked before it
+	// is lent. Under traffic the check may come up to a 64th of it earlier. It has
+	// no effect without Check. 0: the default, 1s. Negative: never.
 	CheckAfterIdle time.Duration
-	// KeepAlive checks connections in the background that have been idle for so
-	// long, again and again. Of many that are due together the last is checked a
-	// tenth later. While connects are blocked by a backoff there is none. It needs
-	// Check. 0: off.
+	// KeepAlive is the time after which an idle connection is checked in the
+	// background, again and again. If many are due at once, the checks are spread
+	// over a tenth of KeepAlive. In a blocking period (see Backoff) there are none.
+	// It requires Check. 0: off.
 	KeepAlive time.Duration
-	// IdleTimeout closes connections that are idle for longer, oldest first and
-	// at most half of them at once, down to MinIdle. 0: off.
+	// IdleTimeout is the time after which an idle connection is closed: the oldest
+	// first, at most half of all idle ones at once, and never below MinIdle. 0: off.
 	IdleTimeout time.Duration
-	// MaxLifetime bounds the age of a connection. One that is idle is closed
-	// when it gets there, one that is borrowed when it comes back. 0: off.
+	// MaxLifetime is the largest age of a connection. An idle one is closed when it
+	// reaches that age, a borrowed one when it is returned. 0: off.
 	MaxLifetime time.Duration
-	// MaxLifetimeJitter shortens each connection's lifetime by a random part of
-	// it, decided once, so that connections opened together do not end together.
-	// 0: a tenth of MaxLifetime.
+	// MaxLifetimeJitter shortens each connection's lifetime by a random duration of
+	// at most this, so that connections opened together do not expire together. It
+	// must not be above MaxLifetime. 0: the default, a tenth of MaxLifetime.
 	MaxLifetimeJitter time.Duration
-	// ConnectTimeout bounds each call of Connect, Disconnect, Check, Reset, Apply
-	// and Unapply.
-	// Default 10s.
+	// ConnectTimeout is the timeout of each call of Connect, Disconnect, Check,
+	// Reset, Apply and Unapply. Default 10s.
 	ConnectTimeout time.Duration
-	// GetTimeout bounds a Get whose context has no deadline. 0: none.
+	// GetTimeout is the timeout of a Get whose context has no deadline: the Get then
+	// fails with context.DeadlineExceeded. It does not apply to a messages.Get.
+	// 0: none.
 	GetTimeout time.Duration
-	// LeakAfter reports leases that are held for longer, once each, by an event
-	// and a warning in the log, with the stack of whoever got it. With it, a lease
-	// that nobody has any more, since it was dropped without Put or Taint, is
-	// noticed within a second of the garbage collector's finding it: it is
-	// reported, and its connection is closed and replaced. A lease must therefore
-	// be kept for as long as its connection is used. Each Get takes some
-	// microseconds more, since it looks at its own stack. 0: off.
+	// LeakAfter is the time after which a lease that is still held is reported as a
+	// leak, once: by an event and a warning in the log, with the stack of the Get.
+	// With it the pool also finds leases that were dropped without Put or Taint:
+	// within a second of their garbage collection it reports them, and closes and
+	// replaces their connections. Therefore keep the Lease for as long as you use its
+	// connection. Each Get takes some microseconds more, to capture its stack.
+	// 0: off.
 	LeakAfter time.Duration
-	// MaxLease ends leases that are held for longer: the holder's Put is then
-	// messages.ErrLeaseEnded, and the connection is closed, while the holder may
-	// be using it. 0: off.
+	// MaxLease is the time after which the pool ends a lease that is still held: it
+	// closes the connection, even while the holder uses it, and the holder's Put
+	// returns messages.ErrLeaseEnded. 0: off.
 	MaxLease time.Duration
 
-	// ShedHopeless refuses a Get at once, with a *messages.ShedError, if its
-	// deadline will have passed before its turn comes, at the rate at which
-	// connections have come back of late. The first in line is never refused so.
+	// ShedHopeless makes a Get fail at once, with a *messages.ShedError, if its
+	// deadline will pass before its turn comes, estimated from the rate at which the
+	// last waiters were served. The first Get in the queue is never rejected so.
 	ShedHopeless bool
-	// Shed ends waits when too many wait for too long, so that those who are
-	// served are served soon. The zero value is off.
+	// Shed ends the waits that are too long while the pool is overloaded, so that
+	// the callers that are served are served soon. The zero value is off.
 	Shed CoDel
 
 	// Backoff says what the pool does while connects fail.
 	Backoff Backoff
-	// Classify says what a failed connect means. Default: actors.Classify.
+	// Classify says what an error of Connect means for the pool. It is called for
+	// errors of Connect only, so phase is always messages.PhaseConnect: an error of
+	// another function concerns only its connection. It is not called if Connect
+	// panics or is given up, which counts as messages.ClassOverload, as a panic in
+	// Classify does. Default: actors.Classify.
 	Classify func(phase messages.Phase, err error) messages.Class
-	// Broken says, for Do, whether an error condemns the connection. Default:
-	// Broken of this package. A connection with a method IsClosed() bool that says
-	// so is condemned by any error.
+	// Broken says whether an error that the function given to Do returned means that
+	// the connection must not be used again. It is not asked if the connection has a
+	// method IsClosed() bool that returns true. Default: the function Broken of this
+	// package.
 	Broken func(err error) bool
-	// OnEvent is told everything that happens in the pool, in order, on a
-	// goroutine of its own. A handler that is slow delays nobody else; one that
-	// falls thousands of events behind loses the oldest. A panic in it is
-	// contained. Events lag behind what they tell; Stats has the present. Do not
-	// call Close from it: Close waits a moment for it.
+	// OnEvent is called with every event of the pool, in order, on a goroutine of
+	// its own. A slow handler delays nobody; if more than 4096 events wait for it, the
+	// oldest are dropped. A panic in it is logged, and the next event follows.
+	// An event may arrive later than the change that it reports; Stats shows the
+	// present. Do not call Close from OnEvent: Close waits up to a second for it.
 	OnEvent func(messages.Event)
-	// Logger gets events at level debug; backoffs, leaks and panics at warn.
+	// Logger gets the events at level debug, but backoffs, leaks and panics of the
+	// functions above at level warn. nil: no log.
 	Logger *slog.Logger
 }
 
-// CoDel is controlled delay for those who wait, after Elixir's DBConnection: when
-// nobody has been served within Target for a whole Interval, the pool is
-// overloaded, and until somebody is again a wait of twice Target ends with a
-// *[messages.ShedError]. A Get that finds an idle connection is served at once.
+// CoDel is the policy of controlled delay for Gets that wait, after Elixir's
+// DBConnection. When no Get has been served within Target for a whole Interval in
+// which Gets wait, the pool is overloaded. From then on a wait that reaches twice
+// Target ends with a *[messages.ShedError], until a Get is served within Target
+// again. The zero value is off.
 type CoDel struct {
-	// Target is what a wait may be for long. Default 50ms, if Interval is given.
+	// Target is the longest wait that is acceptable for long. Default 50ms if
+	// Interval is set.
 	Target time.Duration
-	// Interval is for how long every wait must be more. Default 1s, if Target is given.
-	// It must not be less than Target.
+	// Interval is how long every wait must be above Target before the pool counts
+	// as overloaded. It must not be below Target. Default 1s if Target is set.
 	Interval time.Duration
 }
 
@@ -156,32 +174,39 @@ func (c CoDel) policy() actors.CoDel {
 	return actors.CoDel{Target: or(c.Target, defaultTarget), Interval: or(c.Interval, defaultInterval)}
 }
 
-// The defaults are DBConnection's.
+// DBConnection has the same target. Its interval was 1s, too, before its version
+// 2.8, which made it 2s: here the shorter one stays, so that an overload is noticed
+// sooner.
 const (
 	defaultTarget   = 50 * time.Millisecond
 	defaultInterval = time.Second
 )
 
-// Backoff is the policy for the time in which connects fail. After a failure
-// no connect begins for a while (the blocking period); after that one attempt at
-// a time is made, and each failure makes the next period longer:
+// Backoff is the policy for the time in which connects fail. After a failed connect
+// no other begins for a while: that is the blocking period. Then the pool makes one
+// attempt at a time. A success ends the backoff; a failure starts the next blocking
+// period. The period after failure number attempt, from 1, is
 //
 //	min(Base * 2^(attempt-1), Cap)
 //
-// of which the part Jitter is random. A connection that is returned meanwhile
-// is handed on at once.
+// minus a random part of it, of at most Jitter. Connects that were under way
+// together count as one failure. A connection that is returned in the meantime is
+// lent at once.
+//
+// The zero value is a valid policy: that of BackoffMongo.
 type Backoff struct {
-	// Mode says what happens to Gets meanwhile. Default BackoffWait.
+	// Mode says what happens to Gets during a blocking period. Default BackoffWait.
 	Mode BackoffMode
-	// Base is the first period. Default 200ms.
+	// Base is the length of the first period. Default 200ms.
 	Base time.Duration
-	// Cap is the longest. Default 10s.
+	// Cap is the length of the longest period. It must not be below Base. Default
+	// 10s, or Base if that is longer.
 	Cap time.Duration
-	// Jitter is the part of a period that is random, from 0 to 1. Default 1; use
-	// NoJitter for none.
+	// Jitter is the part of a period that is random, from 0 to 1. 0: the default, 1.
+	// NoJitter: none.
 	Jitter float64
-	// Decide says whether there is to be a backoff at all. It is asked once, by
-	// New, Spawn or Props. nil means yes.
+	// Decide says whether the pool backs off at all; false has the effect of
+	// BackoffNever. It is called once, by New, Spawn or Props. nil: true.
 	Decide func() bool
 }
 
@@ -189,11 +214,11 @@ type Backoff struct {
 type BackoffMode = actors.BackoffMode
 
 const (
-	// BackoffWait: they wait in line, each within its own context. One whose
-	// deadline comes before the next attempt fails at once if nothing is out that
-	// could come back before.
+	// BackoffWait: a Get waits, until its context ends. It fails at once, with a
+	// *messages.BackoffError, if its deadline comes before the next attempt and no
+	// connection is open that could become free before.
 	BackoffWait = actors.BackoffWait
-	// BackoffFailFast: those that find no idle connection fail at once with a
+	// BackoffFailFast: a Get that finds no idle connection fails at once with a
 	// *messages.BackoffError.
 	BackoffFailFast = actors.BackoffFailFast
 	// BackoffNever: there is no backoff; every Get may connect.
@@ -203,17 +228,25 @@ const (
 // NoJitter is the Jitter of a Backoff without randomness.
 const NoJitter = -1
 
-// BackoffMongo is the backoff of MongoDB's connection pools: Gets wait; 200ms,
-// doubling to 10s, with full jitter.
+// BackoffMongo is the backoff of MongoDB's connection pools: Gets wait; the periods
+// grow from 200ms to 10s; all of each is random (full jitter). It has the same
+// effect as the zero Backoff, and states it.
 func BackoffMongo() Backoff {
-	return Backoff{Mode: BackoffWait, Base: 200 * time.Millisecond, Cap: 10 * time.Second, Jitter: 1}
+	return Backoff{Mode: BackoffWait, Base: defaultBase, Cap: defaultCap, Jitter: 1}
 }
 
-// BackoffBlocking is the blocking period of SqlClient's connection pools: Gets
-// fail fast with the cached error; 5s, doubling to 60s, without jitter.
+// BackoffBlocking is the blocking period of SqlClient's connection pools (ADO.NET
+// for SQL Server): Gets fail at once with the last error; the periods grow from 5s
+// to 60s, without jitter.
 func BackoffBlocking() Backoff {
 	return Backoff{Mode: BackoffFailFast, Base: 5 * time.Second, Cap: time.Minute, Jitter: NoJitter}
 }
+
+// The defaults of a Backoff.
+const (
+	defaultBase = 200 * time.Millisecond
+	defaultCap  = 10 * time.Second
+)
 
 // spec validates the configuration and fills in the defaults.
 func (cfg Config[C]) spec() (actors.Spec, error) {
@@ -222,8 +255,8 @@ func (cfg Config[C]) spec() (actors.Spec, error) {
 	}
 	backoff := actors.Backoff{
 		Mode:   cfg.Backoff.Mode,
-		Base:   or(cfg.Backoff.Base, 200*time.Millisecond),
-		Cap:    or(cfg.Backoff.Cap, 10*time.Second),
+		Base:   or(cfg.Backoff.Base, defaultBase),
+		Cap:    or(cfg.Backoff.Cap, defaultCap),
 		Jitter: max(or(cfg.Backoff.Jitter, 1), 0),
 	}
 	if cfg.Backoff.Cap == 0 {
@@ -287,7 +320,7 @@ func (cfg Config[C]) spec() (actors.Spec, error) {
 	return s, nil
 }
 
-// validate says what is wrong with the configuration, field by field.
+// validate returns a *messages.ConfigError for the first invalid field.
 func (cfg Config[C]) validate() error {
 	if cfg.Connect == nil {
 		return &messages.ConfigError{Field: "Connect", Reason: "it is required"}
@@ -351,18 +384,19 @@ func (b Backoff) validate() error {
 	if b.Mode > BackoffNever {
 		return &messages.ConfigError{Field: "Backoff.Mode", Reason: fmt.Sprintf("%d is no mode", b.Mode)}
 	}
-	if j := b.Jitter; j != NoJitter && !(j >= 0 && j <= 1) { // NaN is neither
+	if j := b.Jitter; j != NoJitter && !(j >= 0 && j <= 1) { // written so that NaN is invalid
 		return &messages.ConfigError{Field: "Backoff.Jitter", Reason: fmt.Sprintf("%v is not in 0..1, nor NoJitter", j)}
 	}
-	if b.Cap > 0 && b.Cap < or(b.Base, 200*time.Millisecond) {
-		return &messages.ConfigError{Field: "Backoff.Cap", Reason: fmt.Sprintf("%v is below Base, %v", b.Cap, or(b.Base, 200*time.Millisecond))}
+	if base := or(b.Base, defaultBase); b.Cap > 0 && b.Cap < base {
+		return &messages.ConfigError{Field: "Backoff.Cap", Reason: fmt.Sprintf("%v is below Base, %v", b.Cap, base)}
 	}
 	return nil
 }
 
+// capacity returns Capacity or its default.
 func (cfg Config[C]) effectiveCapacity() int { return or(cfg.Capacity, max(4, runtime.GOMAXPROCS(0))) }
 
-// or gives v, or the default if v is zero.
+// or returns v, or fallback if v is zero.
 func or[T comparable](v, fallback T) T {
 	var zero T
 	if v == zero {
@@ -371,7 +405,8 @@ func or[T comparable](v, fallback T) T {
 	return v
 }
 
-// connect hides the type of the connections, and refuses nil ones.
+// connect converts Connect to the untyped form of actors.Spec, in which a nil
+// connection is an error.
 func connect[C any](f func(context.Context) (C, error)) func(context.Context) (any, error) {
 	return func(ctx context.Context) (any, error) {
 		conn, err := f(ctx)
@@ -385,6 +420,8 @@ func connect[C any](f func(context.Context) (C, error)) func(context.Context) (a
 	}
 }
 
+// isNil says whether v is nil or holds a nil pointer, map, channel, function or
+// slice.
 func isNil(v any) bool {
 	if v == nil {
 		return true
@@ -397,6 +434,7 @@ func isNil(v any) bool {
 	}
 }
 
+// onConn converts a function to the untyped form of actors.Spec. nil stays nil.
 func onConn[C any](f func(context.Context, C) error) func(context.Context, any) error {
 	if f == nil {
 		return nil
@@ -404,7 +442,7 @@ func onConn[C any](f func(context.Context, C) error) func(context.Context, any) 
 	return func(ctx context.Context, conn any) error { return f(ctx, conn.(C)) }
 }
 
-// closeConn is the default of Disconnect.
+// closeConn is the default Disconnect.
 func closeConn(_ context.Context, conn any) error {
 	if c, ok := conn.(io.Closer); ok {
 		return c.Close()

@@ -15,11 +15,11 @@
 //	defer lease.Put()
 //	use(lease.Conn())
 //
-// [Pool.Do] wraps that, and decides by the error whether the connection is
-// still good.
+// [Pool.Do] does all of this, and decides by the error whether the connection can be
+// used again.
 //
-// A pool is an actor. [New] gives it an actor system of its own; [Spawn] puts
-// it into yours, [Props] lets you spawn it yourself, and [Attach] makes a Pool
-// for one that somebody else has spawned. All of them speak the protocol of
-// package messages.
+// A pool is an actor. [New] gives it an actor system of its own; [Spawn] makes it in
+// an existing system; [Props] lets the program spawn it; and [Attach] makes a Pool
+// for an actor that is running already. All of them use the protocol of package
+// messages.
 package client

@@ -13,7 +13,7 @@ import (
 	"github.com/actorpool/actorpool/messages"
 )
 
-// conn stands for any connection: a socket, a session, a client of a server.
+// conn is an example of a connection: it may be a socket, a session or a client.
 type conn struct{ id int }
 
 func (c *conn) Close() error { return nil }
@@ -26,7 +26,7 @@ func connector() func(context.Context) (*conn, error) {
 	}
 }
 
-// From ordinary Go: New, Get, Put, Close.
+// A pool in ordinary Go code: New, Get, Put, Close.
 func ExampleNew() {
 	ctx := context.Background()
 	pool, err := client.New(client.Config[*conn]{Name: "example", Connect: connector(), Capacity: 2})
@@ -53,7 +53,8 @@ func ExampleNew() {
 	// get: actorpool: pool is closed
 }
 
-// Do returns the connection, or closes it if the error says that it is broken.
+// Do returns the connection after use. It closes it if the error means that it is
+// broken.
 func ExamplePool_Do() {
 	ctx := context.Background()
 	pool, _ := client.New(client.Config[*conn]{Connect: connector()})
@@ -70,7 +71,7 @@ func ExamplePool_Do() {
 	// still open: 1
 }
 
-// A wait that ends without a connection says what the pool looked like.
+// The error of a Get describes the pool.
 func ExamplePool_Get_exhausted() {
 	ctx := context.Background()
 	pool, _ := client.New(client.Config[*conn]{Connect: connector(), Capacity: 1})
@@ -108,8 +109,7 @@ func (w *worker) Receive(ctx actor.Context) {
 	}
 }
 
-// Inside your own actor system: a pool is one actor more, and a Get is a
-// message to it.
+// A pool in an existing actor system is an actor, and a Get is a message to it.
 func ExampleSpawn() {
 	ctx := context.Background()
 	system := actor.NewActorSystem(actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger {
@@ -125,7 +125,7 @@ func ExampleSpawn() {
 	fmt.Println(<-done)
 	fmt.Println(<-done)
 
-	// The same by a future, from code that is no actor.
+	// The same from code that is not an actor, by a future.
 	answer, err := system.Root.RequestFuture(pool.PID(), &messages.Get{Deadline: time.Now().Add(time.Second)}, time.Second).Result()
 	if lease, ok := answer.(*messages.Lease); ok {
 		fmt.Println("by future: connection", lease.Conn.(*conn).id)
@@ -141,8 +141,8 @@ func ExampleSpawn() {
 	// close: <nil>
 }
 
-// A pool with props of your own: a name, another mailbox, middleware. Attach
-// makes a Pool of any pool actor's PID.
+// A pool that the program spawns itself, here with a name and another mailbox.
+// Attach makes a Pool from the PID of a pool actor.
 func ExampleAttach() {
 	ctx := context.Background()
 	system := actor.NewActorSystem(actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger {

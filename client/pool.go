@@ -15,39 +15,47 @@ import (
 	"github.com/actorpool/actorpool/supervisor"
 )
 
-// Stats is what a pool looked like at one moment.
+// Stats is a snapshot of a pool.
 type Stats = messages.Stats
 
-// Pool lends connections of type C. It is safe for use by many goroutines.
-// After Close every method returns messages.ErrClosed, but for Close itself,
-// Stats, PID and the Put of a lease taken before.
+// Pool lends connections of type C. Its methods may be called from many goroutines.
+//
+// As soon as Close has begun, and also when the pool actor has stopped for another
+// reason, the methods that return an error return messages.ErrClosed, and TryGet
+// returns false. The exceptions are Close itself, PID, Stats, and Explain, which
+// works until the last connection is closed. A lease that was taken before can still
+// be ended by Put or Taint.
 type Pool[C any] struct {
-	ref atomic.Pointer[actors.Ref]
+	ref atomic.Pointer[actors.Ref] // nil until the pool actor has been found
 
-	// What is needed to find the pool on first use; see Attach.
+	// The address of the pool actor; see Attach.
 	system *actor.ActorSystem
 	pid    *actor.PID
 }
 
-// New makes a pool with an actor system of its own. It opens no connection yet,
-// unless MinIdle asks for some. A *[messages.ConfigError] says what is wrong
-// with the configuration.
+// New makes a pool with an actor system of its own. It does not wait for a
+// connection: the pool opens those of MinIdle in the background and others when a
+// Get needs them; see Ready. An invalid configuration is a *[messages.ConfigError].
+//
+// An actor system takes some memory: for many pools, use one system and [Spawn].
 func New[C any](cfg Config[C]) (*Pool[C], error) {
 	spec, err := cfg.spec()
 	if err != nil {
 		return nil, err
 	}
-	quiet := slog.New(slog.DiscardHandler) // the pool's own logger says what matters
+	quiet := slog.New(slog.DiscardHandler) // Config.Logger is the pool's own log
 	system := actor.NewActorSystem(
 		actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger { return quiet }),
-		// The library counts dead letters for its log on a goroutine that lives
-		// this long. The shortest is enough for a log that nobody reads.
+		// The library counts dead letters for its log, on a goroutine that lives for
+		// this interval. Nobody reads that log, so the interval is the shortest.
 		actor.WithDeadLetterThrottleInterval(time.Nanosecond))
 	return spawnPool[C](system.Root, spec)
 }
 
-// Spawn makes a pool inside an actor system: under a root context, or as a child
-// of the actor whose context it is given. As a child it ends with its parent.
+// Spawn makes a pool in an existing actor system. parent is the system's root
+// context, or the context of an actor: then the pool is a child of that actor and
+// stops with it. A nil parent or an invalid configuration is a
+// *[messages.ConfigError].
 func Spawn[C any](parent actor.SpawnerContext, cfg Config[C]) (*Pool[C], error) {
 	if isNil(parent) {
 		return nil, &messages.ConfigError{Field: "parent", Reason: "it is nil"}
@@ -62,7 +70,7 @@ func Spawn[C any](parent actor.SpawnerContext, cfg Config[C]) (*Pool[C], error) 
 func spawnPool[C any](parent actor.SpawnerContext, spec actors.Spec) (*Pool[C], error) {
 	props := actors.Props(spec)
 	if _, root := parent.(*actor.RootContext); root {
-		// Under an actor the parent's strategy decides instead.
+		// For a child of an actor, the parent's supervisor strategy decides instead.
 		props.Configure(actor.WithGuardian(supervisor.Pool()))
 	}
 	pid, err := parent.SpawnNamed(props, "actorpool-"+spec.Policy.Name+parent.ActorSystem().ProcessRegistry.NextID())
@@ -76,10 +84,10 @@ func spawnPool[C any](parent actor.SpawnerContext, spec actors.Spec) (*Pool[C], 
 	return p, nil
 }
 
-// Props makes the props of a pool actor, for whoever wants to spawn it himself:
-// with a name, another mailbox or dispatcher, middleware. Attach then makes a
-// Pool of it. Each spawn is a pool of its own. The options come after the
-// pool's own and override them.
+// Props makes the props of a pool actor, for programs that spawn it themselves: under
+// a name of their own, with another mailbox or dispatcher, or with middleware. Each
+// spawn makes another pool; [Attach] gives access to it. opts override the pool's own
+// options. An invalid configuration is a *[messages.ConfigError].
 func Props[C any](cfg Config[C], opts ...actor.PropsOption) (*actor.Props, error) {
 	spec, err := cfg.spec()
 	if err != nil {
@@ -88,18 +96,21 @@ func Props[C any](cfg Config[C], opts ...actor.PropsOption) (*actor.Props, error
 	return actors.Props(spec, opts...), nil
 }
 
-// Attach makes a Pool for a pool actor that was spawned before. If there is no
-// such actor, every method returns messages.ErrClosed; if its connections are
-// of another type, a *[messages.ConfigError].
+// Attach makes a Pool for a pool actor that is running already. It sends nothing
+// itself; the first call of a method asks the actor, and waits for its answer until
+// the context ends, or for a second if the method has no context or one that cannot
+// end. If there is no such actor, or it does not answer as a pool does, the methods
+// behave as after Close. If its connections are not of type C, they return a
+// *[messages.ConfigError].
 func Attach[C any](system *actor.ActorSystem, pid *actor.PID) *Pool[C] {
 	return &Pool[C]{system: system, pid: pid}
 }
 
-// findBound is how long the methods without a context wait for an actor that
-// was attached to and does not answer.
+// findBound is how long find waits for the pool actor's answer if its context
+// cannot end.
 const findBound = time.Second
 
-// find asks the pool actor for its handle, once.
+// find returns the pool actor's Ref. It asks the actor for it until it has one.
 func (p *Pool[C]) find(ctx context.Context) (*actors.Ref, error) {
 	if ref := p.ref.Load(); ref != nil {
 		return ref, nil
@@ -128,36 +139,39 @@ func (p *Pool[C]) find(ctx context.Context) (*actors.Ref, error) {
 	return ref, nil
 }
 
-// Get borrows a connection: the newest idle one, or a new one if the capacity
-// allows, or the next that comes free, in order of arrival. The lease must be
-// ended by Put or Taint.
+// Get borrows a connection: the one that became idle last; or, if none is idle, a new
+// one if the capacity allows; or else the next that becomes free, in order of
+// arrival. End the lease with Put or Taint.
 //
-// A context that has ended gets its error at once, even when connections are
-// idle. A wait that ends without a connection is a *[messages.GetError], which
-// says what the pool looked like and unwraps to the reason: the context's error,
-// messages.ErrClosed, messages.ErrExhausted, messages.ErrCleared, or, if the
-// connect that was made for this caller failed, messages.ErrConnectFailed with
-// the connector's error. A Get whose deadline comes before the next attempt of a
-// pool that backs off and has nothing out fails at once, with a
-// *[messages.BackoffError]: there is nothing to wait for.
+// The error is one of these:
+//
+//   - messages.ErrClosed, if the pool was closed before the call.
+//   - messages.ErrNilContext, if ctx is nil.
+//   - A *[messages.GetError]. It describes the pool, and unwraps to the reason: the
+//     error of ctx (also if ctx had ended before the call, even when a connection is
+//     idle), messages.ErrClosed, messages.ErrExhausted, messages.ErrCleared, a
+//     *[messages.ShedError], a *[messages.DeadlockError], a *[messages.BackoffError],
+//     or a *[messages.ConnectError] if the connect that was begun for this Get
+//     failed.
+//   - A *[messages.BackoffError] alone, in a blocking period with BackoffFailFast.
 func (p *Pool[C]) Get(ctx context.Context) (Lease[C], error) {
 	return p.GetWith(ctx, GetOptions{})
 }
 
-// GetOptions says more about a Get. The zero value is that of Get.
+// GetOptions are the options of a Get. The zero value is that of Get.
 type GetOptions struct {
-	// Setting asks for a connection with this setting on it: one that is idle
-	// with an equal setting, or else a clean one to which Config.Apply is
-	// applied, or else one whose setting is taken off first. It is compared with
-	// ==; a *[messages.ConfigError] says if its type cannot be. nil: a
+	// Setting asks for a connection with this setting: an idle one that has it, or
+	// else one without a setting, on which Config.Apply puts it, or else one whose
+	// setting is removed first. Settings are compared with ==. It is a
+	// *[messages.ConfigError] if they cannot be, or if the pool has no Apply. nil: a
 	// connection without a setting.
 	Setting any
-	// Label says what the connection is for: in events, and in the errors of
-	// those who wait for it to come back.
+	// Label says what the connection is for. It appears in events, in explanations,
+	// and in the errors of other Gets that wait for the connection.
 	Label string
 }
 
-// GetWith is Get with options.
+// GetWith is [Pool.Get] with options.
 func (p *Pool[C]) GetWith(ctx context.Context, o GetOptions) (Lease[C], error) {
 	ref := p.ref.Load()
 	if ref == nil {
@@ -170,8 +184,10 @@ func (p *Pool[C]) GetWith(ctx context.Context, o GetOptions) (Lease[C], error) {
 	return Lease[C]{loan: loan}, err
 }
 
-// TryGet borrows an idle connection that can be handed out without a check, or
-// nothing. It never waits and never connects.
+// TryGet borrows an idle connection without a setting, if one can be lent at once. It
+// never waits, checks or connects. It returns false if there is none, if the only
+// ones need a check, if other Gets wait, and while the pool is suspended, paused,
+// closed, or above a lowered capacity.
 func (p *Pool[C]) TryGet() (Lease[C], bool) {
 	ref, err := p.find(context.Background())
 	if err != nil {
@@ -181,19 +197,21 @@ func (p *Pool[C]) TryGet() (Lease[C], bool) {
 	return Lease[C]{loan: loan}, ok
 }
 
-// Do borrows a connection, calls f with it, and returns it: for further use if
-// f succeeds or fails with an error of its own, to be closed if f fails and
-// Config.Broken says that the error condemns it or the connection has a method
-// IsClosed that says it is closed, or if f panics or ends its goroutine. The
-// panic goes on. The error is that of Get or of f; it is messages.ErrLeaseEnded,
-// too, if the lease ended while f ran: by MaxLease, or a Clear with Interrupt.
+// Do borrows a connection, calls f with it, and returns it. The connection is closed
+// if f panics or ends its goroutine, or if it returns an error and Config.Broken says
+// so or the connection has a method IsClosed() bool that returns true. Otherwise it
+// is lent again. A panic of f goes on to the caller.
 //
-// The context that f is given carries the lease, see [Lease.Context].
+// Do returns the error of Get or that of f. If the pool ended the lease while f ran,
+// because of MaxLease or a Clear with Interrupt, the error is also
+// messages.ErrLeaseEnded.
+//
+// The context that f gets carries the lease: see [Lease.Context].
 func (p *Pool[C]) Do(ctx context.Context, f func(ctx context.Context, conn C) error) error {
 	return p.DoWith(ctx, GetOptions{}, f)
 }
 
-// DoWith is Do with options for its Get.
+// DoWith is [Pool.Do] with options for its Get.
 func (p *Pool[C]) DoWith(ctx context.Context, o GetOptions, f func(ctx context.Context, conn C) error) error {
 	lease, err := p.GetWith(ctx, o)
 	if err != nil {
@@ -215,7 +233,7 @@ func (p *Pool[C]) DoWith(ctx context.Context, o GetOptions, f func(ctx context.C
 		defer region.End()
 	}
 	err = f(lease.Context(ctx), conn.(C))
-	broken := err != nil && (isClosed(conn) || ref.Broken(err)) // it may panic too
+	broken := err != nil && (isClosed(conn) || ref.Broken(err)) // may panic: done is still false
 	done = true
 	var ended error
 	if broken {
@@ -232,10 +250,11 @@ func (p *Pool[C]) DoWith(ctx context.Context, o GetOptions, f func(ctx context.C
 	return fmt.Errorf("%w: %w", ended, err)
 }
 
-// Explain tells who holds the pool's connections and who waits for them, since
-// when, what the connectors are at, and what looks wrong. It is for people and
-// for dashboards, not for the hot path: it looks at everything. It works until
-// the last connection is closed.
+// Explain describes the pool in detail: who holds its connections and who waits for
+// them, since when, which functions run on connections, and what looks wrong. It is
+// for people and dashboards: its cost grows with the number of connections and of
+// waiters. It works until the last connection is closed; then it returns
+// messages.ErrClosed.
 func (p *Pool[C]) Explain(ctx context.Context) (messages.Explanation, error) {
 	ref, err := p.find(ctx)
 	if err != nil {
@@ -244,13 +263,13 @@ func (p *Pool[C]) Explain(ctx context.Context) (messages.Explanation, error) {
 	return ref.Explain(ctx)
 }
 
-// SetCapacity changes how many connections the pool may hold. When it is
-// raised, waiting Gets are served by new connects at once. When it is lowered,
-// idle connections are closed first, then borrowed ones as they return, and
-// SetCapacity waits until what counts is within the new capacity; if ctx ends
-// before, it returns a *[messages.DrainError] and the lower capacity stays. 0 is
-// legal: Gets wait. A negative n is a *[messages.ConfigError]. Of two calls that
-// overlap the later wins, and the earlier returns messages.ErrSuperseded.
+// SetCapacity changes the largest number of connections to n. If that is more,
+// connects for waiting Gets begin at once. If it is less, idle connections are
+// closed at once and borrowed ones when they are returned, and SetCapacity waits
+// until no more than n connections are left. If ctx ends before, it returns a
+// *[messages.DrainError], and the new capacity stays. With 0, Gets wait until the
+// capacity is raised. A negative n is a *[messages.ConfigError]. If another
+// SetCapacity overtakes this one, it returns messages.ErrSuperseded.
 func (p *Pool[C]) SetCapacity(ctx context.Context, n int) error {
 	ref, err := p.find(ctx)
 	if err != nil {
@@ -259,16 +278,18 @@ func (p *Pool[C]) SetCapacity(ctx context.Context, n int) error {
 	return ref.SetCapacity(ctx, n)
 }
 
-// ClearOptions says more about a Clear.
+// ClearOptions are the options of a Clear.
 type ClearOptions struct {
-	// Interrupt also cancels connects under way, and revokes leases: borrowed
-	// connections are closed under their holders, whose Put is then
-	// messages.ErrLeaseEnded.
+	// Interrupt also cancels the functions that run on connections, and ends all
+	// leases: borrowed connections are closed at once, even while their holders use
+	// them, and the holders' Put returns messages.ErrLeaseEnded.
 	Interrupt bool
 }
 
-// Clear starts a new generation: idle connections are closed now, borrowed ones
-// when they return. A backoff ends.
+// Clear starts a new generation of connections: those of the old one are closed,
+// idle ones at once and borrowed ones when they are returned. A backoff ends. With
+// PauseOnClear the pool is paused, and all waits end with messages.ErrCleared. Clear
+// does not wait for the connections to be closed.
 func (p *Pool[C]) Clear(ctx context.Context, o ClearOptions) error {
 	ref, err := p.find(ctx)
 	if err != nil {
@@ -277,7 +298,9 @@ func (p *Pool[C]) Clear(ctx context.Context, o ClearOptions) error {
 	return ref.Clear(ctx, o.Interrupt)
 }
 
-// Suspend stops grants: Gets wait until Resume, returns go on.
+// Suspend stops lending: every Get waits until Resume. Connections can be returned.
+// A Get whose context ends meanwhile fails with that error and
+// messages.ErrSuspended. To suspend a suspended pool has no effect.
 func (p *Pool[C]) Suspend(ctx context.Context) error {
 	ref, err := p.find(ctx)
 	if err != nil {
@@ -286,8 +309,8 @@ func (p *Pool[C]) Suspend(ctx context.Context) error {
 	return ref.Suspend(ctx)
 }
 
-// Resume ends a Suspend, and the pause of PauseOnClear. Waiting Gets are served
-// in order.
+// Resume ends a Suspend and the pause of PauseOnClear. Gets that wait are served in
+// order. It does not end a backoff. Otherwise it has no effect.
 func (p *Pool[C]) Resume(ctx context.Context) error {
 	ref, err := p.find(ctx)
 	if err != nil {
@@ -296,10 +319,10 @@ func (p *Pool[C]) Resume(ctx context.Context) error {
 	return ref.Resume(ctx)
 }
 
-// Ready waits until as many connections stand as MinIdle asks for, at least one,
-// which it opens if it must; or until the first connect fails, or ctx ends: then
-// it returns a *[messages.GetError], as Get does, which unwraps to the reason and
-// to the connector's error.
+// Ready waits until MinIdle connections are open, or one if MinIdle is 0. It makes
+// the pool open them. If a connect fails or ctx ends before, it returns a
+// *[messages.GetError], as Get does, which unwraps to the reason and to the error of
+// the last connect. While the pool is paused, it returns messages.ErrCleared.
 func (p *Pool[C]) Ready(ctx context.Context) error {
 	ref, err := p.find(ctx)
 	if err != nil {
@@ -308,8 +331,8 @@ func (p *Pool[C]) Ready(ctx context.Context) error {
 	return ref.Ready(ctx)
 }
 
-// Stats gives a snapshot of the pool, all of one moment; of its last moment if
-// it has ended.
+// Stats returns a snapshot of the pool: all its numbers are of the same moment. When
+// the pool has stopped, it returns the last one.
 func (p *Pool[C]) Stats() Stats {
 	ref, err := p.find(context.Background())
 	if err != nil {
@@ -318,12 +341,15 @@ func (p *Pool[C]) Stats() Stats {
 	return ref.Stats()
 }
 
-// Close ends the pool. Connects, checks and resets under way are cancelled;
-// waiting Gets fail with messages.ErrClosed; idle connections are closed, and
-// borrowed ones when they return. Close waits until no connection is left, or
-// until ctx ends: then it returns a *[messages.DrainError] that says who holds
-// the rest, and the pool is closed all the same. It can be called again, and
-// from many goroutines; once nothing is left it returns nil.
+// Close closes the pool. It cancels the functions that run on connections, except
+// Disconnect; ends all waits with messages.ErrClosed; and closes idle connections at
+// once, borrowed ones when they are returned. It waits until no connection is left.
+// If ctx ends before, it returns a *[messages.DrainError] that says who holds the
+// others; the pool is closed all the same, and these are closed when they are
+// returned. A Connect that ignores its context is not waited for.
+//
+// Close may be called again, and from many goroutines. It returns nil when no
+// connection is left.
 func (p *Pool[C]) Close(ctx context.Context) error {
 	ref, err := p.find(ctx)
 	switch {
@@ -335,16 +361,16 @@ func (p *Pool[C]) Close(ctx context.Context) error {
 	return ref.Close(ctx)
 }
 
-// PID gives the address of the pool actor, for requests by message.
+// PID returns the address of the pool actor, for requests by message: see package
+// messages. It does not change.
 func (p *Pool[C]) PID() *actor.PID { return p.pid }
 
-// Lease is one loan of one connection, as a value. Copies are the same lease.
-// The zero Lease has ended.
+// Lease is the right to use one connection, until Put or Taint. Copies of a Lease are
+// the same lease. The zero Lease has ended.
 type Lease[C any] struct{ loan actors.Lease }
 
-// Conn gives the connection. It must not be used after Put or Taint; Conn then
-// gives the zero C, so that a lease that has ended cannot reach a connection
-// which somebody else holds now.
+// Conn returns the connection. Do not use it after Put or Taint. If the lease has
+// ended, Conn returns the zero C, because somebody else may hold the connection.
 func (l Lease[C]) Conn() C {
 	conn, ok := l.loan.Conn()
 	if !ok {
@@ -354,22 +380,26 @@ func (l Lease[C]) Conn() C {
 	return conn.(C)
 }
 
-// Context gives a context like ctx that says who holds this lease. When every
-// connection of the pool is held by somebody who waits for another one with such
-// a context, none can come back: then the newest of these waits ends with
-// messages.ErrDeadlock. A function that has a lease should therefore get others
-// of the same pool with this context only, and not wait for its own goroutines
-// with it that it does not wait for.
+// Context returns a child of ctx that carries this lease: a Get with it tells the pool
+// that its caller holds a connection while it waits for another one. When every
+// connection is held by such a waiting caller, none can be returned; then the newest
+// of these waits ends with messages.ErrDeadlock.
+//
+// So a function that holds a connection should use this context to get another one
+// from the same pool. It should not pass it to a goroutine that it does not wait
+// for: a Get there would not keep this lease from ending, but the pool would count
+// it so.
 func (l Lease[C]) Context(ctx context.Context) context.Context { return l.loan.Context(ctx) }
 
-// Put returns the connection for others to use. The second Put or Taint of a
-// lease, and that of a lease that the pool has revoked, is
-// messages.ErrLeaseEnded and changes nothing. After Close it is nil, and the
-// connection is closed. If C has a method IsClosed() bool, a connection that says
-// so is not used again, as with Taint.
+// Put returns the connection, and ends the lease. If the type C has a method
+// IsClosed() bool that returns true, the connection is closed, as by Taint. After
+// Close the connection is closed, and Put returns nil.
+//
+// If the lease had ended before, by Put, by Taint or by the pool, Put returns
+// messages.ErrLeaseEnded and has no effect.
 func (l Lease[C]) Put() error { return l.loan.Put() }
 
-// Taint returns the connection to be closed. A replacement opens if somebody
-// needs it; the caller does not wait for that. cause, which may be nil, goes
-// into events and logs.
+// Taint returns a connection that must not be used again, and ends the lease. The
+// connection is closed in the background, and a new one is opened if it is needed.
+// cause appears in events and logs; it may be nil. The error is that of Put.
 func (l Lease[C]) Taint(cause error) error { return l.loan.Taint(cause) }

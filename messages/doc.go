@@ -1,21 +1,19 @@
-// Package messages is the protocol of a pool: everything that can be said to
-// a pool actor, and everything it says back.
+// Package messages is the protocol of a pool: everything that can be sent to a pool
+// actor, and everything that it answers.
 //
-// The package holds plain data and no behaviour. It is a catalogue in four
-// parts:
+// The package holds plain data and no behaviour:
 //
-//   - requests and their answers (requests.go): [Get], [Put], [Taint],
-//     [SetCapacity], [Clear], [Suspend], [Resume], [Close], [StatsRequest],
-//     [HealthOK], [HealthFailed], answered by [Lease], [Denied], [Done] and
-//     [Stats];
-//   - timers (timers.go): [BackoffElapsed] and [Tick], which the pool sends to
-//     itself and recognises when they come late;
-//   - events (events.go): what the pool tells about its life;
-//   - errors (errors.go): what a request can end with, and what each error says
-//     about the pool at that moment.
+//   - requests and their answers (requests.go): [Get] is answered by [Lease] or
+//     [Denied]; [Put], [Taint], [SetCapacity], [Clear], [Suspend], [Resume] and
+//     [Close] by [Done]; [Release] by [Released]; [ExplainRequest] by [Explanation];
+//     [StatsRequest] by [Stats]; [HealthOK] and [HealthFailed] are not answered;
+//   - timers (timers.go): [BackoffElapsed] and [Tick], which the pool sends to itself;
+//   - events (events.go): what the pool reports about itself, as [Event];
+//   - errors (errors.go): the errors of requests, which describe the pool at the
+//     moment of the error.
 //
-// Ordinary Go code uses package client, which speaks this protocol for it.
-// An actor sends the messages itself:
+// Ordinary Go code uses package client, which sends these messages. An actor sends
+// them itself:
 //
 //	ctx.Request(pool, &messages.Get{Label: "import"})
 //	...
@@ -23,6 +21,12 @@
 //		ctx.Send(pool, &messages.Put{Lease: m.ID})
 //	case *messages.Denied:  // m.Err says why
 //
-// Requests are sent as pointers. A request that was sent belongs to the pool:
-// do not change it or send it again.
+// Requests are sent as pointers. After sending one, do not change it or send it
+// again. A nil pointer is answered by a [Done] with a *[ConfigError].
+//
+// After Close has begun, a Get is answered by a Denied with [ErrClosed], and the other
+// requests by a Done with ErrClosed, except these: Put and Taint end their leases as
+// before; Close, Release and StatsRequest are answered as before; and ExplainRequest
+// is, until the last connection is closed. Then the actor stops, and the library
+// answers requests to it as those to any other stopped actor.
 package messages

@@ -8,57 +8,55 @@ import (
 	"time"
 )
 
-// Sentinel errors. They are found with errors.Is, also inside a [GetError].
+// Errors for errors.Is, which also finds them inside of the error types of this package.
 var (
 	// ErrClosed: the pool is closed, or closing.
 	ErrClosed = errors.New("actorpool: pool is closed")
 	// ErrExhausted: MaxWaiters Gets wait already.
 	ErrExhausted = errors.New("actorpool: too many waiters")
-	// ErrSuspended: the caller's context ended while the pool was suspended.
+	// ErrSuspended: the Get's context ended while the pool was suspended. It comes
+	// together with the context's error.
 	ErrSuspended = errors.New("actorpool: pool is suspended")
-	// ErrCleared: the pool is paused, or was cleared while the caller waited
-	// (only with PauseOnClear).
+	// ErrCleared: the pool is paused, or was cleared while the Get waited. Only with
+	// PauseOnClear.
 	ErrCleared = errors.New("actorpool: pool was cleared")
-	// ErrSuperseded: a SetCapacity was overtaken by a later one.
+	// ErrSuperseded: a later SetCapacity overtook this one.
 	ErrSuperseded = errors.New("actorpool: superseded by a later SetCapacity")
 	// ErrNilContext: the context is nil.
 	ErrNilContext = errors.New("actorpool: nil context")
-	// ErrLeaseEnded: the lease was put back, tainted or revoked before, or is
-	// the zero lease.
+	// ErrLeaseEnded: the lease had ended before, by Put, by Taint or by the pool; or
+	// it is the zero lease.
 	ErrLeaseEnded = errors.New("actorpool: lease has ended")
-	// ErrConnectFailed: the connect that this caller waited for failed. The
-	// error is a *[ConnectError], which unwraps to the connector's.
+	// ErrConnectFailed: the connect that was begun for this Get failed, or Apply did.
+	// The error is a *[ConnectError], which unwraps to that of the function.
 	ErrConnectFailed = errors.New("actorpool: connect failed")
-	// ErrNilConnection is the connector's error when Connect returned a nil
-	// connection and no error.
+	// ErrNilConnection: Connect returned a nil connection and no error.
 	ErrNilConnection = errors.New("actorpool: Connect returned a nil connection and no error")
-	// ErrShed: the pool refused the Get, or ended its wait, because it is
-	// overloaded. The error is a *[ShedError].
+	// ErrShed: the pool is overloaded, and rejected the Get or ended its wait. The
+	// error is a *[ShedError].
 	ErrShed = errors.New("actorpool: overloaded")
-	// ErrDeadlock: every connection is held by somebody who waits for another
-	// one. The error is a *[DeadlockError].
+	// ErrDeadlock: every connection is held by a caller that waits for another one.
+	// The error is a *[DeadlockError].
 	ErrDeadlock = errors.New("actorpool: deadlock")
-	// ErrBorrowerGone: the actor that borrowed has stopped, or has started anew
-	// without its leases.
+	// ErrBorrowerGone: the actor that borrowed has stopped, or its leases were released
+	// (see [Release]).
 	ErrBorrowerGone = errors.New("actorpool: the borrower is gone")
-	// ErrLeaseExpired is the cause when a lease was ended because it was out for
-	// longer than MaxLease.
+	// ErrLeaseExpired is the cause in events if MaxLease ended the lease.
 	ErrLeaseExpired = errors.New("actorpool: the lease was held for longer than MaxLease")
-	// ErrLeaseLost is the cause when a lease was ended because nobody could
-	// return it any more: it was garbage.
+	// ErrLeaseLost is the cause in events if the lease was garbage, so that nobody
+	// could return its connection (see Config.LeakAfter).
 	ErrLeaseLost = errors.New("actorpool: the lease was forgotten, nobody could return it any more")
-	// ErrPoolFailed is the cause when the pool itself stopped because of a bug
-	// in it. It comes together with [ErrClosed].
+	// ErrPoolFailed: the pool actor stopped because of a panic in it, which is a bug.
+	// It comes together with [ErrClosed].
 	ErrPoolFailed = errors.New("actorpool: pool stopped after an internal failure")
 )
 
-// ConnectError says that the connect which this caller waited for failed. It
-// is [ErrConnectFailed], and unwraps to the error of the user's function.
+// ConnectError says that the connect which was begun for this Get failed, or that Apply
+// did. It is [ErrConnectFailed], and unwraps to the error of the function.
 type ConnectError struct {
-	// Phase is PhaseConnect, or PhaseApply when the connection stood and the
-	// setting could not be applied.
+	// Phase is the function that failed: PhaseConnect or PhaseApply.
 	Phase Phase
-	// Err is the error of the user's function, or a *[PanicError].
+	// Err is the error of the function, or a *[PanicError].
 	Err error
 }
 
@@ -70,19 +68,19 @@ func (e *ConnectError) Error() string {
 	return "actorpool: connect failed: " + text(e.Err)
 }
 
-// Is makes a ConnectError an ErrConnectFailed.
+// Is says that a ConnectError is ErrConnectFailed.
 func (e *ConnectError) Is(target error) bool { return target == ErrConnectFailed }
 
-// Unwrap gives the error of the user's function.
+// Unwrap returns Err.
 func (e *ConnectError) Unwrap() error { return e.Err }
 
-// BackoffError says that the pool backs off after failed connects and that
-// nothing was tried for this caller: the pool is configured to fail fast, or the
-// caller's deadline comes before the next attempt.
+// BackoffError says that the pool backs off after failed connects, and that no connect
+// was tried for this Get: with BackoffFailFast; or because the Get's deadline comes
+// before the next attempt, and then Cause is a *[ConnectError].
 type BackoffError struct {
 	// Attempt is the number of failed attempts so far.
 	Attempt int
-	// Until is when the next attempt may start.
+	// Until is the earliest time of the next attempt.
 	Until time.Time
 	// Cause is the error of the last attempt.
 	Cause error
@@ -94,35 +92,35 @@ func (e *BackoffError) Error() string {
 		e.Attempt, e.Until.Format(time.RFC3339Nano), strings.TrimPrefix(text(e.Cause), "actorpool: "))
 }
 
-// Unwrap gives the cause.
+// Unwrap returns Cause.
 func (e *BackoffError) Unwrap() error { return e.Cause }
 
-// GetError says why a Get ended without a connection, and what the pool looked
-// like at that moment. It unwraps to Err.
+// GetError says why a Get ended without a connection, and describes the pool at that
+// moment. It unwraps to Err.
 type GetError struct {
 	// Pool is the pool's name.
 	Pool string
 	// Waited is how long the Get waited.
 	Waited time.Duration
-	// Position is the place in the queue that the Get was given, from 1. 0: it
-	// was not queued.
+	// Position is the place in the queue that the Get got when it arrived, from 1. 0:
+	// it did not join the queue.
 	Position int
-	// Stats is the pool at the moment the Get ended; a Get that waited is still
-	// counted among the waiting.
+	// Stats is the pool's snapshot. A Get that waited is still counted in Waiting.
 	Stats Stats
-	// Attempt is the number of failed attempts and NextAttempt the time of the
-	// next one, when the pool was backing off; otherwise zero.
+	// Attempt is the number of failed attempts, and NextAttempt the time of the next
+	// one, while the pool backs off. Otherwise they are zero.
 	Attempt     int
 	NextAttempt time.Time
-	// Holders are some of those who hold the connections, longest first where the
-	// pool watches the age of leases; Stats.Borrowed is their number.
+	// Holders are some holders of connections, at most 8; longest first if the pool
+	// watches the age of leases (LeakAfter, MaxLease). Stats.Borrowed is their number.
 	Holders []Holder
-	// Jobs are some of those that the pool's connectors are at.
+	// Jobs are some of the functions that run on connections, at most 8.
 	Jobs []Job
-	// LastConnectError is the error of the last connect, nil once one succeeded.
+	// LastConnectError is the error of the last connect; nil if that succeeded.
 	LastConnectError error
-	// Err is the reason: the context's error (and its cause, when it has one),
-	// a *[ConnectError], a *[BackoffError] or one of the sentinels.
+	// Err is the reason: the context's error, together with its cause if there is one;
+	// a *[ConnectError], *[BackoffError], *[ShedError] or *[DeadlockError]; or one of
+	// the errors above.
 	Err error
 }
 
@@ -150,7 +148,7 @@ func (e *GetError) Error() string {
 		fmt.Fprintf(&b, " last connect error: %v", e.LastConnectError)
 	}
 	b.WriteString(")")
-	if !errors.Is(e.Err, ErrDeadlock) { // which tells of them
+	if !errors.Is(e.Err, ErrDeadlock) { // a DeadlockError names the holders itself
 		writeHolders(&b, e.Holders)
 	}
 	for i, j := range e.Jobs {
@@ -164,35 +162,36 @@ func (e *GetError) Error() string {
 	return b.String()
 }
 
-// Unwrap gives the reason.
+// Unwrap returns Err.
 func (e *GetError) Unwrap() error { return e.Err }
 
-// Holder is somebody who holds a connection.
+// Holder is the holder of a lease.
 type Holder struct {
-	// ConnID is the connection's id.
+	// ConnID is the id of the connection.
 	ConnID uint64
 	// Label is that of the Get; empty if it had none.
 	Label string
-	// Age says how long the lease is out. For a lease without a label that was
-	// served from an idle connection, in a pool that needs no clock, it is a bound:
-	// of a pool that drains a lower one, the time since that began; otherwise an
-	// upper one, the time since the pool last looked at its clock before the lease.
+	// Age is how long the lease has been held. It is an estimate if the lease has no
+	// label, the connection was idle before, and the pool needs no clock for its
+	// leases. Then it is the time since the pool last read its clock before the lease,
+	// which is too long; or, while SetCapacity or Close waits for returns, at most the
+	// time since that began, which is too short.
 	Age time.Duration
-	// Borrower is the address of the actor that holds it; empty if it is none.
+	// Borrower is the address of the actor that holds it; empty if it is not an actor.
 	Borrower string
-	// Goroutine is the number of the goroutine that got it, and Stack where in the
-	// program that was; zero where they were not captured, see LeakAfter.
+	// Goroutine is the number of the goroutine that called Get, and Stack its stack.
+	// They are zero unless the pool captures stacks: see Config.LeakAfter.
 	Goroutine uint64
 	Stack     string
-	// Waits says that the holder waits for another connection of the same pool,
-	// since Waited, with a Get labelled WaitsFor. It is known of those who wait
-	// with the context of their lease.
+	// Waits says that the holder is known to wait for another connection of the same
+	// pool: see client.Lease.Context. In a [DeadlockError], Waited is how long it has
+	// waited, and WaitsFor is the label of that Get; elsewhere they are zero.
 	Waits    bool
 	Waited   time.Duration
 	WaitsFor string
 }
 
-// String says who it is, in a few words: without the stack.
+// String describes the holder in one line, without the stack.
 func (h Holder) String() string {
 	label := h.Label
 	if label == "" {
@@ -219,19 +218,20 @@ func (h Holder) String() string {
 	return b.String()
 }
 
-// Job is something that a connector of the pool is at.
+// Job is a function that runs on a connection of the pool.
 type Job struct {
-	// ConnID is the connection's id.
+	// ConnID is the id of the connection.
 	ConnID uint64
-	// Doing is connecting, checking, resetting, applying, unapplying or closing.
+	// Doing says which function it is: "connecting", "checking", "resetting",
+	// "applying", "unapplying" or "closing".
 	Doing string
-	// Age is how long it has been at it.
+	// Age is how long it has been running.
 	Age time.Duration
-	// For is the label of the Get that it is done for, if there is one.
+	// For is the label of the Get for which it runs; empty if there is none.
 	For string
 }
 
-// String says what it is in a few words.
+// String describes the job in one line.
 func (j Job) String() string {
 	s := fmt.Sprintf("%s connection %d for %s", j.Doing, j.ConnID, j.Age)
 	if j.For != "" {
@@ -240,15 +240,14 @@ func (j Job) String() string {
 	return s
 }
 
-// ShedError says that a Get was refused, or its wait ended, because the pool is
-// overloaded. It is [ErrShed].
+// ShedError says that the pool is overloaded, and that it rejected the Get or ended its
+// wait for that reason. It is [ErrShed]. One of its fields is set.
 type ShedError struct {
-	// Estimate is how long the Get would have waited, at the rate at which
-	// connections come back of late: longer than its deadline allows
-	// (ShedHopeless).
+	// Estimate is how long the Get would have waited, at the rate at which the last
+	// waiters were served: longer than its deadline allows. Set by ShedHopeless.
 	Estimate time.Duration
-	// Target is that of CoDel, if that was the reason: nobody has been served within
-	// it of late, and this wait was twice as long.
+	// Target is that of Config.Shed: no Get was served within it for an Interval, and
+	// this one waited for twice as long. Set by Shed.
 	Target time.Duration
 }
 
@@ -260,15 +259,14 @@ func (e *ShedError) Error() string {
 	return fmt.Sprintf("actorpool: overloaded: the wait would be %s, longer than the deadline allows", e.Estimate)
 }
 
-// Is makes a ShedError an ErrShed.
+// Is says that a ShedError is ErrShed.
 func (e *ShedError) Is(target error) bool { return target == ErrShed }
 
-// DeadlockError says that every connection is held by somebody who waits for
-// another one, so that none comes back. The newest of these waits ends with it.
-// It is [ErrDeadlock].
+// DeadlockError says that every connection is held by a caller that waits for another
+// one, so that none can be returned. The newest of these waits ends with this error. It
+// is [ErrDeadlock].
 type DeadlockError struct {
-	// Cycle are those who hold and wait, at most 16. The first is whose wait
-	// has ended.
+	// Cycle are holders that wait, at most 16. The first is the one whose wait ended.
 	Cycle []Holder
 }
 
@@ -280,20 +278,20 @@ func (e *DeadlockError) Error() string {
 	return b.String()
 }
 
-// Is makes a DeadlockError an ErrDeadlock.
+// Is says that a DeadlockError is ErrDeadlock.
 func (e *DeadlockError) Is(target error) bool { return target == ErrDeadlock }
 
-// DrainError says that SetCapacity or Close ran out of time: what is still
-// open, and who holds it. It unwraps to the context's error. The lower
-// capacity, or the closing, stays in force.
+// DrainError says that the context of SetCapacity or Close ended before enough
+// connections were closed. It unwraps to the context's error. The new capacity stays,
+// or the pool stays closed, all the same.
 type DrainError struct {
 	// Op is "set capacity" or "close".
 	Op string
-	// Stats is the pool at that moment.
+	// Stats is the pool's snapshot.
 	Stats Stats
-	// Holders are those who hold connections, longest first; at most 100.
+	// Holders are the holders of connections, at most 100, longest first.
 	Holders []Holder
-	// Err is the context's error.
+	// Err is the context's error, or context.DeadlineExceeded for a [Close] message.
 	Err error
 }
 
@@ -307,15 +305,15 @@ func (e *DrainError) Error() string {
 	return b.String()
 }
 
-// Unwrap gives the context's error.
+// Unwrap returns Err.
 func (e *DrainError) Unwrap() error { return e.Err }
 
-// ConfigError says which field is wrong, and why. Nothing was started or
-// changed.
+// ConfigError says that a value is invalid: a field of a Config, or an argument.
+// Nothing was started or changed.
 type ConfigError struct {
-	// Field is the field's name, for example "MinIdle" or "Backoff.Jitter".
+	// Field is its name, for example "MinIdle" or "Backoff.Jitter".
 	Field string
-	// Reason names the value and the rule that it breaks.
+	// Reason says what the value is and which rule it breaks.
 	Reason string
 }
 
@@ -324,28 +322,31 @@ func (e *ConfigError) Error() string {
 	return "actorpool: invalid " + e.Field + ": " + e.Reason
 }
 
-// PanicError is the error of a user's function that panicked.
+// PanicError is the error of a function of a Config that panicked or ended its
+// goroutine.
 type PanicError struct {
-	// Value is what it panicked with.
+	// Value is the argument of panic.
 	Value any
-	// Stack is the stack of the panic.
+	// Stack is the stack of the panic, as runtime/debug.Stack returns it.
 	Stack []byte
 }
 
-// Error implements error. The stack is left to whoever wants it.
+// Error implements error. The text does not contain the stack.
 func (e *PanicError) Error() string { return fmt.Sprintf("actorpool: panic in user code: %v", e.Value) }
 
-// Unwrap gives the value if it was an error.
+// Unwrap returns Value if it is an error, otherwise nil.
 func (e *PanicError) Unwrap() error {
 	err, _ := e.Value.(error)
 	return err
 }
 
+// writeStats writes the numbers that all errors and explanations show.
 func writeStats(b *strings.Builder, s *Stats) {
 	fmt.Fprintf(b, "state=%s capacity=%d open=%d borrowed=%d idle=%d connecting=%d waiting=%d",
 		s.State, s.Capacity, s.Open, s.Borrowed, s.Idle, s.Connecting, s.Waiting)
 }
 
+// writeHolders writes the list of holders, nothing if it is empty.
 func writeHolders(b *strings.Builder, holders []Holder) {
 	for i, h := range holders {
 		if i == 0 {
@@ -357,6 +358,7 @@ func writeHolders(b *strings.Builder, holders []Holder) {
 	}
 }
 
+// text returns the text of an error that may be nil.
 func text(err error) string {
 	if err == nil {
 		return "no cause given"

@@ -5,47 +5,50 @@ import (
 	"time"
 )
 
-// EventKind says what happened. The list is closed.
+// EventKind says what happened.
 type EventKind uint8
 
-// The kinds follow MongoDB's connection monitoring and pooling specification,
-// with the pool's own additions.
+// The kinds are those of MongoDB's specification "Connection Monitoring and Pooling",
+// and some of this pool's own. The comments name the fields of Event that are set.
 const (
 	// PoolCreated is the first event. To is the capacity.
 	PoolCreated EventKind = iota + 1
-	// PoolReady: the pool serves, at start, after a pause, or after a backoff.
+	// PoolReady: the pool lends connections: from the start, after a pause, or after a
+	// backoff.
 	PoolReady
-	// PoolSuspended: grants have stopped until Resume.
+	// PoolSuspended: a Suspend stopped lending.
 	PoolSuspended
-	// PoolResumed: grants go on after a Suspend.
+	// PoolResumed: a Resume ended the Suspend.
 	PoolResumed
-	// PoolCleared: a new Generation has begun; Interrupt and Err say how and why.
+	// PoolCleared: a new Generation of connections began. Interrupt is that of the
+	// Clear, Err the cause, if there is one.
 	PoolCleared
-	// PoolBackoff: a blocking period of Duration has begun after failed
-	// Attempt number Attempt with Err.
+	// PoolBackoff: a blocking period of Duration began, because attempt number Attempt
+	// failed with Err.
 	PoolBackoff
-	// PoolClosed: the pool is closed to Gets and its idle connections are
-	// closing. Borrowed ones follow when they come back.
+	// PoolClosed: Close began. Connections that are borrowed are closed later, when
+	// they are returned.
 	PoolClosed
-	// ConnectionCreated: a connect for ConnID has begun.
+	// ConnectionCreated: a connect for ConnID began.
 	ConnectionCreated
-	// ConnectionReady: ConnID is established, after Duration.
+	// ConnectionReady: ConnID is open. The connect took Duration.
 	ConnectionReady
-	// ConnectionClosed: ConnID is closed for Reason, with Err if there is one.
+	// ConnectionClosed: ConnID is being closed for Reason, with Err if there is one;
+	// or its connect failed with Err.
 	ConnectionClosed
-	// CheckOutStarted: a Get has begun.
+	// CheckOutStarted: a Get with Label began.
 	CheckOutStarted
-	// CheckOutFailed: a Get ended without a connection, for Reason, after
+	// CheckOutFailed: a Get with Label ended without a connection, for Reason, after
 	// Duration, with Err.
 	CheckOutFailed
-	// CheckedOut: a Get was given ConnID after Duration.
+	// CheckedOut: a Get with Label got ConnID with Setting, after Duration.
 	CheckedOut
-	// CheckedIn: ConnID has come back.
+	// CheckedIn: ConnID, lent to a Get with Label, was returned.
 	CheckedIn
-	// LeaseLeaked: the lease of ConnID is out for Duration already; Label and
-	// Stack say whose it is.
+	// LeaseLeaked: the lease of ConnID has been held for Duration. Label and Stack are
+	// those of its Get; Err is set if the pool ends the lease.
 	LeaseLeaked
-	// CapacityChanged: the capacity went From, To.
+	// CapacityChanged: the capacity changed from From to To.
 	CapacityChanged
 )
 
@@ -68,38 +71,41 @@ var eventKinds = [...]string{
 	CapacityChanged:   "CapacityChanged",
 }
 
-// String gives the kind's name, the same as the constant's.
+// String returns the name of the constant, for example "PoolReady".
 func (k EventKind) String() string { return name(eventKinds[:], int(k), "EventKind") }
 
-// Reason says why a connection was closed or a Get failed.
+// Reason says why a connection was closed (ConnectionClosed) or why a Get failed
+// (CheckOutFailed).
 type Reason uint8
 
 const (
-	// ReasonStale (closed): the connection is of an older generation.
+	// ReasonStale (closed): a Clear made it a connection of an old generation.
 	ReasonStale Reason = iota + 1
-	// ReasonIdle (closed): it was idle for too long, or one too many.
+	// ReasonIdle (closed): IdleTimeout or MaxIdle.
 	ReasonIdle
-	// ReasonLifetime (closed): it reached its maximum age.
+	// ReasonLifetime (closed): MaxLifetime.
 	ReasonLifetime
-	// ReasonError (closed): the connect, a check, a reset or a setting failed.
+	// ReasonError (closed): Connect, Check, Reset, Apply or Unapply failed, or the
+	// setting could not be removed.
 	ReasonError
-	// ReasonCapacity (closed): the pool holds more than its capacity.
+	// ReasonCapacity (closed): the capacity was lowered.
 	ReasonCapacity
-	// ReasonBroken (closed): its holder tainted it.
+	// ReasonBroken (closed): it was tainted, or the pool ended its lease.
 	ReasonBroken
 	// ReasonPoolClosed (closed, failed): the pool is closed.
 	ReasonPoolClosed
-	// ReasonTimeout (failed): the caller's deadline passed.
+	// ReasonTimeout (failed): the deadline passed.
 	ReasonTimeout
-	// ReasonCanceled (failed): the caller left.
+	// ReasonCanceled (failed): the context was cancelled, or the borrower stopped.
 	ReasonCanceled
-	// ReasonConnectionError (failed): the connect for this caller failed.
+	// ReasonConnectionError (failed): the connect for this Get failed, or Apply did.
 	ReasonConnectionError
-	// ReasonExhausted (failed): MaxWaiters Gets wait already.
+	// ReasonExhausted (failed): no connection was free, and waiting for one was not
+	// possible: because of MaxWaiters, ShedHopeless, Shed or a deadlock. Err says which.
 	ReasonExhausted
-	// ReasonCleared (failed): the pool is paused, or was cleared.
+	// ReasonCleared (failed): PauseOnClear: the pool is paused, or was cleared.
 	ReasonCleared
-	// ReasonBackoff (failed): the pool backs off and fails fast.
+	// ReasonBackoff (failed): the pool backs off: see BackoffError.
 	ReasonBackoff
 )
 
@@ -119,50 +125,51 @@ var reasons = [...]string{
 	ReasonBackoff:         "backoff",
 }
 
-// String gives the reason as it stands in logs, for example "poolClosed".
+// String returns the reason as it appears in logs, for example "poolClosed".
 func (r Reason) String() string { return name(reasons[:], int(r), "Reason") }
 
-// Event is one thing that happened in a pool. It is flat, so that emitting,
-// logging and recording it is cheap; the kind says which fields have a meaning.
+// Event is something that happened in a pool. All kinds share this type, so that events
+// are cheap to emit and to record. Kind says which of the fields from ConnID on are set.
 type Event struct {
 	// Kind says what happened.
 	Kind EventKind
 	// Pool is the pool's name.
 	Pool string
-	// Seq numbers the events of one pool from 1 without a gap. A gap that a
-	// handler sees means that it was too slow and its buffer overflowed.
+	// Seq numbers the events of a pool from 1. If a handler sees a gap, events were
+	// dropped because it was too slow.
 	Seq uint64
 	// Time is when it happened, by the pool's clock.
 	Time time.Time
-	// ConnID is the connection's id, from 1.
+	// ConnID is the id of the connection, from 1.
 	ConnID uint64
 	// Reason is that of ConnectionClosed and CheckOutFailed.
 	Reason Reason
-	// Duration is how long the thing took: a connect, a wait, the coming
-	// backoff, the age of a leaked lease.
+	// Duration is the length of a connect, of a wait or of the coming blocking period,
+	// or the age of a leaked lease.
 	Duration time.Duration
-	// Attempt is the number of the failed attempt, from 1 (PoolBackoff).
+	// Attempt is the number of the failed attempt, from 1.
 	Attempt int
-	// Generation is the pool's generation.
+	// Generation is the number of Clears so far. It is always set.
 	Generation uint64
-	// Interrupt is that of the Clear (PoolCleared).
+	// Interrupt is that of the Clear.
 	Interrupt bool
 	// Label is that of the Get.
 	Label string
-	// Setting is the one on the connection (CheckedOut).
+	// Setting is the setting of the connection; nil if it has none.
 	Setting any
-	// Err is the cause, where there is one.
+	// Err is the cause; nil if there is none.
 	Err error
-	// Stack is the borrower's, where it was captured (LeaseLeaked).
+	// Stack is that of the Get, if it was captured: see Config.LeakAfter.
 	Stack string
-	// From and To are capacities (CapacityChanged; PoolCreated has To).
+	// From and To are capacities.
 	From, To int
 }
 
-// Phase says which of the user's functions failed.
+// Phase says which function of a Config failed.
 type Phase uint8
 
-// The phases of a connection's life in which an error is classified.
+// The phases. Config.Classify gets PhaseConnect only; a [ConnectError] has PhaseConnect
+// or PhaseApply.
 const (
 	PhaseConnect Phase = iota + 1
 	PhaseApply
@@ -179,22 +186,24 @@ var phases = [...]string{
 	PhaseReset:   "reset",
 }
 
-// String gives the phase in lower case, for example "connect".
+// String returns the phase in lower case, for example "connect".
 func (p Phase) String() string { return name(phases[:], int(p), "Phase") }
 
-// Class says what an error means for the pool.
+// Class says what a failed connect means for the pool. Any other value has the effect
+// of ClassIgnore.
 type Class uint8
 
 const (
-	// ClassOverload: the server cannot be reached or does not keep up. The
-	// pool backs off.
+	// ClassOverload: the server cannot be reached, or is overloaded. The pool backs
+	// off.
 	ClassOverload Class = iota + 1
-	// ClassFatal: the server refuses: a password, a certificate, a name. The
-	// pool backs off too.
+	// ClassFatal: the server refuses for a reason that does not pass by itself: a
+	// password, a certificate, a name. The pool backs off, as for ClassOverload.
 	ClassFatal
-	// ClassClear: what the pool holds is worthless as well. The pool is cleared.
+	// ClassClear: the open connections are useless, too. The pool is cleared, as by a
+	// Clear without Interrupt, and does not back off.
 	ClassClear
-	// ClassIgnore: the error says nothing about the server. No backoff starts.
+	// ClassIgnore: the error says nothing about the server. The pool does not back off.
 	ClassIgnore
 )
 
@@ -205,9 +214,10 @@ var classes = [...]string{
 	ClassIgnore:   "ignore",
 }
 
-// String gives the class in lower case, for example "overload".
+// String returns the class in lower case, for example "overload".
 func (c Class) String() string { return name(classes[:], int(c), "Class") }
 
+// name returns the i-th name, or a text with the number if there is none.
 func name(names []string, i int, kind string) string {
 	if i > 0 && i < len(names) {
 		return names[i]

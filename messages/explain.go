@@ -6,52 +6,52 @@ import (
 	"time"
 )
 
-// Explanation says who holds a pool's connections, who waits for them, and what
-// is being done about it, all of one moment. String puts it into words.
+// Explanation describes a pool in detail, at one moment. String puts it into words.
 type Explanation struct {
-	// Stats is the pool.
+	// Stats is the pool's snapshot.
 	Stats Stats
-	// Time is the moment.
+	// Time is the moment, by the pool's clock.
 	Time time.Time
-	// Holders are those who hold connections, longest first; at most 100.
+	// Holders are the holders of connections, at most 100, longest first.
 	Holders []Holder
-	// Waiters are those who wait, in their order; at most 100.
+	// Waiters are the Gets that wait, in order of arrival, at most 100.
 	Waiters []Waiter
-	// Jobs are what the connectors are at; at most 100.
+	// Jobs are the functions that run on connections, at most 100.
 	Jobs []Job
-	// Attempt is the number of failed attempts and NextAttempt the time of the
-	// next one while the pool backs off; otherwise zero.
+	// Attempt is the number of failed attempts, and NextAttempt the time of the next
+	// one, while the pool backs off. Otherwise they are zero.
 	Attempt     int
 	NextAttempt time.Time
-	// LastConnectError is the error of the last connect, nil once one succeeded.
+	// LastConnectError is the error of the last connect; nil if that succeeded.
 	LastConnectError error
-	// Suspicions are what looks wrong, in sentences: a deadlock that cannot be
-	// proved, a connection that has been out for long.
+	// Suspicions are sentences about what looks wrong and cannot be proved: a possible
+	// deadlock, connections that do not come back.
 	Suspicions []string
 }
 
 // Waiter is a Get that waits.
 type Waiter struct {
-	// Label is that of the Get.
+	// Label is that of the Get; empty if it has none.
 	Label string
-	// Waited is how long it waits.
+	// Waited is how long it has waited.
 	Waited time.Duration
-	// Setting is the one that it asks for.
+	// Setting is the setting that it asks for; nil: none.
 	Setting any
-	// Doing is what a connector does for it, empty if nothing is.
+	// Doing is the state of the connection that is being prepared for it, as in
+	// [Job].Doing; empty if there is none.
 	Doing string
-	// Borrower is the address of the actor that waits; empty if it is none.
+	// Borrower is the address of the actor that waits; empty if it is not an actor.
 	Borrower string
-	// Goroutine and Stack are those of the caller, zero where they were not
-	// captured, see LeakAfter.
+	// Goroutine and Stack are those of the caller. They are zero unless the pool
+	// captures stacks: see Config.LeakAfter.
 	Goroutine uint64
 	Stack     string
-	// Holds are the connections that the caller holds meanwhile, as far as that is
-	// known: see ErrDeadlock.
+	// Holds are the ids of the connections that the caller is known to hold while it
+	// waits: see client.Lease.Context.
 	Holds []uint64
 }
 
-// String says who it is in a few words.
+// String describes the waiter in one line, without the stack.
 func (w Waiter) String() string {
 	label := w.Label
 	if label == "" {
@@ -78,7 +78,7 @@ func (w Waiter) String() string {
 	return b.String()
 }
 
-// String is the explanation for people, a fact per line.
+// String describes the pool for people, with one fact on each line.
 func (e Explanation) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "pool %q: ", e.Stats.Name)
@@ -97,6 +97,8 @@ func (e Explanation) String() string {
 	return b.String()
 }
 
+// section writes a title and the items below it, each with its stack, if any. total is
+// the number of items there would be without the bound.
 func section[T any](b *strings.Builder, title string, items []T, total int, stack func(T) string) {
 	if len(items) == 0 {
 		return

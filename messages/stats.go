@@ -2,91 +2,98 @@ package messages
 
 import "time"
 
-// States of a pool, as in [Stats].State. The first that holds is shown, in the
-// order closed, closing, paused, suspended, probing, backoff, ready.
+// States of a pool, for [Stats].State. If several apply, State is the first of them in
+// the order closed, closing, paused, suspended, probing, backoff, ready.
 const (
-	StateReady     = "ready"     // serves, and connects when it needs to
+	StateReady     = "ready"     // lends, and connects when it needs to
 	StatePaused    = "paused"    // PauseOnClear: Gets fail with ErrCleared until Resume
 	StateSuspended = "suspended" // Gets wait until Resume
-	StateBackoff   = "backoff"   // blocked: no connect until the period is over
-	StateProbing   = "probing"   // the period is over: one connect at a time
-	StateClosing   = "closing"   // closed to Gets, connections still come back
-	StateClosed    = "closed"    // nothing is left
+	StateBackoff   = "backoff"   // a blocking period: no connect begins
+	StateProbing   = "probing"   // after a blocking period: one connect at a time
+	StateClosing   = "closing"   // Close has begun, some connections are not closed yet
+	StateClosed    = "closed"    // no connection is left
 )
 
-// Stats is what a pool looked like at one moment. All fields are of the same
-// moment: Open = Idle + Borrowed + InTransition holds in every snapshot, and
-// Open + Connecting + Closing <= Capacity unless a reduction is still draining.
+// Stats is a snapshot of a pool. All its numbers are of the same moment:
+//
+//	Open = Idle + Borrowed + InTransition
+//	Open + Connecting + Closing <= Capacity
+//
+// The second holds except while the pool shrinks to a lower capacity. A connection on
+// which a function ignores its context is not counted any more when that function has
+// been given up.
 type Stats struct {
 	// Name is the pool's name.
 	Name string
 	// State is one of the State constants.
 	State string
-	// Generation counts the Clears, from 0.
+	// Generation is the number of Clears so far.
 	Generation uint64
 
-	// Capacity is the bound on connections.
+	// Capacity is the largest number of connections.
 	Capacity int
-	// Open counts established connections: idle, borrowed, or in transition.
+	// Open is the number of open connections: idle, borrowed or in transition.
 	Open int
-	// Idle counts those that can be handed out.
+	// Idle is the number of connections that wait for a Get.
 	Idle int
-	// Borrowed counts those that are out on a lease.
+	// Borrowed is the number of connections that are lent.
 	Borrowed int
-	// InTransition counts those that a connector checks, resets or prepares.
+	// InTransition is the number of open connections on which Check, Reset, Apply or
+	// Unapply runs.
 	InTransition int
-	// Connecting counts connects under way.
+	// Connecting is the number of connections for which Connect runs.
 	Connecting int
-	// Closing counts connections whose Disconnect runs.
+	// Closing is the number of connections for which Disconnect runs.
 	Closing int
-	// Waiting counts Gets that wait.
+	// Waiting is the number of Gets that wait.
 	Waiting int
 
-	// Gets counts the Gets since start, however they ended.
+	// The following are counts since the pool was made.
+
+	// Gets counts the Gets, successful or not.
 	Gets uint64
 	// Grants counts the Gets that got a connection.
 	Grants uint64
 	// Waits counts the Gets that had to wait, for a return or for a connect.
 	Waits uint64
-	// WaitTime is the time that granted Gets have waited, added up.
+	// WaitTime is the sum of the waits of the Gets that got a connection.
 	WaitTime time.Duration
-	// Timeouts counts the Gets that ended with their deadline.
+	// Timeouts counts the Gets that failed because their deadline passed.
 	Timeouts uint64
-	// Cancels counts the Gets whose caller left for another reason.
+	// Cancels counts the Gets that ended because their context was cancelled or their
+	// borrower stopped.
 	Cancels uint64
-	// Connects counts the connects begun, ConnectErrors those that failed.
+	// Connects counts the calls of Connect, ConnectErrors those that failed.
 	Connects, ConnectErrors uint64
-	// Puts counts returns, Taints returns of connections not to be used again.
+	// Puts counts the connections returned by Put, Taints those by Taint.
 	Puts, Taints uint64
-	// ClosedIdle counts connections closed after IdleTimeout or above MaxIdle.
+	// ClosedIdle counts the connections closed because of IdleTimeout or MaxIdle.
 	ClosedIdle uint64
-	// ClosedLifetime counts connections closed after MaxLifetime.
+	// ClosedLifetime counts the connections closed because of MaxLifetime.
 	ClosedLifetime uint64
-	// ClosedStale counts connections of an older generation.
+	// ClosedStale counts the connections closed because of a Clear.
 	ClosedStale uint64
-	// ClosedBroken counts tainted connections and those that failed a check,
-	// a reset or a setting.
+	// ClosedBroken counts the connections closed because they were tainted, because
+	// Check, Reset, Apply or Unapply failed on them, because their setting could not be
+	// removed, or because the pool ended their lease for another reason than a Clear.
 	ClosedBroken uint64
-	// ClosedCapacity counts connections closed because the capacity fell.
+	// ClosedCapacity counts the connections closed because the capacity was lowered.
 	ClosedCapacity uint64
-	// Backoffs counts blocking periods begun.
+	// Backoffs counts the blocking periods.
 	Backoffs uint64
-	// Leaks counts leases reported as leaked.
+	// Leaks counts the leases reported as leaks.
 	Leaks uint64
-	// Revoked counts leases that the pool has ended in its holder's stead: the
-	// borrower was gone, MaxLease was over, nobody had the lease any more, or
-	// the pool was cleared with Interrupt.
+	// Revoked counts the leases that the pool ended: because the borrower stopped,
+	// because of MaxLease, because the lease was garbage, or by a Clear with Interrupt.
 	Revoked uint64
-	// Sheds counts Gets refused, or ended while they waited, because the pool
-	// was overloaded: ShedHopeless, CoDel.
+	// Sheds counts the Gets that failed because of ShedHopeless or Shed.
 	Sheds uint64
-	// Deadlocks counts Gets that failed with ErrDeadlock.
+	// Deadlocks counts the Gets that failed with ErrDeadlock.
 	Deadlocks uint64
-	// SettingHits counts Gets whose setting was already on the connection,
-	// SettingSwitches those for which it was applied, SettingResets those for
-	// which another one had to be taken off first.
+	// SettingHits counts the Gets that got a connection which had their setting
+	// already; SettingSwitches the settings put on a connection that had none;
+	// SettingResets the settings removed because a Get needed another one.
 	SettingHits, SettingSwitches, SettingResets uint64
-	// DroppedEvents counts events that a slow handler did not get because its
-	// buffer was full.
+	// DroppedEvents counts the events that were dropped because OnEvent was too slow.
 	DroppedEvents uint64
 }
