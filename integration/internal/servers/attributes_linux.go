@@ -2,8 +2,9 @@ package servers
 
 import "syscall"
 
-// attributes makes a server die with its starter, in a process group of its own
-// so that an interrupt at the terminal reaches only the tests.
+// attributes makes the system kill the server when the thread that started it ends. The
+// server gets a process group of its own, so that an interrupt from the terminal reaches
+// only the tests.
 func attributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGQUIT}
 }

@@ -1,4 +1,4 @@
-// Package servers runs real servers for tests: on the loopback interface, on a
-// free port, in a temporary folder, and only until they are closed. None of them
-// touches what the machine runs otherwise.
+// Package servers runs real servers for tests: on a free port of the loopback interface,
+// in a temporary folder, until they are closed. They do not touch other servers of the
+// machine.
 package servers

@@ -15,15 +15,16 @@ import (
 	"github.com/actorpool/actorpool/integration/internal/directory"
 )
 
-// The names of an LDAP server: where its entries are, and who may do everything.
+// The suffix of all entries of an LDAP server, and the name and password of its
+// administrator.
 const (
 	LDAPSuffix       = "dc=test"
 	LDAPRoot         = "cn=root," + LDAPSuffix
 	LDAPRootPassword = "root's"
 )
 
-// LDAP is an LDAP server, OpenLDAP's slapd. Everybody sees every entry, but
-// descriptions only of himself; and the root sees cn=Monitor.
+// LDAP is an LDAP server, OpenLDAP's slapd. Every user sees all entries, but only its
+// own description. Only the administrator sees cn=Monitor.
 type LDAP struct {
 	// Address is where the server listens.
 	Address string
@@ -52,10 +53,14 @@ database monitor
 access to * by dn.exact="` + LDAPRoot + `" read by * none
 `
 
-// StartLDAP starts a server that has the entries of an LDIF text, with these
-// lines in its configuration.
+func findLDAP() (string, error) {
+	return find("slapd", "slapd", "/usr/sbin", "/usr/libexec", "/usr/lib/openldap")
+}
+
+// StartLDAP starts a server with the entries of an LDIF text and additional lines of
+// configuration.
 func StartLDAP(ldif string, settings ...string) (_ *LDAP, err error) {
-	slapd, err := find("slapd", "slapd", "/usr/sbin", "/usr/libexec", "/usr/lib/openldap")
+	slapd, err := findLDAP()
 	if err != nil {
 		return nil, err
 	}
@@ -78,12 +83,12 @@ func StartLDAP(ldif string, settings ...string) (_ *LDAP, err error) {
 	if s.Address, err = FreeAddress(); err != nil {
 		return nil, err
 	}
-	modules := "" // it may have been built without
+	modules := "" // a slapd may have been built without modules
 	if module, err := lookup("back_mdb.so", "/usr/lib/ldap", "/usr/lib*/openldap"); err == nil {
 		modules = fmt.Sprintf("modulepath %s\nmoduleload back_mdb", filepath.Dir(module))
 	}
-	// A copy, since Debian's rules for AppArmor let /usr/sbin/slapd read and write
-	// its system's own folders only.
+	// The tests run a copy, because Debian's AppArmor profile lets /usr/sbin/slapd
+	// read and write the system's folders only.
 	program, err := os.ReadFile(slapd)
 	if err != nil {
 		return nil, err
@@ -111,8 +116,7 @@ func StartLDAP(ldif string, settings ...string) (_ *LDAP, err error) {
 
 func (s *LDAP) path(name string) string { return filepath.Join(s.dir, name) }
 
-// Start starts the server, at the same address as before, and waits until it
-// serves.
+// Start starts the server, always at the same address, and waits until it answers.
 func (s *LDAP) Start() (err error) {
 	s.process, err = start(s.account, s.dir, s.path("slapd"), "-d", "0", "-h", "ldap://"+s.Address, "-f", s.path("slapd.conf"))
 	if err != nil {
@@ -132,11 +136,11 @@ func (s *LDAP) Start() (err error) {
 // Stop kills the server.
 func (s *LDAP) Stop() error { return s.process.stop(syscall.SIGKILL) }
 
-// Freeze stops the server in the middle of whatever it does, until Thaw: the
-// system still takes connections for it, and nobody answers.
+// Freeze suspends the server's process until Thaw: the system still accepts connections
+// for it, but nothing answers.
 func (s *LDAP) Freeze() error { return s.process.cmd.Process.Signal(syscall.SIGSTOP) }
 
-// Thaw lets a frozen server go on.
+// Thaw resumes a frozen server.
 func (s *LDAP) Thaw() error { return s.process.cmd.Process.Signal(syscall.SIGCONT) }
 
 // Close stops the server and removes its folder.

@@ -15,9 +15,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Postgres is a PostgreSQL server. The superuser is postgres; whoever comes
-// from this machine is trusted, but for the role guarded, which needs its
-// password.
+// Postgres is a PostgreSQL server. The superuser is postgres. The role guarded needs its
+// password; all other roles can connect without one.
 type Postgres struct {
 	// Address is where the server listens.
 	Address string
@@ -33,10 +32,14 @@ host all guarded 127.0.0.1/32 scram-sha-256
 host all all     127.0.0.1/32 trust
 `
 
-// StartPostgres makes a new cluster and starts a server with these settings,
-// each written "name=value".
+func findPostgres() (string, error) {
+	return find("initdb", "postgresql", "/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin")
+}
+
+// StartPostgres makes a new cluster and starts a server with additional settings, each
+// written "name=value".
 func StartPostgres(settings ...string) (_ *Postgres, err error) {
-	initdb, err := find("initdb", "postgresql", "/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin")
+	initdb, err := findPostgres()
 	if err != nil {
 		return nil, err
 	}
@@ -71,7 +74,7 @@ func StartPostgres(settings ...string) (_ *Postgres, err error) {
 	return s, s.Start()
 }
 
-// WriteFile writes a file into the server's data folder: by us, for the server.
+// WriteFile writes a file into the server's data folder, for the server to read.
 func (s *Postgres) WriteFile(name string, content []byte) error {
 	name = filepath.Join(s.data(), name)
 	err := os.WriteFile(name, content, 0o600)
@@ -83,8 +86,7 @@ func (s *Postgres) WriteFile(name string, content []byte) error {
 
 func (s *Postgres) data() string { return filepath.Join(s.dir, "data") }
 
-// Start starts the server, at the same address as before, and waits until it
-// serves.
+// Start starts the server, always at the same address, and waits until it answers.
 func (s *Postgres) Start() (err error) {
 	s.process, err = start(s.account, s.dir, filepath.Join(s.bin, "postgres"), "-D", s.data())
 	if err != nil {
@@ -109,7 +111,8 @@ const (
 	Smart = Shutdown(syscall.SIGTERM)
 	// Fast ends all connections.
 	Fast = Shutdown(syscall.SIGINT)
-	// Immediate is like a crash: nothing is written, and the next start recovers.
+	// Immediate is like a crash: nothing is written, and the next start makes a
+	// recovery.
 	Immediate = Shutdown(syscall.SIGQUIT)
 )
 
@@ -121,7 +124,7 @@ func (s *Postgres) Signal(how Shutdown) error {
 	return s.process.cmd.Process.Signal(syscall.Signal(how))
 }
 
-// DSN gives the address for a role; the password may be empty.
+// DSN returns the connection string for a role; the password may be empty.
 func (s *Postgres) DSN(role, password string) string {
 	dsn := "host=127.0.0.1 port=" + port(s.Address) + " user=" + role + " dbname=postgres sslmode=disable"
 	if password != "" {

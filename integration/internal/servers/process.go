@@ -18,10 +18,11 @@ import (
 	"time"
 )
 
-// startBound is how long a server may take to begin to serve, or to stop.
+// startBound is how long a server may take to start or to stop.
 const startBound = 30 * time.Second
 
-// MissingError says that a program is not installed, and how to install it.
+// MissingError says that a program is not installed, and which package of Debian and
+// Ubuntu contains it.
 type MissingError struct{ Program, Package string }
 
 // Error implements error.
@@ -29,7 +30,19 @@ func (e *MissingError) Error() string {
 	return fmt.Sprintf("%s is not installed: apt-get install %s", e.Program, e.Package)
 }
 
-// find looks for a program in the path and in the folders that match patterns.
+// Missing returns an error for each server that is not installed.
+func Missing() []*MissingError {
+	var all []*MissingError
+	for _, look := range []func() (string, error){findPostgres, findRedis, findLDAP} {
+		var missing *MissingError
+		if _, err := look(); errors.As(err, &missing) {
+			all = append(all, missing)
+		}
+	}
+	return all
+}
+
+// find looks for a program in PATH, and then in the folders that match patterns.
 func find(program, pkg string, patterns ...string) (string, error) {
 	if path, err := exec.LookPath(program); err == nil {
 		return path, nil
@@ -44,8 +57,8 @@ func find(program, pkg string, patterns ...string) (string, error) {
 	return path, nil
 }
 
-// lookup looks for a file in the folders that match patterns, the last match
-// first.
+// lookup looks for a file in the folders that match one of the patterns. Of several
+// matches of a pattern it takes the last, which has the highest version.
 func lookup(name string, patterns ...string) (string, error) {
 	for _, pattern := range patterns {
 		if matches, _ := filepath.Glob(filepath.Join(pattern, name)); len(matches) > 0 {
@@ -55,11 +68,11 @@ func lookup(name string, patterns ...string) (string, error) {
 	return "", fmt.Errorf("no %s in %s", name, strings.Join(patterns, ", "))
 }
 
-// account is whom a server runs as; nil: as we do.
+// account is the user that a server runs as; nil: the same as the tests.
 type account struct{ uid, gid int }
 
-// unprivileged finds an account for a server that is not to run as root: its own,
-// or nobody.
+// unprivileged finds an account for a server that must not run as root: the one named
+// own, or nobody.
 func unprivileged(own string) (*account, error) {
 	if os.Geteuid() != 0 {
 		return nil, nil
@@ -74,7 +87,7 @@ func unprivileged(own string) (*account, error) {
 	return nil, fmt.Errorf("neither %s nor nobody is a user here", own)
 }
 
-// folder makes a temporary folder that belongs to the account.
+// folder makes a temporary folder that the account owns.
 func folder(name string, a *account) (string, error) {
 	dir, err := os.MkdirTemp("", "actorpool-"+name+"-")
 	if err != nil || a == nil {
@@ -83,9 +96,9 @@ func folder(name string, a *account) (string, error) {
 	return dir, os.Chown(dir, a.uid, a.gid)
 }
 
-// FreeAddress gives an address of the loopback interface that nobody listens on.
-// Its port is below those that the system gives to outgoing connections, so that
-// it stays free while a server is away.
+// FreeAddress returns an address of the loopback interface on which nothing listens.
+// Its port is below those that the system uses for outgoing connections, so that it
+// stays free while a server is stopped.
 func FreeAddress() (string, error) {
 	var err error
 	for range 100 {
@@ -97,20 +110,22 @@ func FreeAddress() (string, error) {
 	return "", err
 }
 
-// port gives the port of an address.
+// port returns the port of an address.
 func port(address string) string {
 	_, port, _ := net.SplitHostPort(address)
 	return port
 }
 
-// process is a server's process. Its output goes to a file, since a pipe would
-// live as long as the last of its children.
+// process is the process of a server. Its output goes to a file: a pipe would stay open
+// until the last of its child processes ends, and Wait would wait for that.
 type process struct {
 	cmd  *exec.Cmd
 	log  string
 	done chan struct{}
 }
 
+// command prepares a command that runs in dir as the account, with an environment of
+// its own.
 func command(a *account, dir, path string, args ...string) *exec.Cmd {
 	cmd := exec.Command(path, args...)
 	cmd.Dir = dir
@@ -122,7 +137,7 @@ func command(a *account, dir, path string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// start starts a server and returns at once.
+// start starts a server. It does not wait until the server is ready.
 func start(a *account, dir, path string, args ...string) (*process, error) {
 	p := &process{cmd: command(a, dir, path, args...), log: filepath.Join(dir, "log"), done: make(chan struct{})}
 	output, err := os.OpenFile(p.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
@@ -139,12 +154,12 @@ func start(a *account, dir, path string, args ...string) (*process, error) {
 	return p, nil
 }
 
-// Runs is the name of the function that a goroutine is in for as long as a
-// server runs.
+// Runs is the name of the function in which a goroutine stays while a server runs. A
+// check for leaked goroutines ignores it.
 const Runs = "github.com/actorpool/actorpool/integration/internal/servers.(*process).run"
 
-// run starts the server and stays until it has ended: it is to die with us, and
-// that is tied to the thread that has started it.
+// run starts the server and waits for its end. It stays on one thread, because Linux
+// kills the server (see attributes) when the thread that started it ends.
 func (p *process) run(started chan<- error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -169,7 +184,7 @@ func (p *process) stop(sig os.Signal) error {
 	}
 }
 
-// serves waits until ping succeeds.
+// serves waits until ping succeeds, or the process has ended.
 func (p *process) serves(ping func() error) error {
 	deadline := time.Now().Add(startBound)
 	for {
@@ -188,7 +203,7 @@ func (p *process) serves(ping func() error) error {
 	}
 }
 
-// tail gives the last lines of the log.
+// tail returns the last lines of the log.
 func (p *process) tail() string {
 	text, _ := os.ReadFile(p.log)
 	lines := strings.Split(strings.TrimSpace(string(text)), "\n")

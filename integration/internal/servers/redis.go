@@ -12,7 +12,7 @@ import (
 	"github.com/actorpool/actorpool/integration/internal/resp"
 )
 
-// Redis is a Redis server that keeps nothing on disk.
+// Redis is a Redis server that stores nothing on disk.
 type Redis struct {
 	// Address is where the server listens.
 	Address string
@@ -23,10 +23,12 @@ type Redis struct {
 	process *process
 }
 
-// StartRedis starts a server with these further arguments.
+func findRedis() (string, error) { return find("redis-server", "redis-server") }
+
+// StartRedis starts a server with additional arguments.
 func StartRedis(args ...string) (_ *Redis, err error) {
 	s := &Redis{}
-	if s.path, err = find("redis-server", "redis-server"); err != nil {
+	if s.path, err = findRedis(); err != nil {
 		return nil, err
 	}
 	if s.dir, err = folder("redis", nil); err != nil {
@@ -46,8 +48,7 @@ func StartRedis(args ...string) (_ *Redis, err error) {
 	return s, s.Start()
 }
 
-// Start starts the server, at the same address as before, and waits until it
-// serves.
+// Start starts the server, always at the same address, and waits until it answers.
 func (s *Redis) Start() (err error) {
 	if s.process, err = start(nil, s.dir, s.path, s.args...); err != nil {
 		return err
@@ -62,7 +63,7 @@ func (s *Redis) Start() (err error) {
 		defer conn.Close()
 		var refusal resp.Error
 		if _, err = conn.Do(ctx, "PING"); errors.As(err, &refusal) && refusal.Code() == "NOAUTH" {
-			return nil // it serves those who know the password
+			return nil // it answers; the tests know the password
 		}
 		return err
 	})
