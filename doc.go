@@ -4,6 +4,7 @@
 //
 //   - Package client is the pool for ordinary Go code. Begin there.
 //   - Package messages is the protocol, for actors.
-//   - Package actors holds the actors; its internal/machine decides everything.
-//   - Package supervisor says who restarts whom.
+//   - Package actors contains the actors; its internal package machine decides
+//     everything.
+//   - Package supervisor contains the supervision strategies.
 package actorpool

@@ -1,14 +1,14 @@
-// Package supervisor says who restarts whom.
+// Package supervisor contains the supervision strategies of a pool's actors: what happens
+// when one of them panics.
 //
-// A connector, the actor that runs the user's connect, check, reset and
-// disconnect, is restarted when user code panics in it: [Connectors]. After too
-// many panics within a window it is given up; the pool then opens its slot
-// again with a fresh connector when it next needs one.
+// A connector, the actor that runs the user's functions on one connection, is restarted:
+// see [Connectors]. After too many panics in a short time it is given up. The pool starts a
+// new connector when it needs one.
 //
-// The pool actor is never restarted: [Pool] stops it. A new incarnation would
-// begin empty while leases of the old one are out, and would open a second set
-// of connections beside theirs. A pool that stops fails everybody who waits and
-// closes every connection it knows.
+// The pool actor is never restarted but stopped: see [Pool]. A new incarnation would start
+// without the state of the old one, whose leases are still held, and would open connections
+// in addition to theirs. When a pool actor stops, all waits fail, and all connections that
+// it knows are closed.
 //
 // The package imports the actor library and nothing of the pool.
 package supervisor

@@ -6,16 +6,15 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 )
 
-// Defaults of the restart limit for connectors: one that panics more than
-// Limit times within Window is given up.
+// A pool gives up a connector that panics more than Limit times within Window.
 const (
 	Limit  = 10
 	Window = 10 * time.Second
 )
 
-// Connectors restarts a failed connector, up to limit times within window.
-// Then it calls gaveUp with the connector, on the turn of the supervising actor,
-// and stops it.
+// Connectors returns a strategy that restarts a connector that panicked, at most limit
+// times within window. After one panic more it calls gaveUp with the connector's PID, on
+// the turn of the supervising actor, and stops the connector.
 func Connectors(limit int, window time.Duration, gaveUp func(child *actor.PID)) actor.SupervisorStrategy {
 	return &connectorStrategy{limit: limit, window: window, gaveUp: gaveUp}
 }
@@ -31,7 +30,7 @@ func (c *connectorStrategy) HandleFailure(system *actor.ActorSystem, supervisor 
 	stats *actor.RestartStatistics, reason, _ any,
 ) {
 	if stats.NumberOfFailures(c.window) == 0 {
-		stats.Reset() // or it would remember every failure for ever
+		stats.Reset() // the library never forgets failures by itself
 	}
 	stats.Fail()
 	if stats.NumberOfFailures(c.window) > c.limit {
@@ -45,14 +44,16 @@ func (c *connectorStrategy) HandleFailure(system *actor.ActorSystem, supervisor 
 	supervisor.RestartChildren(child)
 }
 
-// Pool stops a failed pool actor. It is the guardian of a pool that has no
-// parent; under a parent, the parent's strategy decides, and a pool that is
-// restarted all the same stops itself.
+// Pool returns the strategy that stops a pool actor that panicked. It is for pools that
+// are not children of another actor. For a child, the parent's strategy decides; if that
+// restarts the pool, the pool stops itself.
 func Pool() actor.SupervisorStrategy { return stopPool }
 
-// The guardian of a system is found by its strategy, so there is one strategy.
+// The library has one guardian actor for each strategy, and finds it by comparing
+// strategies: so all pools share this one.
 var stopPool actor.SupervisorStrategy = &stop{}
 
+// stop is not empty, because pointers to different variables of size zero may be equal.
 type stop struct{ _ byte }
 
 // HandleFailure implements actor.SupervisorStrategy.
@@ -63,6 +64,8 @@ func (*stop) HandleFailure(system *actor.ActorSystem, supervisor actor.Superviso
 	supervisor.StopChildren(child)
 }
 
+// publish reports what was decided to the system's event stream, as the library's own
+// strategies do.
 func publish(system *actor.ActorSystem, child *actor.PID, reason any, directive actor.Directive) {
 	system.EventStream.Publish(&actor.SupervisorEvent{Child: child, Reason: reason, Directive: directive})
 }

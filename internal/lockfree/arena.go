@@ -2,9 +2,8 @@ package lockfree
 
 import "sync/atomic"
 
-// arena holds items by index, from 1, and a free stack of those not in use.
-// Items are never given back to the collector: an index read by a goroutine
-// that was overtaken still names a valid item, and its CAS then fails.
+// arena holds items by index, from 1, and a stack of the free ones. Items are never freed:
+// an index that a slow goroutine has read still names a valid item, and its CAS then fails.
 type arena[T any] struct {
 	free  atomic.Uint64 // tag:40 | index of the first free item:24
 	_     [56]byte
@@ -15,7 +14,7 @@ type arena[T any] struct {
 type item[T any] struct {
 	v    T
 	next atomic.Uint32 // the free item below
-	_    [64]byte      // the hot fields of two items never share a cache line
+	_    [64]byte      // so that two items never share a cache line
 }
 
 func (a *arena[T]) init(n int, setup func(index uint32, v *T)) {
@@ -28,7 +27,7 @@ func (a *arena[T]) init(n int, setup func(index uint32, v *T)) {
 
 func (a *arena[T]) at(index int64) *T { return &(*a.table.Load())[index-1].v }
 
-// get takes a free item; it grows the arena when there is none.
+// get takes a free item. If there is none, it grows the arena.
 func (a *arena[T]) get() *T {
 	for {
 		head := a.free.Load()
@@ -39,7 +38,8 @@ func (a *arena[T]) get() *T {
 			}
 			continue
 		}
-		// The link may be stale when the item was taken meanwhile: then the tag has moved on.
+		// The link is stale if another goroutine has taken the item. Then the tag has
+		// changed, and the CAS fails.
 		next := (*a.table.Load())[i-1].next.Load()
 		if a.free.CompareAndSwap(head, step(head, int64(next))) {
 			return a.at(i)
@@ -61,9 +61,9 @@ func (a *arena[T]) put(index uint32) {
 	}
 }
 
-// grow appends at least n items (at least 4, at most what an index can name),
-// keeps one for the caller and frees the others. It returns 0 when another
-// goroutine grew the arena first: there is something to take then.
+// grow appends n items, but at least 4 and at most 65,536; keeps one for the caller; and
+// frees the others. It returns 0 if another goroutine has grown the arena first: then there
+// are free items.
 func (a *arena[T]) grow(n int) uint32 {
 	old := a.table.Load()
 	n = min(max(n, 4), 1<<16)

@@ -18,7 +18,7 @@ func (p *Pool[C]) reserve() bool {
 	}
 }
 
-// unreserve gives a place back. The caller serves waiters afterwards.
+// unreserve returns a place. The caller must call serve afterwards.
 func (p *Pool[C]) unreserve() {
 	p.size.Add(^uint64(openOne - 1))
 	p.notify()
@@ -40,13 +40,13 @@ func (p *Pool[C]) doomIfOver() bool {
 	}
 }
 
-// discard closes the connection of a doomed slot and frees its place.
+// discard closes the connection of a slot that doom has counted, and frees its place.
 func (p *Pool[C]) discard(ctx context.Context, s *slot[C]) {
 	var none C
 	conn := s.conn
 	s.conn, s.live = none, false
 	defer func() { // also when Disconnect panics
-		p.slots.put(s.index) // before the place: whoever has a place finds a slot
+		p.slots.put(s.index) // before the place, so that a Get that reserves it finds a slot
 		p.size.Add(^uint64(doomedAndOpen - 1))
 		p.notify()
 		p.serve()
@@ -55,10 +55,10 @@ func (p *Pool[C]) discard(ctx context.Context, s *slot[C]) {
 	_ = p.disconnect(ctx, conn)
 }
 
-// SetCapacity changes the number of connections the pool may hold; 0 makes
-// every Get wait. Up, waiters are served at once. Down, idle connections close
-// now and borrowed ones on return; the call waits until no more than n are open
-// or its context ends. The new capacity stays in either case.
+// SetCapacity changes the largest number of connections; with 0, every Get waits. If it is
+// raised, waiters are served at once. If it is lowered, idle connections are closed at once
+// and borrowed ones when they are returned, and the call waits until no more than n are open
+// or its context ends. The new capacity stays in both cases.
 func (p *Pool[C]) SetCapacity(ctx context.Context, n int) error {
 	if n < 0 || n > maxCapacity {
 		return fmt.Errorf("lockfree: capacity %d is not in 0..%d", n, maxCapacity)
@@ -72,7 +72,7 @@ func (p *Pool[C]) SetCapacity(ctx context.Context, n int) error {
 			break
 		}
 	}
-	p.notify() // an earlier SetCapacity is superseded
+	p.notify() // so that an earlier SetCapacity notices that it is superseded
 	p.touch()
 	for size(p.size.Load()).over() {
 		s, ok := p.pop()
@@ -89,8 +89,8 @@ func (p *Pool[C]) SetCapacity(ctx context.Context, n int) error {
 	return p.drained(ctx, n, false)
 }
 
-// touch moves the state's tag: a Put that has read the state before and the
-// old size since fails its push, reads again and sees the new size.
+// touch changes the state's tag. It prevents that a Put which has read the old size pushes
+// its connection: the push fails, and the Put reads the new size.
 func (p *Pool[C]) touch() {
 	for {
 		state := p.state.Load()
@@ -100,9 +100,9 @@ func (p *Pool[C]) touch() {
 	}
 }
 
-// Close makes every waiting and later call fail with ErrClosed, cancels
-// connects under way, closes idle connections and waits for the borrowed ones
-// until ctx ends; those close on return even then. It may be called again.
+// Close makes every waiting and later call fail with ErrClosed, cancels connects, closes
+// idle connections, and waits until the borrowed ones are returned and closed, or until ctx
+// ends. They are closed in both cases. It may be called again.
 func (p *Pool[C]) Close(ctx context.Context) error {
 	for {
 		z := p.size.Load()
@@ -112,7 +112,8 @@ func (p *Pool[C]) Close(ctx context.Context) error {
 	}
 	p.endLife()
 	p.notify()
-	// One step takes everything idle, or everyone who waits. Later arrivals read size after this and see it closed.
+	// One step takes all idle connections, or all waiters. A later Get reads size after
+	// this, and sees that the pool is closed.
 	var state uint64
 	for {
 		state = p.state.Load()
@@ -133,19 +134,22 @@ func (p *Pool[C]) Close(ctx context.Context) error {
 	return p.drained(ctx, 0, true)
 }
 
-// gate is closed when something about the size changed.
+// gate has a channel that is closed when the size word changes. Those who wait for a
+// change share one.
 type gate struct{ changed chan struct{} }
 
+// notify wakes all calls of drained.
 func (p *Pool[C]) notify() {
 	if g := p.gate.Load(); g != nil && p.gate.CompareAndSwap(g, nil) {
 		close(g.changed)
 	}
 }
 
-// drained waits until at most n connections are open.
+// drained waits until at most n connections are open, for Close or for a SetCapacity.
 func (p *Pool[C]) drained(ctx context.Context, n int, closing bool) error {
 	for {
-		// The gate before the size: a change after the look at the size closes this gate.
+		// The gate before the size, so that a change after the size is read closes this
+		// gate.
 		g := p.gate.Load()
 		if g == nil {
 			g = &gate{changed: make(chan struct{})}

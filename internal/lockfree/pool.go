@@ -9,12 +9,16 @@ import (
 	"time"
 )
 
-// Config says how a pool connects and how much it holds.
+// Config is the configuration of a pool.
 type Config[C any] struct {
-	Connect    func(ctx context.Context) (C, error)    // required; its context also ends with Close
-	Disconnect func(ctx context.Context, conn C) error // default: conn.Close if it is an io.Closer
-	Capacity   int                                     // connections the pool may hold; 0 is legal: Gets wait
-	IdleStamps bool                                    // stamp idle connections with the time of their return, as a pool with an idle timeout must
+	// Connect opens a connection. Required. Its context also ends with Close.
+	Connect func(ctx context.Context) (C, error)
+	// Disconnect closes a connection. Default: conn.Close if C is an io.Closer.
+	Disconnect func(ctx context.Context, conn C) error
+	// Capacity is the largest number of connections. With 0, Gets wait.
+	Capacity int
+	// IdleStamps makes Put read the clock, as a pool with an idle timeout must.
+	IdleStamps bool
 }
 
 // Pool is a lock-free connection pool.
@@ -29,14 +33,14 @@ type Pool[C any] struct {
 	start      time.Time
 	connect    func(ctx context.Context) (C, error)
 	disconnect func(ctx context.Context, conn C) error
-	life       context.Context // ends when Close begins
+	life       context.Context // Close cancels it
 	endLife    context.CancelFunc
 
 	slots   arena[slot[C]]
 	waiters arena[waiter[C]]
 	queue   queue[C]
 
-	closedMark slot[C] // delivered to waiters instead of a slot when the pool closes
+	closedMark slot[C] // what waiters get instead of a slot when the pool is closed
 
 	connecting    atomic.Int64
 	connects      atomic.Uint64
@@ -46,7 +50,7 @@ type Pool[C any] struct {
 
 var background = context.Background()
 
-// New makes a pool. It opens nothing yet.
+// New makes a pool. It opens no connection.
 func New[C any](cfg Config[C]) (*Pool[C], error) {
 	if cfg.Connect == nil {
 		return nil, errors.New("lockfree: Config.Connect is required")
@@ -71,6 +75,7 @@ func New[C any](cfg Config[C]) (*Pool[C], error) {
 	return p, nil
 }
 
+// closeConn is the default Disconnect.
 func closeConn[C any](_ context.Context, conn C) error {
 	if c, ok := any(conn).(io.Closer); ok {
 		return c.Close()
@@ -78,10 +83,11 @@ func closeConn[C any](_ context.Context, conn C) error {
 	return nil
 }
 
+// now is the time since the pool was made, in nanoseconds.
 func (p *Pool[C]) now() int64 { return int64(time.Since(p.start)) }
 
-// Get leases the newest idle connection, or a new one while the pool is below
-// its capacity, or waits for one in the order of arrival.
+// Get leases the connection that became idle last; or a new one, if the capacity allows; or
+// waits for one, in order of arrival.
 func (p *Pool[C]) Get(ctx context.Context) (Lease[C], error) {
 	if err := ctx.Err(); err != nil {
 		return Lease[C]{}, err
@@ -92,7 +98,8 @@ func (p *Pool[C]) Get(ctx context.Context) (Lease[C], error) {
 	return p.getSlow(ctx)
 }
 
-// TryGet leases the newest idle connection; it never connects and never waits.
+// TryGet leases the connection that became idle last, if there is one. It never connects and
+// never waits.
 func (p *Pool[C]) TryGet() (Lease[C], bool) {
 	for {
 		state := p.state.Load()
@@ -101,7 +108,8 @@ func (p *Pool[C]) TryGet() (Lease[C], bool) {
 			return Lease[C]{}, false
 		}
 		s := p.slots.at(n)
-		// When another Get was faster this word may be stale: then the tag has moved on and the CAS fails.
+		// This word is stale if another Get was faster. Then the tag has changed, and the
+		// CAS fails.
 		word := s.link.Load()
 		if p.state.CompareAndSwap(state, step(state, count(word))) {
 			return Lease[C]{s: s, word: word, conn: s.conn}, true
@@ -109,12 +117,13 @@ func (p *Pool[C]) TryGet() (Lease[C], bool) {
 	}
 }
 
-// pop takes the newest idle slot.
+// pop takes the slot that became idle last.
 func (p *Pool[C]) pop() (*slot[C], bool) {
 	l, ok := p.TryGet()
 	return l.s, ok
 }
 
+// getSlow is the rest of Get, if TryGet has found nothing.
 func (p *Pool[C]) getSlow(ctx context.Context) (Lease[C], error) {
 	for {
 		state := p.state.Load()
@@ -129,7 +138,7 @@ func (p *Pool[C]) getSlow(ctx context.Context) (Lease[C], error) {
 		switch {
 		case z.closed():
 			return Lease[C]{}, ErrClosed
-		case n == 0 && z.room(): // with waiters ahead the place is theirs
+		case n == 0 && z.room(): // if others wait, the place is theirs
 			if p.reserve() {
 				return p.dial(ctx, p.slots.get())
 			}
@@ -150,8 +159,8 @@ func (p *Pool[C]) getSlow(ctx context.Context) (Lease[C], error) {
 	}
 }
 
-// dial connects in a reserved slot, in the caller's goroutine and under nothing
-// that another call needs. A place that stays empty goes to the next waiter.
+// dial connects in a reserved slot, on the caller's goroutine, without blocking other calls.
+// If it fails, the place goes to the next waiter.
 func (p *Pool[C]) dial(ctx context.Context, s *slot[C]) (Lease[C], error) {
 	done := false
 	defer func() {
@@ -185,6 +194,7 @@ func (p *Pool[C]) dial(ctx context.Context, s *slot[C]) (Lease[C], error) {
 	return s.lease(), nil
 }
 
+// connectUntilClose calls Connect with a context that also ends when Close begins.
 func (p *Pool[C]) connectUntilClose(ctx context.Context) (C, error) {
 	p.connecting.Add(1)
 	defer p.connecting.Add(-1)

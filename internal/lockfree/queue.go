@@ -2,35 +2,35 @@ package lockfree
 
 import "sync/atomic"
 
-// queue pairs grants with waiters in ticket order. It is an array without end,
-// made of linked segments: suspenders and resumers take tickets from two
-// counters and meet in the cell that has their number, whoever comes first.
-// That every resumer has a suspender is decided before, in the state word.
+// queue pairs grants with waiters by ticket number. It is an array without end, made of
+// linked segments: a waiter and a grant each take a ticket, from two counters, and meet in
+// the cell with that number, in any order. The state word has decided before that there is a
+// waiter for each grant.
 //
-// What a cell goes through:
+// The states of a cell:
 //
-//	empty → waiter      the waiter parks                    (suspend)
-//	empty → parcel      the grant was there first           (deliver)
-//	waiter → resumed    the grant follows on its channel    (deliver)
-//	waiter → leaving    the waiter's context ended          (abandon)
-//	leaving → gone      it is off the count: skip the cell  (abandon)
-//	leaving → refused   a grant is on its way to this cell: turn it back (abandon)
-//	leaving → parcel    a grant came in between: the leaver passes it on (deliver)
+//	empty → waiter      the waiter parks                                  (suspend)
+//	empty → parcel      the grant came first                              (deliver)
+//	waiter → resumed    the grant follows on the waiter's channel         (deliver)
+//	waiter → leaving    the waiter's context ended                        (abandon)
+//	leaving → gone      the waiter is not counted any more: skip the cell (abandon)
+//	leaving → refused   a grant for this cell is coming: it must go back  (abandon)
+//	leaving → parcel    a grant came: the leaving waiter passes it on     (deliver)
 //
 // A cell is used once, so it has no ABA problem.
 type queue[C any] struct {
 	enqueued atomic.Uint64
-	tail     atomic.Pointer[segment[C]] // no further than the last ticket of enqueued
+	tail     atomic.Pointer[segment[C]] // not behind the last ticket of enqueued
 	_        [48]byte
 	dequeued atomic.Uint64
-	head     atomic.Pointer[segment[C]] // no further than the last ticket of dequeued, but for cells all gone
+	head     atomic.Pointer[segment[C]] // not behind the last ticket of dequeued, except for segments all gone
 	_        [48]byte
 
 	dead     atomic.Int64 // segments that became all gone since the last sweep
-	sweepAt  atomic.Int64 // so many make the next sweep worth its walk
-	sweeping atomic.Bool  // nobody waits for it: who finds it set goes on
+	sweepAt  atomic.Int64 // the number of dead segments that starts the next sweep
+	sweeping atomic.Bool  // a sweep is running; a goroutine that finds it set does not wait
 
-	resumed, leaving, gone, refused waiter[C] // marks; only their addresses matter
+	resumed, leaving, gone, refused waiter[C] // marks: only their addresses matter
 }
 
 const segmentSize = 64
@@ -44,9 +44,9 @@ type segment[C any] struct {
 
 type cell[C any] struct{ atomic.Pointer[waiter[C]] }
 
-// waiter is a parked Get, or (with slot set) a parcel.
+// waiter is a Get that waits; or a parcel, if slot is set.
 type waiter[C any] struct {
-	grant chan *slot[C] // one place: a grant is sent at most once per wait, never blocking the sender
+	grant chan *slot[C] // of capacity 1: one grant for each wait, so that a send never blocks
 	index uint32
 	slot  *slot[C]
 }
@@ -58,10 +58,10 @@ func (q *queue[C]) init() {
 	q.sweepAt.Store(1)
 }
 
-// suspend installs w in the next cell. If the grant is there already, it
-// returns that instead.
+// suspend puts w into the next cell. If the grant is there already, it returns that.
 func (q *queue[C]) suspend(w *waiter[C]) (*segment[C], *cell[C], *slot[C]) {
-	// The segment before the ticket: tail may pass this ticket's segment as soon as later tickets are out.
+	// Tail is read before the ticket is taken: afterwards it may have passed the ticket's
+	// segment.
 	from := q.tail.Load()
 	ticket := q.enqueued.Add(1) - 1
 	seg := from.find(ticket / segmentSize)
@@ -73,8 +73,8 @@ func (q *queue[C]) suspend(w *waiter[C]) (*segment[C], *cell[C], *slot[C]) {
 	return seg, c, c.Load().slot
 }
 
-// deliver gives s to the next waiter that has not left. It reports false when
-// that waiter refused it. The caller has taken the waiter off the state word.
+// deliver gives s to the next waiter that has not left. It returns false if that waiter
+// refused it. The caller has taken the waiter off the count in the state word.
 func (q *queue[C]) deliver(s *slot[C]) bool {
 	for {
 		from := q.head.Load()
@@ -82,7 +82,8 @@ func (q *queue[C]) deliver(s *slot[C]) bool {
 		seg := from.find(ticket / segmentSize)
 		advance(&q.head, seg)
 		if seg.id != ticket/segmentSize {
-			// The ticket's segment was swept away: all its waiters are gone. Jump over the gap.
+			// The ticket's segment was removed by a sweep, because all its waiters are gone.
+			// Continue with the first ticket behind it.
 			q.dequeued.CompareAndSwap(ticket+1, seg.id*segmentSize)
 			continue
 		}
@@ -92,6 +93,8 @@ func (q *queue[C]) deliver(s *slot[C]) bool {
 	}
 }
 
+// offer tries to give s to the waiter of a cell. done is false if that waiter is gone; then
+// the next one must be tried. ok is false if it refused.
 func (q *queue[C]) offer(c *cell[C], s *slot[C]) (done, ok bool) {
 	for {
 		switch w := c.Load(); w {
@@ -112,21 +115,21 @@ func (q *queue[C]) offer(c *cell[C], s *slot[C]) (done, ok bool) {
 	}
 }
 
-// left counts a cell that is gone and sweeps when that pays.
+// left counts a cell that is gone, and starts a sweep if there are enough dead segments.
 func (q *queue[C]) left(seg *segment[C]) {
 	if seg.gone.Add(1) == segmentSize && q.dead.Add(1) >= q.sweepAt.Load() {
 		q.sweep()
 	}
 }
 
-// sweep unlinks the segments whose waiters are all gone, so that a storm of
-// timeouts behind one patient waiter (or before no Put at all) holds no memory.
-// The next sweep waits for as many dead segments as this one had to step over:
-// the cost of a leave is constant on average.
+// sweep removes the segments whose waiters are all gone. Without it, many timeouts behind
+// one waiter that stays, or while nothing is returned, would keep their memory. The next
+// sweep starts after as many dead segments as this one has kept, so that the average cost of
+// a leave is constant.
 //
-// There is one sweeper at a time, so it is the only writer of inner next
-// pointers; appends touch only the last segment's, which is never unlinked. A
-// goroutine that stands on an unlinked segment still finds its way forward.
+// Only one sweep runs at a time, so it is the only writer of the inner next pointers; an
+// append writes that of the last segment, which is never removed. A goroutine that is on a
+// removed segment still finds the way forward.
 func (q *queue[C]) sweep() {
 	if !q.sweeping.CompareAndSwap(false, true) {
 		return
@@ -158,7 +161,8 @@ func (q *queue[C]) sweep() {
 
 func (g *segment[C]) dead() bool { return g.gone.Load() == segmentSize }
 
-// find is the first segment from g on whose id is at least id; it appends what is missing.
+// find returns the first segment, from g on, whose id is at least id. It appends segments as
+// needed.
 func (g *segment[C]) find(id uint64) *segment[C] {
 	for g.id < id {
 		next := g.next.Load()

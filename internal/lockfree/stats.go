@@ -1,37 +1,38 @@
 package lockfree
 
-// Stats describes the pool. Counts are those of one moment if the pool rested
-// for it; under traffic they are the best of a few tries.
+// Stats is a snapshot of the pool. Its numbers are of the same moment if the pool was not
+// used meanwhile; under traffic they are approximate.
 type Stats struct {
 	Capacity   int
 	Open       int // established connections: Idle + Borrowed + Closing
 	Idle       int
-	Borrowed   int // leased, or on the way from one holder to the next
+	Borrowed   int // leased, or granted and not received yet
 	Connecting int // places reserved for connects
 	Closing    int
 	Waiting    int
 
-	Gets          uint64 // leases given
+	Gets          uint64 // Gets that got a lease
 	Waits         uint64 // Gets that joined the queue
 	Connects      uint64
 	ConnectErrors uint64
 	Disconnects   uint64
 }
 
-// Stats reads the counts. The hot path keeps none: leases are counted by the
-// slots' epochs, waits by the queue's tickets, idle connections by a walk.
+// Stats returns a snapshot. Get and Put keep no counters: the leases are counted by the
+// slots' epochs, the waits by the queue's tickets, the idle connections by a walk.
 func (p *Pool[C]) Stats() Stats {
 	var st Stats
 	for range 8 {
 		state, z := p.state.Load(), p.size.Load()
 		st = p.collect(state, size(z))
 		if p.state.Load() == state && p.size.Load() == z {
-			break // nothing moved: all of it belongs to one moment
+			break // nothing has changed: all numbers are of one moment
 		}
 	}
 	return st
 }
 
+// collect computes a snapshot from these two words and the rest of the pool.
 func (p *Pool[C]) collect(state uint64, z size) Stats {
 	st := Stats{
 		Capacity:      z.capacity(),
@@ -43,7 +44,7 @@ func (p *Pool[C]) collect(state uint64, z size) Stats {
 		ConnectErrors: p.connectErrors.Load(),
 		Disconnects:   p.disconnects.Load(),
 	}
-	// Bounded: under traffic the links may lead anywhere, also in a circle.
+	// The walk is bounded, because under traffic the links may form a circle.
 	for n := count(state); n > 0 && st.Idle < z.open(); st.Idle++ {
 		n = count(p.slots.at(n).link.Load())
 	}

@@ -2,13 +2,14 @@ package lockfree
 
 import "context"
 
-// wait parks a Get that is counted as waiting in the state word, until it is
-// granted a slot or its context ends.
+// wait parks a Get that is counted as a waiter in the state word, until it gets a slot or its
+// context ends.
 func (p *Pool[C]) wait(ctx context.Context) (*slot[C], error) {
 	w := p.waiters.get()
 	seg, c, s := p.queue.suspend(w)
 	if s == nil {
-		// Re-check: capacity freed after this Get found none, by someone who did not see it wait yet.
+		// Look again: a place may have been freed after this Get found none, by a call
+		// that did not see it as a waiter yet.
 		p.serve()
 		if done := ctx.Done(); done == nil {
 			s = <-w.grant
@@ -22,26 +23,27 @@ func (p *Pool[C]) wait(ctx context.Context) (*slot[C], error) {
 			}
 		}
 	}
-	// Whoever sent the grant has finished with w; whoever comes later finds the cell's mark.
+	// The sender of the grant does not use w any more, and a later one finds the mark in the
+	// cell: so w can be reused.
 	p.waiters.put(w.index)
 	return s, nil
 }
 
-// abandon takes w out of the queue. A grant that crosses it is passed on.
+// abandon takes w out of the queue. A grant that comes at the same moment is passed on.
 func (p *Pool[C]) abandon(w *waiter[C], seg *segment[C], c *cell[C]) {
 	q := &p.queue
 	if !c.CompareAndSwap(w, &q.leaving) {
-		p.release(<-w.grant) // resumed: the grant is in the channel, or an instant away
+		p.release(<-w.grant) // resumed: the grant is in the channel, or about to be sent
 		return
 	}
 	p.depart(seg, c)
 }
 
-// depart finishes a leave whose cell says so already.
+// depart is the rest of abandon, when the cell is marked as leaving.
 func (p *Pool[C]) depart(seg *segment[C], c *cell[C]) {
 	q := &p.queue
 	if p.takeWaiter() {
-		// Off the count: the resumer that comes here, if any, belongs to a waiter behind.
+		// w is not counted any more: a grant that comes to this cell is for a later waiter.
 		s := c.Swap(&q.gone).slot
 		q.left(seg)
 		if s != nil && !q.deliver(s) {
@@ -49,18 +51,18 @@ func (p *Pool[C]) depart(seg *segment[C], c *cell[C]) {
 		}
 		return
 	}
-	// Nobody is left on the count, so the grant of this very cell is on its way.
+	// Nobody is counted any more, so a grant for this cell is on its way.
 	if s := c.Swap(&q.refused).slot; s != nil {
 		p.release(s)
 	}
 }
 
-// addWaiter counts one more waiter, if the state has not moved and has room.
+// addWaiter counts one more waiter. It fails if the state word has changed.
 func (p *Pool[C]) addWaiter(state uint64) bool {
 	return p.state.CompareAndSwap(state, step(state, count(state)-1))
 }
 
-// takeWaiter takes one waiter off the count; false when nobody waits.
+// takeWaiter takes one waiter off the count. It returns false if nobody waits.
 func (p *Pool[C]) takeWaiter() bool {
 	for {
 		state := p.state.Load()
@@ -74,12 +76,12 @@ func (p *Pool[C]) takeWaiter() bool {
 	}
 }
 
-// serve gives permits to connect to waiters while there is room. Everything
-// that makes room calls it afterwards, and so does everyone who joined the
-// queue: one of the two sees the other, so no wake-up is lost.
+// serve gives permits to connect to waiters, as long as there is room. Every call that makes
+// room calls it afterwards, and so does every waiter that joined the queue: one of the two
+// sees the other, so no wake-up is lost.
 func (p *Pool[C]) serve() {
-	// Around again also after a place that turned out unneeded: while it looked
-	// taken, another Get may have joined and found no room.
+	// Look again also after returning a place that was not needed: while it was reserved,
+	// another Get may have found no room and joined the queue.
 	for count(p.state.Load()) < 0 && p.reserve() {
 		if p.takeWaiter() {
 			p.permit()
@@ -89,7 +91,8 @@ func (p *Pool[C]) serve() {
 	}
 }
 
-// permit gives a reserved place to the waiter just taken off the count, or back.
+// permit gives a reserved place to the waiter that was just taken off the count. If that
+// waiter refuses it, the place is returned.
 func (p *Pool[C]) permit() {
 	s := p.slots.get()
 	if !p.queue.deliver(s) {
@@ -98,8 +101,8 @@ func (p *Pool[C]) permit() {
 	}
 }
 
-// release passes on a slot that the caller owns and no lease holds: to its
-// close, to the head waiter or to the idle stack.
+// release gives up a slot that the caller owns without a lease: its connection is closed,
+// granted to the first waiter, or becomes idle.
 func (p *Pool[C]) release(s *slot[C]) {
 	if s == &p.closedMark {
 		return

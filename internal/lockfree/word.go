@@ -1,17 +1,17 @@
 package lockfree
 
-// Three 64-bit words carry the whole shared state. Each transition is one
-// compare-and-swap of one of them.
+// Three kinds of 64-bit words hold all shared state. Each transition is one compare-and-swap
+// of one word.
 
 // The state word: a tag in the high 40 bits, a signed count in the low 24.
 //
-//	n > 0  the index of the newest idle slot; nobody waits
+//	n > 0  the index of the slot that became idle last; nobody waits
 //	n = 0  nothing idle, nobody waits
 //	n < 0  nothing idle, -n Gets wait
 //
-// One field for both makes "idle" and "waiting" exclude each other by
-// construction: a Get that could overtake a waiter has nothing to pop.
-// The tag changes with every transition, which makes the stack ABA-safe.
+// Because both share one field, there cannot be idle slots and waiters at the same time: a Get
+// that could overtake a waiter has nothing to pop. The tag changes with every transition,
+// which prevents ABA on the stack.
 //
 // The link word of a slot: an epoch in the high 40 bits, the index of the slot
 // below it on the idle stack in the low 24. The epoch grows with every lease
@@ -23,19 +23,19 @@ const (
 	maxWaits = 1 << (lowBits - 2)
 )
 
-// count is the signed low field.
+// count returns the signed low field.
 func count(word uint64) int64 { return int64(word<<(64-lowBits)) >> (64 - lowBits) }
 
-// step replaces the low field and grows the high one.
+// step replaces the low field and increments the high one.
 func step(word uint64, n int64) uint64 { return (word+highOne)&^lowMask | uint64(n)&lowMask }
 
 // relink replaces the low field only.
 func relink(word uint64, n int64) uint64 { return word&^lowMask | uint64(n)&lowMask }
 
 // size is the capacity word: closed (1 bit), capacity, open, closing (20 bits
-// each). Open counts every connection that exists or has a place reserved:
-// being connected, idle, borrowed, being closed. Closing is the part of it that
-// is already doomed, so that two Puts do not both close for one excess place.
+// each). Open counts every connection that exists or has a place reserved: being opened,
+// idle, borrowed, being closed. Closing is the part of these that are being closed or about
+// to be, counted so that two Puts do not both close for one excess place.
 type size uint64
 
 const (
@@ -57,8 +57,8 @@ func (z size) open() int     { return int(z >> openShift & sizeMask) }
 func (z size) closing() int  { return int(z & sizeMask) }
 func (z size) closed() bool  { return z&closedFlag != 0 }
 
-// over says that a returned connection has to close. A closed pool has
-// capacity 0, so it is over whenever something is open.
+// over says that a returned connection has to be closed. A closed pool has capacity 0, so it
+// is over as long as something is open.
 func (z size) over() bool { return z.open()-z.closing() > z.capacity() }
 
 // room says that one more connection may be opened.
