@@ -1,16 +1,15 @@
-// Command borrower shows actors that borrow connections by message, and what
-// becomes of a connection when its borrower crashes, or stops, while it holds it.
+// Command borrower shows actors that borrow connections by message, and what happens to a
+// connection whose borrower panics or stops while it holds it.
 //
 //	go run ./borrower
 //
-// Three clerks share one connection to a bank, which is staged. Alice crashes in
-// the middle of a transaction and is restarted by her supervisor; carol stops
-// while she holds the connection; bob does what he should. Nobody returns what
-// alice and carol held but the pool: it goes through Reset, which rolls back, and
-// to whoever waits.
+// Three workers share one connection to a simulated server. Alice panics in the middle of a
+// transaction, and its supervisor restarts it; carol stops while it holds the connection;
+// bob returns the connection. The pool takes back what alice and carol held: Reset rolls the
+// transaction back, and the next worker in the queue gets the connection.
 //
-// Where to read: clerk.go is an actor that borrows, office.go its supervisor, and
-// the props with the middleware that releases on a restart. The rest is staging.
+// Where to read: worker.go is an actor that borrows; supervisor.go is its supervisor, with
+// the middleware that releases connections on a restart.
 package main
 
 import (
@@ -40,27 +39,28 @@ func main() {
 	}
 }
 
-// run plays the whole story, in about two seconds.
+// run runs the whole example, in about two seconds.
 func run(ctx context.Context, out io.Writer) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	p := &page{out: out, start: time.Now()}
+	log := &eventLog{out: out, start: time.Now()}
 
-	// The program's own actor system. The library logs every crash, which is no
-	// news here.
+	// The program's own actor system. Its log is off: the library logs every panic, and
+	// here one is expected.
 	quiet := slog.New(slog.DiscardHandler)
 	system := actor.NewActorSystem(actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger { return quiet }))
 
-	var b bank
+	var s server
 	pool, err := client.Spawn(system.Root, client.Config[*session]{
-		Name:       "bank",
+		Name:       "server",
 		Capacity:   1,
-		Connect:    b.connect,
-		Disconnect: b.disconnect,
-		// What its last holder left on a connection is cleared, however he went.
+		Connect:    s.connect,
+		Disconnect: s.disconnect,
+		// Reset runs after every lease, also after one that the pool ended because its
+		// holder panicked or stopped.
 		Reset: func(_ context.Context, s *session) error {
 			if s.transaction != "" {
-				p.say("pool", "resets connection %d: rolls back %s", s.id, s.transaction)
+				log.printf("pool", "resets connection %d: rolls back %s", s.id, s.transaction)
 				s.transaction = ""
 			}
 			return nil
@@ -70,40 +70,40 @@ func run(ctx context.Context, out io.Writer) error {
 		return err
 	}
 
-	through := make(chan string, 3) // whose day is over
-	office := system.Root.Spawn(officeProps(pool.PID(), p, through))
-	for _, hired := range []hire{
-		{name: "alice", accident: crashes},
+	finished := make(chan string, 3) // the names of workers
+	supervisor := system.Root.Spawn(supervisorProps(pool.PID(), log, finished))
+	for _, msg := range []start{
+		{name: "alice", failure: panics},
 		{name: "bob"},
-		{name: "carol", accident: leaves},
+		{name: "carol", failure: stops},
 	} {
-		system.Root.Send(office, hired)
+		system.Root.Send(supervisor, msg)
 		if err := pause(ctx, 25*time.Millisecond); err != nil {
 			return errors.Join(err, closePool(pool))
 		}
 	}
 	if e, err := pool.Explain(ctx); err == nil {
-		p.say("pool", "explains itself:\n%s", indent(e.String()))
+		log.printf("pool", "Explain:\n%s", indent(e.String()))
 	}
 	for range 3 {
 		select {
-		case name := <-through:
-			p.say("office", "%s is through", name)
+		case name := <-finished:
+			log.printf("main", "%s has finished", name)
 		case <-ctx.Done():
 			return errors.Join(ctx.Err(), closePool(pool))
 		}
 	}
 
-	// The order does not matter: a pool takes back what borrowers hold who stop,
-	// and a pool that closes tells those who wait.
-	if err := errors.Join(system.Root.StopFuture(office).Wait(), closePool(pool)); err != nil {
+	// The order does not matter: the pool takes back the connections of borrowers that
+	// stop, and when the pool is closed, borrowers that wait get an answer.
+	if err := errors.Join(system.Root.StopFuture(supervisor).Wait(), closePool(pool)); err != nil {
 		return err
 	}
 	st := pool.Stats()
-	p.say("pool", "is closed: %d gets, %d grants, %d returned, %d taken back; %d connections opened, %d closed",
-		st.Gets, st.Grants, st.Puts, st.Revoked, b.opened.Load(), b.closed.Load())
-	if st.Grants != st.Puts+st.Revoked || b.opened.Load() != b.closed.Load() {
-		return errors.New("something is lost")
+	log.printf("pool", "is closed: %d Gets, %d leases, %d returned, %d taken back; %d connections opened, %d closed",
+		st.Gets, st.Grants, st.Puts, st.Revoked, s.opened.Load(), s.closed.Load())
+	if st.Grants != st.Puts+st.Revoked || s.opened.Load() != s.closed.Load() {
+		return errors.New("a lease or a connection is lost")
 	}
 	return nil
 }
@@ -123,30 +123,32 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// bank is the staged server.
-type bank struct{ opened, closed atomic.Int64 }
+// server is the simulated server.
+type server struct{ opened, closed atomic.Int64 }
 
-// session is a connection to it. Only its holder touches it, and Reset.
+// session is a connection to it. Only its holder and Reset use it.
 type session struct {
 	id          int64
-	transaction string // the one that is open
+	transaction string // the one that is open; empty if none is
 }
 
-func (b *bank) connect(context.Context) (*session, error) { return &session{id: b.opened.Add(1)}, nil }
+func (s *server) connect(context.Context) (*session, error) {
+	return &session{id: s.opened.Add(1)}, nil
+}
 
-func (b *bank) disconnect(context.Context, *session) error { b.closed.Add(1); return nil }
+func (s *server) disconnect(context.Context, *session) error { s.closed.Add(1); return nil }
 
-// page is what everybody writes to.
-type page struct {
+// eventLog prints what happens, and when.
+type eventLog struct {
 	mu    sync.Mutex
 	out   io.Writer
 	start time.Time
 }
 
-func (p *page) say(who, format string, args ...any) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	_, _ = fmt.Fprintf(p.out, "%5dms  %-7s %s\n", time.Since(p.start).Milliseconds(), who, fmt.Sprintf(format, args...))
+func (l *eventLog) printf(who, format string, args ...any) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_, _ = fmt.Fprintf(l.out, "%5dms  %-7s %s\n", time.Since(l.start).Milliseconds(), who, fmt.Sprintf(format, args...))
 }
 
 func indent(text string) string {

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// TestRun plays the whole story: what alice and carol held comes back, and it
-// comes back clean.
+// TestRun runs the whole example: the pool takes back what alice and carol held, and rolls
+// their transactions back.
 func TestRun(t *testing.T) {
 	var out bytes.Buffer
 	start := time.Now()
@@ -27,35 +27,35 @@ func TestRun(t *testing.T) {
 	// In this order, with other lines between them.
 	rest := out.String()
 	for _, want := range []string{
-		"alice   borrows connection 1, lease 1, and finds nothing on it",
-		"bob     starts life 1",
-		"carol   starts life 1",
+		"alice   borrows connection 1 (lease 1), with no transaction open",
+		"bob     starts (incarnation 1)",
+		"carol   starts (incarnation 1)",
 		"alice (connection 1, ",
 		"bob (",
 		"carol (",
-		"alice   crashes in the middle of it",
-		"pool    resets connection 1: rolls back alice's transaction",
-		"bob     borrows connection 1, lease 2, and finds nothing on it",
+		"alice   panics, with its transaction open",
+		"pool    resets connection 1: rolls back the transaction of alice",
+		"bob     borrows connection 1 (lease 2), with no transaction open",
 		"bob     commits",
-		"carol   borrows connection 1, lease 3, and finds nothing on it",
-		"carol   stops, and keeps it",
-		"pool    resets connection 1: rolls back carol's transaction",
-		"alice   borrows connection 1, lease 4, and finds nothing on it",
+		"carol   borrows connection 1 (lease 3), with no transaction open",
+		"carol   stops, without returning the connection",
+		"pool    resets connection 1: rolls back the transaction of carol",
+		"alice   borrows connection 1 (lease 4), with no transaction open",
 		"alice   commits",
-		"pool    is closed: 4 gets, 4 grants, 2 returned, 2 taken back; 1 connections opened, 1 closed",
+		"pool    is closed: 4 Gets, 4 leases, 2 returned, 2 taken back; 1 connections opened, 1 closed",
 	} {
 		_, after, found := strings.Cut(rest, want)
 		if !found {
-			t.Fatalf("no %q, or not where it belongs", want)
+			t.Fatalf("no %q, or not in this order", want)
 		}
 		rest = after
 	}
-	if !strings.Contains(out.String(), "alice   starts life 2") {
+	if !strings.Contains(out.String(), "alice   starts (incarnation 2)") {
 		t.Error("alice was not restarted")
 	}
 }
 
-// TestInterrupt: Ctrl-C ends the story early, and nothing is left behind.
+// TestInterrupt: Ctrl-C ends the example early, and no goroutine is left.
 func TestInterrupt(t *testing.T) {
 	before := runtime.NumGoroutine()
 	for _, after := range []time.Duration{0, 20 * time.Millisecond, 300 * time.Millisecond, 700 * time.Millisecond} {

@@ -67,7 +67,7 @@ func TestLoweringTheCapacityClosesIdleFirstThenReturned(t *testing.T) {
 		require.Empty(t, lowered, "three are borrowed")
 		waiting := goGet(t.Context(), p)
 		require.NoError(t, held[0].Put())
-		require.EqualValues(t, 2, w.closed.Load(), "over capacity it closes, even with a waiter")
+		require.EqualValues(t, 2, w.closed.Load(), "above the capacity it is closed, even with a waiter")
 		parked(t, waiting)
 		require.NoError(t, held[1].Put())
 		synctest.Wait()
@@ -75,7 +75,7 @@ func TestLoweringTheCapacityClosesIdleFirstThenReturned(t *testing.T) {
 		parked(t, waiting)
 		require.NoError(t, held[2].Put())
 		last := got(t, waiting)
-		require.Same(t, held[2].Conn(), last.Conn(), "no more over: handed on")
+		require.Same(t, held[2].Conn(), last.Conn(), "no longer above the capacity: lent again")
 		require.NoError(t, last.Put())
 		require.Equal(t, 1, p.Stats().Idle)
 		w.settled(t, p)
@@ -176,7 +176,7 @@ func TestAPermitThatCrossesACancelGoesToTheNextWaiter(t *testing.T) {
 		p := w.pool(t, 0)
 		ctx, cancel := context.WithCancel(t.Context())
 		leaver, stayer := goGet(ctx, p), goGet(t.Context(), p)
-		// serve in slow motion for the leaver
+		// serve for the waiter that leaves, step by step
 		p.size.Store(uint64(size(p.size.Load()).withCapacity(1)))
 		require.True(t, p.reserve())
 		require.True(t, p.takeWaiter())
@@ -199,7 +199,7 @@ func TestAPermitThatIsRefusedGivesItsPlaceBack(t *testing.T) {
 		p := w.pool(t, 0)
 		ctx, cancel := context.WithCancel(t.Context())
 		leaver := goGet(ctx, p)
-		// serve in slow motion: the waiter leaves between the count and its cell
+		// serve, step by step: the waiter leaves between the count and its cell
 		p.size.Store(uint64(size(p.size.Load()).withCapacity(1)))
 		require.True(t, p.reserve())
 		require.True(t, p.takeWaiter())
@@ -231,7 +231,7 @@ func TestANewcomerLeavesFreedRoomToTheHeadWaiter(t *testing.T) {
 		var w world
 		p := w.pool(t, 0)
 		first := goGet(t.Context(), p)
-		// SetCapacity in slow motion: the size has changed, nobody is served yet.
+		// SetCapacity, step by step: the size has changed, no waiter is served yet.
 		p.size.Store(uint64(size(p.size.Load()).withCapacity(1)))
 		newcomer := goGet(t.Context(), p)
 		l := got(t, first)
@@ -247,9 +247,9 @@ func TestAWaiterChecksAgainForRoomAfterItJoined(t *testing.T) {
 		var w world
 		p := w.pool(t, 1)
 		held := get(t, p)
-		state := p.state.Load() // the Get has seen a full pool and nobody waiting
+		state := p.state.Load() // the Get has seen a full pool without waiters
 		require.NoError(t, held.Taint(nil))
-		require.True(t, p.addWaiter(state), "the taint moved only the size")
+		require.True(t, p.addWaiter(state), "the taint changed only the size")
 		s, err := p.wait(t.Context())
 		require.NoError(t, err)
 		l, err := p.dial(t.Context(), s)
@@ -327,7 +327,7 @@ func TestAConnectionThatArrivesAfterCloseIsClosed(t *testing.T) {
 		var w world
 		p := w.pool(t, 1)
 		release := make(chan struct{})
-		w.onConnect = func(context.Context) error { <-release; return nil } // deaf to its context
+		w.onConnect = func(context.Context) error { <-release; return nil } // ignores its context
 		dialling := goGet(t.Context(), p)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -348,7 +348,7 @@ func TestAPutThatSawTheOldSizeFailsItsPush(t *testing.T) {
 		require.False(t, size(p.size.Load()).over())
 		lowered := make(chan error, 1)
 		go func() { lowered <- p.SetCapacity(t.Context(), 0) }()
-		synctest.Wait() // it has swept the idle stack and waits
+		synctest.Wait() // it has emptied the idle stack and waits
 		require.False(t, p.state.CompareAndSwap(saw, step(saw, int64(held.s.index))))
 		require.NoError(t, held.Put())
 		require.NoError(t, <-lowered)

@@ -25,7 +25,7 @@ type conn struct {
 	closed  atomic.Bool
 }
 
-// world is the other side of a pool: it opens and closes connections and keeps the books.
+// world is the other side of a pool: it opens, closes and counts connections.
 type world struct {
 	opened, closed, open, most atomic.Int64
 	twiceClosed                atomic.Bool
@@ -64,7 +64,7 @@ func (w *world) pool(t testing.TB, capacity int) *Pool[*conn] {
 	return p
 }
 
-// settled checks that the pool is closed and left nothing behind.
+// settled closes the pool and checks that nothing is left.
 func (w *world) settled(t testing.TB, p *Pool[*conn]) {
 	t.Helper()
 	require.NoError(t, p.Close(t.Context()))

@@ -67,9 +67,9 @@ func TestALeaseEndsOnce(t *testing.T) {
 	second := get(t, p)
 	require.Same(t, first.Conn(), second.Conn())
 	before := p.Stats()
-	require.ErrorIs(t, first.Put(), ErrLeaseEnded, "stale, while another holds it")
+	require.ErrorIs(t, first.Put(), ErrLeaseEnded, "an old lease, while another is valid")
 	require.ErrorIs(t, first.Taint(nil), ErrLeaseEnded)
-	require.Equal(t, before, p.Stats(), "a stale handle changes nothing")
+	require.Equal(t, before, p.Stats(), "an old lease changes nothing")
 
 	require.NoError(t, second.Taint(nil))
 	require.ErrorIs(t, second.Taint(nil), ErrLeaseEnded)

@@ -18,7 +18,7 @@ func hold(t *testing.T, c *conn, rng *rand.Rand) {
 		t.Errorf("connection %d has two holders", c.id)
 	}
 	if c.closed.Load() {
-		t.Errorf("connection %d was handed out closed", c.id)
+		t.Errorf("connection %d was lent although it was closed", c.id)
 	}
 	if rng.IntN(2) == 0 {
 		runtime.Gosched()
@@ -98,7 +98,7 @@ func TestStressOfEverything(t *testing.T) {
 	w.settled(t, p)
 }
 
-// Without deadlines a lost wake-up is a hang: this test ends, or its watchdog does.
+// Without deadlines a lost wake-up is a hang: then the watchdog ends this test.
 func TestStressWithoutDeadlinesFinishes(t *testing.T) {
 	const goroutines, capacity = 64, 3
 	w := world{onConnect: flaky}
@@ -130,7 +130,7 @@ func TestStressWithoutDeadlinesFinishes(t *testing.T) {
 	w.settled(t, p)
 }
 
-func TestStressOfResizesWithPatientWaiters(t *testing.T) {
+func TestStressOfResizesWithWaitersThatStay(t *testing.T) {
 	const goroutines, most = 32, 4
 	var w world
 	p := w.pool(t, most)
@@ -235,6 +235,6 @@ func TestStressOfLeaving(t *testing.T) {
 	wg.Wait()
 	st := p.Stats()
 	require.Zero(t, st.Waiting)
-	require.Equal(t, st.Open, st.Idle, "nothing swallowed")
+	require.Equal(t, st.Open, st.Idle, "nothing lost")
 	w.settled(t, p)
 }

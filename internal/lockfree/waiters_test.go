@@ -41,7 +41,7 @@ func TestAPutGoesToTheHeadWaiterNotToALaterGet(t *testing.T) {
 		first := goGet(t.Context(), p)
 		require.NoError(t, held.Put())
 		_, ok := p.TryGet()
-		require.False(t, ok, "handed off, never idle")
+		require.False(t, ok, "lent to the waiter, never idle")
 		require.NoError(t, got(t, first).Put())
 		w.settled(t, p)
 	})
@@ -65,7 +65,8 @@ func TestAWaiterLeavesWithItsContext(t *testing.T) {
 	})
 }
 
-// step by step: the places where a grant can meet a leaving waiter
+// The following tests go step by step through the moments at which a grant can meet a
+// waiter that leaves.
 
 func TestAGrantOnItsWayToALeaverGoesToTheNextWaiter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -75,7 +76,7 @@ func TestAGrantOnItsWayToALeaverGoesToTheNextWaiter(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		leaver, stayer := goGet(ctx, p), goGet(t.Context(), p)
 
-		// A Put in slow motion: off the count, ticket taken, cell marked, not yet sent.
+		// A Put, step by step: waiter off the count, ticket taken, cell marked, grant not sent yet.
 		require.True(t, held.s.link.CompareAndSwap(held.word, step(held.word, 0)))
 		require.True(t, p.takeWaiter())
 		c := &p.queue.head.Load().cells[p.queue.dequeued.Add(1)-1]
@@ -118,7 +119,7 @@ func TestALeaverPassesOnAGrantThatCameInBetween(t *testing.T) {
 			var w world
 			p := w.pool(t, 1)
 			held := get(t, p)
-			// The leaver in slow motion; it has no goroutine of its own here.
+			// The waiter leaves, step by step; it has no goroutine of its own here.
 			require.True(t, p.addWaiter(p.state.Load()))
 			leaver := p.waiters.get()
 			seg, c, s := p.queue.suspend(leaver)
@@ -129,7 +130,7 @@ func TestALeaverPassesOnAGrantThatCameInBetween(t *testing.T) {
 			}
 			require.True(t, c.CompareAndSwap(leaver, &p.queue.leaving))
 			require.NoError(t, held.Put())
-			require.Same(t, held.s, c.Load().slot, "left in the leaver's cell")
+			require.Same(t, held.s, c.Load().slot, "left in the cell of the waiter that leaves")
 			p.depart(seg, c)
 
 			if behind {
@@ -162,7 +163,7 @@ func TestAPutThatSawNoWaiterFailsItsPush(t *testing.T) {
 	require.True(t, p.addWaiter(saw))
 	require.False(t, p.state.CompareAndSwap(saw, step(saw, int64(held.s.index))))
 	require.True(t, p.takeWaiter())
-	require.False(t, p.state.CompareAndSwap(saw, step(saw, int64(held.s.index))), "the tag tells, also when the count is back")
+	require.False(t, p.state.CompareAndSwap(saw, step(saw, int64(held.s.index))), "the tag differs, even if the count is the same again")
 	require.NoError(t, held.Put())
 	w.settled(t, p)
 }
@@ -198,31 +199,31 @@ func TestCancelsThatCrossPutsLoseNothing(t *testing.T) {
 	w.settled(t, p)
 }
 
-func TestAStormOfTimeoutsHoldsNoMemory(t *testing.T) {
-	for _, patient := range []bool{true, false} {
+func TestManyTimeoutsKeepNoMemory(t *testing.T) {
+	for _, staying := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
 			var w world
 			p := w.pool(t, 1)
 			held := get(t, p)
 			var first <-chan result
-			if patient {
+			if staying {
 				first = goGet(t.Context(), p)
 			}
 			for range 50 {
 				ctx, cancel := context.WithCancel(t.Context())
-				var storm []<-chan result
+				var leaving []<-chan result
 				for range segmentSize {
-					storm = append(storm, goGet(ctx, p))
+					leaving = append(leaving, goGet(ctx, p))
 				}
 				cancel()
-				for _, done := range storm {
+				for _, done := range leaving {
 					failed(t, done, context.Canceled)
 				}
 			}
 			require.LessOrEqual(t, segments(p), 5)
 			last := goGet(t.Context(), p)
 			require.NoError(t, held.Put())
-			if patient {
+			if staying {
 				require.NoError(t, got(t, first).Put())
 			}
 			require.NoError(t, got(t, last).Put())
@@ -240,26 +241,26 @@ func segments(p *Pool[*conn]) int {
 	return n
 }
 
-func TestPatientWaitersKeepTheirOrderThroughSweeps(t *testing.T) {
+func TestWaitersThatStayKeepTheirOrderThroughSweeps(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var w world
 		p := w.pool(t, 1)
 		held := get(t, p)
-		var patient []<-chan result
+		var staying []<-chan result
 		for range 4 {
 			ctx, cancel := context.WithCancel(t.Context())
-			patient = append(patient, goGet(t.Context(), p))
-			var storm []<-chan result
+			staying = append(staying, goGet(t.Context(), p))
+			var leaving []<-chan result
 			for range 4 * segmentSize {
-				storm = append(storm, goGet(ctx, p))
+				leaving = append(leaving, goGet(ctx, p))
 			}
 			cancel()
-			for _, done := range storm {
+			for _, done := range leaving {
 				failed(t, done, context.Canceled)
 			}
 		}
 		require.Less(t, segments(p), 12, "swept in between")
-		for _, done := range patient {
+		for _, done := range staying {
 			require.NoError(t, held.Put())
 			held = got(t, done)
 		}

@@ -29,7 +29,7 @@ func TestSizeWord(t *testing.T) {
 
 	two := size(0).withCapacity(1) + 2*openOne
 	require.True(t, two.over())
-	require.False(t, (two + closingOne).over(), "one is doomed already")
-	require.False(t, (two + closingOne).room(), "but still takes its place")
+	require.False(t, (two + closingOne).over(), "one is being closed already")
+	require.False(t, (two + closingOne).room(), "but still has its place")
 	require.True(t, size(0).withCapacity(1).room())
 }
