@@ -1,14 +1,12 @@
-// Command postgres shares a few PostgreSQL connections among many tenants. Each
-// tenant has a schema of its own with the same table in it, and which one a
-// connection sees is its search_path: a setting, of which the pool knows what
-// every connection has. Callers ask for it with the connection, and the pool
-// changes it only where it must.
+// Command postgres shares a few PostgreSQL connections among many tenants. Each tenant has a
+// schema of its own with the same table. The search_path of a connection decides which schema
+// it uses. The search_path is a setting of the pool: a Get asks for it, the pool remembers it
+// for every connection, and changes it only if no idle connection has it.
 //
 //	go run ./postgres -url postgres://user:password@localhost:5432/database
 //
-// The role must be allowed to create schemas; they are dropped in the end.
-// Where to read: pool.go is how the pool is configured, this file is how it is
-// used.
+// The role must be allowed to create schemas; they are dropped at the end. Where to read:
+// pool.go configures the pool, this file uses it.
 package main
 
 import (
@@ -33,12 +31,12 @@ import (
 
 const (
 	capacity = 3               // connections, fewer than tenants
-	patience = 5 * time.Second // bounds every step, so that nothing hangs
+	patience = 5 * time.Second // the timeout of every step
 )
 
 func main() {
-	url := flag.String("url", "", "where the server is; empty: $DATABASE_URL or, if that is empty, postgres://localhost:5432/postgres")
-	rounds := flag.Int("rounds", 25, "how often each worker uses a connection")
+	url := flag.String("url", "", "address of the server; default $DATABASE_URL or, if that is empty, postgres://localhost:5432/postgres")
+	rounds := flag.Int("rounds", 25, "how many times each worker uses a connection")
 	verbose := flag.Bool("v", false, "log every event of the pool")
 	flag.Parse()
 	if *verbose {
@@ -57,25 +55,25 @@ func run(ctx context.Context, url string, rounds int) (err error) {
 	if err != nil {
 		return err
 	}
-	// Close waits for borrowed connections, here for no longer than patience. Not
-	// with ctx: connections are to be closed after Ctrl-C as well.
+	// Close waits for borrowed connections, here no longer than patience. It does not use
+	// ctx, which has ended after Ctrl-C.
 	defer func() {
 		bounded, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		err = errors.Join(err, pool.Close(bounded))
 	}()
 
-	// A pool connects when somebody asks for a connection. Ready asks now: a wrong
-	// URL or a server that is away is found out before the work begins.
+	// A pool connects when a Get needs a connection. Ready makes it connect now, so that a
+	// wrong URL or a missing server is noticed before the work begins.
 	bounded, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	if err := pool.Ready(bounded); err != nil {
 		return err
 	}
 
-	suffix := fmt.Sprintf("_%08x", rand.Uint32()) // two runs are not in each other's way
+	suffix := fmt.Sprintf("_%08x", rand.Uint32()) // so that several runs do not disturb each other
 	tenants := []tenant{tenant("ant" + suffix), tenant("bee" + suffix), tenant("cat" + suffix), tenant("dog" + suffix)}
-	defer func() { // after Ctrl-C too
+	defer func() { // also after Ctrl-C
 		bounded, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		err = errors.Join(err, each(bounded, pool, tenants, "DROP SCHEMA IF EXISTS %[1]s CASCADE"))
@@ -84,11 +82,11 @@ func run(ctx context.Context, url string, rounds int) (err error) {
 		return err
 	}
 
-	// The first worker that fails stops the others, and so does Ctrl-C.
+	// The first worker that fails stops the others. Ctrl-C stops all.
 	working, cancelWork := context.WithCancelCause(ctx)
 	defer cancelWork(nil)
 	var workers sync.WaitGroup
-	for _, t := range slices.Concat(tenants, tenants) { // two for each
+	for _, t := range slices.Concat(tenants, tenants) { // two workers for each tenant
 		workers.Go(func() {
 			if err := work(working, pool, t, rounds); err != nil {
 				cancelWork(err)
@@ -107,14 +105,14 @@ func run(ctx context.Context, url string, rounds int) (err error) {
 	}
 	s := pool.Stats()
 	fmt.Printf("%d Gets, %d connections\n", s.Gets, s.Connects)
-	fmt.Printf("%d setting hits: the tenant was there already\n", s.SettingHits)
-	fmt.Printf("%d setting switches: it had to be put on\n", s.SettingSwitches)
-	fmt.Printf("%d setting resets: another one had to be taken off first\n", s.SettingResets)
+	fmt.Printf("%d setting hits: the connection had the tenant already\n", s.SettingHits)
+	fmt.Printf("%d setting switches: the tenant was put on a connection without one\n", s.SettingSwitches)
+	fmt.Printf("%d setting resets: another tenant was removed from a connection\n", s.SettingResets)
 	return nil
 }
 
-// each executes a statement for each schema. It asks for no setting, and so it is
-// given a clean connection.
+// each executes a statement for each schema. It asks for no setting, so it gets a connection
+// without a tenant.
 func each(ctx context.Context, pool *client.Pool[*pgx.Conn], tenants []tenant, statement string) error {
 	return pool.Do(ctx, func(ctx context.Context, conn *pgx.Conn) error {
 		for _, t := range tenants {
@@ -126,11 +124,11 @@ func each(ctx context.Context, pool *client.Pool[*pgx.Conn], tenants []tenant, s
 	})
 }
 
-// work places orders for a tenant. Whatever else happens on the connections, it
-// sees the orders of this tenant and no others.
+// work places orders for a tenant. Although all tenants share the connections, it sees only
+// the orders of this one.
 func work(ctx context.Context, pool *client.Pool[*pgx.Conn], t tenant, rounds int) error {
 	for range rounds {
-		// The label says in errors and events what the connection is for.
+		// The label says what the connection is for, in errors and events.
 		o := client.GetOptions{Setting: t, Label: "order for " + string(t)}
 		err := pool.DoWith(ctx, o, func(ctx context.Context, conn *pgx.Conn) error {
 			if _, err := conn.Exec(ctx, "INSERT INTO orders (tenant) VALUES ($1)", string(t)); err != nil {
@@ -146,8 +144,8 @@ func work(ctx context.Context, pool *client.Pool[*pgx.Conn], t tenant, rounds in
 	return nil
 }
 
-// report prints what a tenant sees. Get and Put are what Do is made of; use them
-// where the connection outlives a function.
+// report prints the number of orders that a tenant sees. It uses GetWith and Put, of which
+// DoWith consists. Use these if a connection is held for longer than one function runs.
 func report(ctx context.Context, pool *client.Pool[*pgx.Conn], t tenant) error {
 	lease, err := pool.GetWith(ctx, client.GetOptions{Setting: t, Label: "report"})
 	if err != nil {
@@ -155,7 +153,7 @@ func report(ctx context.Context, pool *client.Pool[*pgx.Conn], t tenant) error {
 	}
 	n, err := count(ctx, lease.Conn(), t)
 	if err != nil {
-		// Put would do for an error of the application, as a misspelt query is.
+		// After an error of the application, such as a wrong query, Put is enough.
 		return errors.Join(err, lease.Taint(err))
 	}
 	fmt.Printf("%s sees %d orders, all its own\n", t, n)

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// histogram counts durations in classes that are 5% wide, so that it stays
-// small however long the demo runs.
+// histogram counts durations in classes that are 5% wide, so that its size does not depend
+// on their number.
 type histogram struct {
 	counts [classes]uint64
 	n      uint64
@@ -38,7 +38,8 @@ func (h *histogram) merge(other *histogram) {
 	h.max = max(h.max, other.max)
 }
 
-// percentile gives the duration that the part p, from 0 to 1, does not exceed.
+// percentile returns a duration that the part p of all durations, from 0 to 1, does not
+// exceed.
 func (h *histogram) percentile(p float64) time.Duration {
 	rank := uint64(math.Ceil(p * float64(h.n)))
 	var seen uint64

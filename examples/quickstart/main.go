@@ -1,13 +1,13 @@
-// Command quickstart shows a connection pool through a bad day: 64 workers share
-// 8 connections to a Redis server, the server goes away and comes back, the
-// capacity changes under load, and in the end the pool closes and proves that
-// nothing has leaked.
+// Command quickstart shows a connection pool under load and during an outage: 64 workers
+// share 8 connections to a Redis server; the server is stopped and started again; the
+// capacity is changed; and at the end the pool is closed, and the program checks that
+// nothing is left.
 //
 //	go run ./quickstart
-//	go run ./quickstart -addr localhost:6379   # a real server; no outage is staged
+//	go run ./quickstart -addr localhost:6379   # a real server, which is not stopped
 //
-// Where to read: pool.go is how a pool is configured, worker.go is how it is
-// used, resp.go is the client whose connections are pooled. The rest is staging.
+// Where to read: pool.go configures the pool; worker.go uses it; resp.go is the client whose
+// connections are pooled. The other files are the demonstration.
 package main
 
 import (
@@ -32,8 +32,8 @@ func main() {
 		os.Exit(2)
 	}
 
-	// The first Ctrl-C ends the demo in good order. After it, signals have their
-	// usual effect again, so that a second one ends it at once.
+	// The first Ctrl-C closes the pool. After it, signals have their usual effect again, so
+	// that a second one ends the program at once.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
 
@@ -44,7 +44,7 @@ func main() {
 	}
 }
 
-// options are the flags.
+// options are the values of the flags.
 type options struct {
 	addr     string
 	duration time.Duration
@@ -58,16 +58,16 @@ func parse(args []string, usage io.Writer) (options, error) {
 	var o options
 	flags := flag.NewFlagSet("quickstart", flag.ContinueOnError)
 	flags.SetOutput(usage)
-	flags.StringVar(&o.addr, "addr", "", "`host:port` of a real Redis server; empty: one is embedded, and taken away for a while")
-	flags.DurationVar(&o.duration, "duration", 20*time.Second, "how long the demo runs in all")
+	flags.StringVar(&o.addr, "addr", "", "`host:port` of a real Redis server; empty: an embedded one, which is stopped for a while")
+	flags.DurationVar(&o.duration, "duration", 20*time.Second, "how long the demo runs")
 	flags.IntVar(&o.workers, "workers", 64, "how many goroutines share the pool")
 	flags.IntVar(&o.capacity, "capacity", 8, "how many connections the pool starts with")
-	flags.DurationVar(&o.outage, "outage", 3*time.Second, "how long the embedded server is away; 0: not at all")
+	flags.DurationVar(&o.outage, "outage", 3*time.Second, "how long the embedded server is stopped; 0: not at all")
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}
 	if o.addr != "" {
-		o.outage = 0 // other people's servers are left alone
+		o.outage = 0 // a server that is not ours is not stopped
 	}
 	switch {
 	case flags.NArg() > 0:
@@ -84,7 +84,7 @@ func parse(args []string, usage io.Writer) (options, error) {
 	return o, nil
 }
 
-// isTerminal says whether colours are welcome.
+// isTerminal says whether to print in colour.
 func isTerminal(f *os.File) bool {
 	info, err := f.Stat()
 	return err == nil && info.Mode()&os.ModeCharDevice != 0 && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"

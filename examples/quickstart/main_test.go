@@ -14,7 +14,7 @@ import (
 	"github.com/alicebob/miniredis/v2"
 )
 
-// TestRun plays the whole demo, in short.
+// TestRun runs the whole demo, with a short duration.
 func TestRun(t *testing.T) {
 	before := runtime.NumGoroutine()
 	var out bytes.Buffer
@@ -26,14 +26,14 @@ func TestRun(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	expected := map[kind]bool{connectionLost: true, connectFailed: true, toldEarly: true, noConnection: true, refused: true}
+	expected := map[kind]bool{connectionLost: true, connectFailed: true, failedFast: true, noConnection: true, refused: true}
 	for k, n := range r.errors {
 		if n > 0 && !expected[kind(k)] {
 			t.Errorf("%d errors of the kind %q", n, kindNames[k])
 		}
 	}
 	if r.errors[connectionLost]+r.errors[connectFailed] == 0 {
-		t.Error("nobody noticed the outage")
+		t.Error("no worker noticed the outage")
 	}
 	if r.opened == 0 || r.opened != r.closed {
 		t.Errorf("%d connections opened, %d closed", r.opened, r.closed)
@@ -60,7 +60,7 @@ func TestRun(t *testing.T) {
 	}
 }
 
-// TestInterrupt: Ctrl-C ends the demo at once, also while the server is away.
+// TestInterrupt: Ctrl-C ends the demo at once, also during the outage.
 func TestInterrupt(t *testing.T) {
 	for name, after := range map[string]time.Duration{
 		"under load":       500 * time.Millisecond,
@@ -84,11 +84,10 @@ func TestInterrupt(t *testing.T) {
 	}
 }
 
-// TestInterruptStuck: a server that stops answering, with connections borrowed,
-// does not keep the demo from ending, and nothing leaks.
+// TestInterruptStuck: the demo also ends if the server does not answer, and nothing is left.
 func TestInterruptStuck(t *testing.T) {
 	addr := serve(t, func(conn net.Conn) {
-		_, _ = io.WriteString(conn, "+PONG\r\n") // to what dial asks, and then nothing
+		_, _ = io.WriteString(conn, "+PONG\r\n") // the reply that dial needs, and no other
 	})
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
@@ -105,8 +104,8 @@ func TestInterruptStuck(t *testing.T) {
 	}
 }
 
-// TestNobodyThere: a wrong address is found out at once.
-func TestNobodyThere(t *testing.T) {
+// TestNoServer: a wrong address is noticed at once.
+func TestNoServer(t *testing.T) {
 	server := miniredis.RunT(t)
 	addr := server.Addr()
 	server.Close()
@@ -115,8 +114,8 @@ func TestNobodyThere(t *testing.T) {
 	}
 }
 
-// TestBroken: an error of the server leaves the connection in the pool, a
-// connection that ends does not.
+// TestBroken: after an error that the server replied, the connection stays in the pool; after
+// the end of the connection it does not.
 func TestBroken(t *testing.T) {
 	server := miniredis.RunT(t)
 	var conns connections
@@ -131,10 +130,10 @@ func TestBroken(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := w.operate(t.Context(), everyNth); classify(err) != refused {
-		t.Errorf("a blunder is %v", err)
+		t.Errorf("an error of the application is %v", err)
 	}
 	if s := pool.Stats(); s.Idle != 1 || s.Taints != 0 {
-		t.Errorf("after a blunder: %+v", s)
+		t.Errorf("after an error of the application: %+v", s)
 	}
 	server.Close()
 	if err := w.operate(t.Context(), 2); classify(err) != connectionLost {
@@ -148,7 +147,7 @@ func TestBroken(t *testing.T) {
 	}
 }
 
-// TestPoolGoroutines: the proof would see a goroutine that is left.
+// TestPoolGoroutines: the check at the end would notice a goroutine that is left.
 func TestPoolGoroutines(t *testing.T) {
 	server := miniredis.RunT(t)
 	pool, err := newPool(server.Addr(), 1, &connections{}, &watch{})
@@ -171,7 +170,7 @@ func TestPoolGoroutines(t *testing.T) {
 		time.Sleep(time.Millisecond)
 	}
 	if poolGoroutines() == 0 {
-		t.Error("a Get that waits is not seen")
+		t.Error("a Get that waits is not counted")
 	}
 	if err := errors.Join(lease.Put(), <-waiting, pool.Close(t.Context())); err != nil {
 		t.Fatal(err)
@@ -213,7 +212,7 @@ func TestHistogram(t *testing.T) {
 	}
 }
 
-// serve answers every connection with f and keeps it open until the test ends.
+// serve calls f for every connection, which stays open until the test ends.
 func serve(t *testing.T, f func(net.Conn)) (addr string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -13,43 +13,43 @@ import (
 	"github.com/actorpool/actorpool/messages"
 )
 
-// result is what a run has shown.
+// result is the result of a run.
 type result struct {
 	duration    time.Duration
-	stats       client.Stats // the pool's last
+	stats       client.Stats // after Close
 	waits       *histogram
 	errors      [kinds]int64
-	example     error // one of the errors that should not have happened
+	example     error // one of the errors that must not happen
 	outage      outage
-	recovery    time.Duration // from the server's return to the pool's
+	recovery    time.Duration // from the start of the server until the pool was ready
 	opened      int64
 	closed      int64
-	afterOutage int64 // operations that succeeded after the server came back
+	afterOutage int64 // operations that succeeded after the outage
 	checks      []check
 }
 
-// check is one promise, and whether it was kept.
+// check is a property of the pool, and whether it held.
 type check struct {
-	kept bool
+	ok   bool
 	text string
 }
 
-func (r *result) check(kept bool, format string, args ...any) {
-	r.checks = append(r.checks, check{kept, fmt.Sprintf(format, args...)})
+func (r *result) check(ok bool, format string, args ...any) {
+	r.checks = append(r.checks, check{ok, fmt.Sprintf(format, args...)})
 }
 
-// err gives the promises that were not kept.
+// err returns an error for the checks that failed.
 func (r *result) err() error {
-	var broken []error
+	var failed []error
 	for _, c := range r.checks {
-		if !c.kept {
-			broken = append(broken, errors.New("not so: "+c.text))
+		if !c.ok {
+			failed = append(failed, errors.New("check failed: "+c.text))
 		}
 	}
-	return errors.Join(broken...)
+	return errors.Join(failed...)
 }
 
-// result sums up, when pool and workers have ended.
+// result computes the result when the pool is closed and the workers have ended.
 func (d *demo) result(closed error, waits *histogram) *result {
 	r := &result{
 		duration: time.Since(d.start),
@@ -73,9 +73,9 @@ func (d *demo) result(closed error, waits *histogram) *result {
 	}
 
 	s := r.stats
-	r.check(closed == nil && s.State == messages.StateClosed, "the pool closed: %v", orNone(closed))
+	r.check(closed == nil && s.State == messages.StateClosed, "the pool is closed: %v", orNone(closed))
 	r.check(r.opened == r.closed, "connections: %d opened, %d closed", r.opened, r.closed)
-	r.check(s.Open+s.Connecting+s.Closing == 0, "the pool knows of no connection any more")
+	r.check(s.Open+s.Connecting+s.Closing == 0, "the pool has no connection left")
 	if d.up {
 		n := settle(d.server.CurrentConnectionCount)
 		r.check(n == 0, "the server has %d connections", n)
@@ -83,35 +83,35 @@ func (d *demo) result(closed error, waits *histogram) *result {
 	n := settle(poolGoroutines)
 	r.check(n == 0, "goroutines of the pool: %d", n)
 	r.check(s.Grants == s.Puts+s.Taints, "leases: %s granted, %s returned", count(s.Grants), count(s.Puts+s.Taints))
-	// Each connection that failed its holder cost one error, and then was gone;
-	// those that brought a refusal stayed.
+	// Each connection that failed in use caused one error and was closed. An error that the
+	// server replied left its connection in the pool.
 	lost := r.errors[connectionLost] + r.errors[noReply] + r.errors[wrongReply]
 	tainted := int64(s.Taints)
 	r.check(lost <= tainted && tainted <= lost+r.errors[interrupted]+r.errors[unexpected],
-		"connections that failed in use: %d, taken out of the pool: %d", lost, tainted)
+		"connections that failed in use: %d, closed for it: %d", lost, tainted)
 	most, bound := int(d.conns.most.Load()), d.opts.more()
-	r.check(most <= bound, "at most %d connections at once, of %d allowed", most, bound)
-	r.check(d.excesses == 0, "at every progress line, capacity was kept and the numbers added up")
+	r.check(most <= bound, "at most %d connections at the same time, of %d allowed", most, bound)
+	r.check(d.excesses == 0, "at every progress line, the capacity held and the numbers added up")
 	wrong := r.errors[wrongReply] + r.errors[unexpected]
-	r.check(wrong == 0, "nobody got a wrong reply or an unexpected error: %v", orNone(r.example))
+	r.check(wrong == 0, "no worker got a wrong reply or an unexpected error: %v", orNone(r.example))
 	if !d.outage.until.IsZero() {
 		connects, periods := r.outageConnects()
-		r.check(connects <= periods+maxConnecting, "no storm: %d connects in %d backoff periods", connects, periods)
-		r.check(d.interrupt || r.afterOutage > 0, "work went on after the outage: %s operations", count(uint64(r.afterOutage)))
+		r.check(connects <= periods+maxConnecting, "few connects during the outage: %d in %d backoff periods", connects, periods)
+		r.check(d.interrupt || r.afterOutage > 0, "after the outage: %s operations", count(uint64(r.afterOutage)))
 	}
 	return r
 }
 
-// outageConnects gives the connects begun during the outage, and the backoff
-// periods. One probe follows each period; only the first connects, before the
-// pool knew, can be several.
+// outageConnects returns the number of connects that began during the outage, and of backoff
+// periods. After each period there is one connect; before the first one there can be
+// several.
 func (r *result) outageConnects() (connects, periods uint64) {
 	o := r.outage
 	return o.after.Connects - o.before.Connects, o.after.Backoffs - o.before.Backoffs
 }
 
-// settle waits a moment for a count to become 0: the other side of a connection
-// sees its end a little later, and a goroutine is there until it has returned.
+// settle waits up to a second for a count to become 0: the server sees the end of a
+// connection a little later, and a goroutine exists until it has returned.
 func settle(n func() int) int {
 	for deadline := time.Now().Add(time.Second); time.Now().Before(deadline) && n() > 0; {
 		time.Sleep(5 * time.Millisecond)
@@ -146,7 +146,7 @@ func (r *result) print(s *screen) {
 		s.row("  during the outage", "%d, in %d backoff periods; while backing off, at most %d at a time",
 			connects, periods, r.outage.mostProbes)
 		if r.recovery > 0 {
-			s.row("  back in service", "%v after the server", round(r.recovery))
+			s.row("  ready again", "%v after the server", round(r.recovery))
 		}
 	}
 	if r.errors == ([kinds]int64{}) {
@@ -160,20 +160,20 @@ func (r *result) print(s *screen) {
 		}
 		note := ""
 		if kind(k) == refused {
-			note = "  (bugs of the application; the connection stays)"
+			note = "  (errors of the application; the connection stays in the pool)"
 		}
-		if kind(k) == toldEarly {
-			note = "  (their deadline came before the next attempt)"
+		if kind(k) == failedFast {
+			note = "  (their deadline was before the next attempt)"
 		}
 		s.row("  "+kindNames[k], "%s%s", count(uint64(n)), note)
 	}
-	s.title("proof")
+	s.title("checks")
 	for _, c := range r.checks {
-		s.verdict(c)
+		s.check(c)
 	}
 }
 
-// screen prints, in colour or not.
+// screen prints the output, with or without colours.
 type screen struct {
 	out                     io.Writer
 	bold, green, red, reset string
@@ -210,8 +210,8 @@ func (s *screen) row(name, format string, args ...any) {
 	s.printf("%s\n", strings.TrimRight(text, " "))
 }
 
-func (s *screen) verdict(c check) {
-	if c.kept {
+func (s *screen) check(c check) {
+	if c.ok {
 		s.printf("  %sok%s    %s\n", s.green, s.reset, c.text)
 		return
 	}
@@ -227,7 +227,7 @@ func count(n uint64) string {
 	return text
 }
 
-// round leaves a duration three digits or so.
+// round rounds a duration to three digits.
 func round(d time.Duration) time.Duration {
 	unit := time.Nanosecond
 	for d/unit >= 1000 {

@@ -12,29 +12,29 @@ import (
 	"time"
 )
 
-// redisConn is one connection that speaks RESP, the protocol of Redis: just
-// enough of it for this demo. Like most clients it serves one caller at a time;
-// that only one has it is the pool's business.
+// redisConn is a connection to Redis. It implements as much of RESP, the protocol of Redis,
+// as this demo needs. Like most clients it is for one caller at a time, which the pool
+// ensures.
 type redisConn struct {
 	nc  net.Conn
 	in  *bufio.Reader
-	out []byte // the request being built, kept to be used again
+	out []byte // the buffer for requests
 
-	// broken is why the connection cannot be used any more. Once a reply was not
-	// read to its end, the next one would be taken for it.
+	// broken is the reason why the connection cannot be used any more. If a reply was
+	// not read to its end, the rest would be taken for the next reply.
 	broken error
 }
 
-// serverError is an error that the server replied, such as "ERR value is not an
-// integer". The connection is as good as before.
+// serverError is an error that the server replied, such as "ERR value is not an integer".
+// The connection can be used again.
 type serverError string
 
 func (e serverError) Error() string { return "redis: " + string(e) }
 
-// errProtocol: what came is not RESP, or not the reply that was asked for.
+// errProtocol: the reply is not RESP, or not of the expected kind.
 var errProtocol = errors.New("redis: unexpected reply")
 
-// dial connects, and makes sure that a Redis server is at the other end.
+// dial connects, and checks that a Redis server answers.
 func dial(ctx context.Context, addr string) (*redisConn, error) {
 	var d net.Dialer
 	nc, err := d.DialContext(ctx, "tcp", addr)
@@ -52,12 +52,12 @@ func dial(ctx context.Context, addr string) (*redisConn, error) {
 // Close closes the connection.
 func (c *redisConn) Close() error { return c.nc.Close() }
 
-// Ping asks whether the server is there.
+// Ping checks that the server answers.
 func (c *redisConn) Ping(ctx context.Context) error {
 	return c.expect(ctx, "PONG", "PING")
 }
 
-// Set stores a value that the server forgets after a while.
+// Set stores a value, which the server deletes after ttl.
 func (c *redisConn) Set(ctx context.Context, key, value string, ttl time.Duration) error {
 	return c.expect(ctx, "OK", "SET", key, value, "PX", strconv.FormatInt(ttl.Milliseconds(), 10))
 }
@@ -74,7 +74,7 @@ func (c *redisConn) Get(ctx context.Context, key string) (value string, ok bool,
 	return r.text, !r.null, nil
 }
 
-// Incr adds 1 to a number and gives the sum.
+// Incr adds 1 to a number and returns the sum.
 func (c *redisConn) Incr(ctx context.Context, key string) (int64, error) {
 	r, err := c.do(ctx, "INCR", key)
 	if err != nil {
@@ -87,7 +87,7 @@ func (c *redisConn) Incr(ctx context.Context, key string) (int64, error) {
 	return n, nil
 }
 
-// expect sends a command to which there is one good reply.
+// expect sends a command that has only one reply without an error.
 func (c *redisConn) expect(ctx context.Context, want string, command ...string) error {
 	r, err := c.do(ctx, command...)
 	switch {
@@ -99,17 +99,17 @@ func (c *redisConn) expect(ctx context.Context, want string, command ...string) 
 	return nil
 }
 
-// do sends a command and reads the reply, as long as ctx lasts.
+// do sends a command and reads the reply, until ctx ends.
 func (c *redisConn) do(ctx context.Context, command ...string) (reply, error) {
 	if c.broken != nil {
 		return reply{}, c.broken
 	}
-	// A deadline in the past ends a read or write that is under way. Thus the
-	// context's end does, be it its deadline or a cancel.
+	// A deadline in the past ends a read or write at once. So the end of the context does,
+	// by its deadline or by a cancel.
 	stop := context.AfterFunc(ctx, func() { _ = c.nc.SetDeadline(time.Unix(1, 0)) })
 	r, err := c.roundTrip(command)
 	if !stop() {
-		err = ctx.Err() // also when the reply has come: the deadline in the past stays
+		err = ctx.Err() // even after a reply, because the deadline in the past stays
 	}
 	switch {
 	case err != nil:
@@ -120,13 +120,13 @@ func (c *redisConn) do(ctx context.Context, command ...string) (reply, error) {
 	return r, nil
 }
 
-// fail remembers why the connection cannot be used any more.
+// fail marks the connection as broken.
 func (c *redisConn) fail(err error) error {
 	c.broken = err
 	return err
 }
 
-// roundTrip writes a command, an array of strings, and reads what is replied.
+// roundTrip writes a command, which is an array of strings, and reads the reply.
 func (c *redisConn) roundTrip(command []string) (reply, error) {
 	b := fmt.Appendf(c.out[:0], "*%d\r\n", len(command))
 	for _, arg := range command {
@@ -139,12 +139,12 @@ func (c *redisConn) roundTrip(command []string) (reply, error) {
 	return readReply(c.in)
 }
 
-// reply is what the server replied. Its kind is the first byte on the wire:
-// + a simple string, - an error, : a number, $ a string of any bytes.
+// reply is a reply of the server. Its kind is its first byte: + for a simple string, - for an
+// error, : for a number, $ for a string of any bytes.
 type reply struct {
 	kind byte
 	text string
-	null bool // the string that is not there
+	null bool // there is no such value
 }
 
 // maxString is the longest string that Redis allows.
@@ -166,10 +166,10 @@ func readReply(in *bufio.Reader) (reply, error) {
 	case '$':
 		return readString(in, r.text)
 	}
-	return reply{}, errProtocol // arrays and the kinds of RESP3: no command here has them
+	return reply{}, errProtocol // no command here has an array or a kind of RESP3 as its reply
 }
 
-// readString reads the rest of a string, of which the length is known.
+// readString reads a string after its length.
 func readString(in *bufio.Reader, length string) (reply, error) {
 	n, err := strconv.Atoi(length)
 	switch {
@@ -188,8 +188,8 @@ func readString(in *bufio.Reader, length string) (reply, error) {
 	return reply{kind: '$', text: string(b[:n])}, nil
 }
 
-// unfinished tells a stream that ended within a reply from one that ended
-// between two.
+// unfinished distinguishes a stream that ended within a reply from one that ended between two
+// replies.
 func unfinished(err error, within bool) error {
 	if within && errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF

@@ -52,7 +52,7 @@ func TestCommands(t *testing.T) {
 	}
 }
 
-// An error that the server replies does no harm to the connection.
+// After an error that the server replied, the connection can be used again.
 func TestServerError(t *testing.T) {
 	ctx := t.Context()
 	c := connectTo(t, miniredis.RunT(t).Addr())
@@ -69,7 +69,7 @@ func TestServerError(t *testing.T) {
 	}
 }
 
-// The end of the connection condemns it.
+// After the end of the stream, the connection is broken.
 func TestConnectionLost(t *testing.T) {
 	server := miniredis.RunT(t)
 	addr := server.Addr()
@@ -80,12 +80,12 @@ func TestConnectionLost(t *testing.T) {
 		t.Errorf("not a lost connection: %v", err)
 	}
 	if _, err := dial(t.Context(), addr); err == nil {
-		t.Error("dial finds a server that is not there")
+		t.Error("dial succeeds without a server")
 	}
 }
 
-// The end of the context ends a command that gets no reply, and the reply that
-// comes too late is not taken for that of the next command.
+// The end of the context ends a command without a reply, and a late reply is not taken for
+// that of the next command.
 func TestContext(t *testing.T) {
 	for name, test := range map[string]struct {
 		context func(context.Context) (context.Context, context.CancelFunc)
@@ -160,7 +160,8 @@ func TestReadReply(t *testing.T) {
 	}
 }
 
-// A reply of the wrong kind condemns the connection: whose reply was it?
+// After a reply of the wrong kind the connection is broken: it may be the reply to another
+// command.
 func TestWrongKind(t *testing.T) {
 	addr := serve(t, func(conn net.Conn) { _, _ = io.WriteString(conn, "+PONG\r\n:1\r\n+OK\r\n") })
 	c := connectTo(t, addr)

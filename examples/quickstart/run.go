@@ -14,12 +14,12 @@ import (
 	"github.com/actorpool/actorpool/messages"
 )
 
-// demo is one run. Its own fields belong to the goroutine that called run, which
-// stages and reports; workers and pool share the counters.
+// demo is one run. Only the goroutine that called run uses its fields, except for the
+// counters (conns, watch, tally), which the workers and the pool use, too.
 type demo struct {
 	opts   options
 	server *miniredis.Miniredis // nil with -addr
-	up     bool                 // the server is there
+	up     bool                 // the server is running
 	pool   *client.Pool[*redisConn]
 	start  time.Time
 	screen *screen
@@ -29,28 +29,28 @@ type demo struct {
 	tally tally
 
 	outage    outage
-	bound     int64  // connections that may be in use now
+	bound     int64  // connections that are allowed now
 	excesses  int    // progress lines at which there were more, or Stats did not add up
 	last      sample // of the last progress line
 	interrupt bool
 }
 
-// outage is what the pool did while the server was away.
+// outage is what the pool did while the server was stopped.
 type outage struct {
 	before, after client.Stats
-	mostProbes    int64     // connects at once, while the pool backed off
+	mostProbes    int64     // most connects at the same time while the pool backed off
 	done          int64     // operations that had succeeded by its end
-	until         time.Time // zero: it never came back, or never went
+	until         time.Time // zero: there was no outage, or it has not ended
 }
 
-// step is one thing that is staged.
+// step is something that the demo does at a given time.
 type step struct {
 	at time.Duration
 	do func(context.Context) error
 }
 
-// run runs the demo until its time is over or ctx ends. The error says what
-// went wrong, in particular if something has leaked.
+// run runs the demo until its time is over or ctx ends. It returns an error if a check
+// failed.
 func run(ctx context.Context, opts options, out io.Writer) (*result, error) {
 	d := &demo{opts: opts, screen: newScreen(out, opts.colour), bound: int64(opts.capacity)}
 	addr := opts.addr
@@ -66,21 +66,21 @@ func run(ctx context.Context, opts options, out io.Writer) (*result, error) {
 	if d.pool, err = newPool(addr, opts.capacity, &d.conns, &d.watch); err != nil {
 		return nil, err
 	}
-	// A pool connects when somebody asks for a connection. Ready asks now, so that
-	// a wrong address is found out at once.
+	// A pool connects when a Get needs a connection. Ready makes it connect now, so that a
+	// wrong address is noticed at once.
 	if err := d.ready(ctx); err != nil {
 		return nil, err
 	}
 	d.start = time.Now()
 	d.screen.head(opts, addr)
 
-	// What the workers do ends when the pool closes. Their context is for those
-	// that would not end by themselves in time.
+	// The workers end when the pool is closed. Their context is for operations that take
+	// too long.
 	working, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	waits := d.work(working)
 
-	err = d.stage(ctx)
+	err = d.play(ctx)
 	closed := d.close(cancel)
 	r := d.result(closed, waits())
 	r.print(d.screen)
@@ -100,7 +100,7 @@ func (d *demo) ready(ctx context.Context) error {
 	return nil
 }
 
-// work starts the workers. The function it returns waits for their end.
+// work starts the workers. The function that it returns waits for their end.
 func (d *demo) work(ctx context.Context) (wait func() *histogram) {
 	workers := make([]*worker, d.opts.workers)
 	var group sync.WaitGroup
@@ -113,14 +113,14 @@ func (d *demo) work(ctx context.Context) (wait func() *histogram) {
 		group.Wait()
 		var all histogram
 		for _, w := range workers {
-			all.merge(&w.waits) // each had its own, so that they need not share
+			all.merge(&w.waits) // each worker has its own, without a lock
 		}
 		return &all
 	}
 }
 
-// stage plays the script, with a progress line every half second.
-func (d *demo) stage(ctx context.Context) error {
+// play runs the steps of the script, with a progress line every half second.
+func (d *demo) play(ctx context.Context) error {
 	progress := time.NewTicker(500 * time.Millisecond)
 	defer progress.Stop()
 	script := d.script()
@@ -144,16 +144,15 @@ func (d *demo) stage(ctx context.Context) error {
 	return nil
 }
 
-// script says what happens when. The steps share what the outage leaves of the
-// time.
+// script returns the steps, in order.
 func (d *demo) script() []step {
 	o := d.opts
 	calm := o.duration - o.outage
 	var steps []step
 	if d.server != nil && o.outage > 0 {
 		steps = append(steps,
-			step{calm * 3 / 10, d.takeServerAway},
-			step{calm*3/10 + o.outage, d.bringServerBack})
+			step{calm * 3 / 10, d.stopServer},
+			step{calm*3/10 + o.outage, d.startServer})
 	}
 	return append(steps,
 		step{calm*6/10 + o.outage, d.capacity(o.capacity, o.fewer())},
@@ -161,12 +160,12 @@ func (d *demo) script() []step {
 		step{o.duration, func(context.Context) error { return nil }})
 }
 
-// fewer and more are the capacities that the demo changes to, 4 and 12 from 8.
+// fewer and more are the capacities that the demo changes to: 4 and 12 if it began with 8.
 func (o options) fewer() int { return max(1, o.capacity/2) }
 func (o options) more() int  { return o.capacity + max(1, o.capacity/2) }
 
-// takeServerAway closes the server's listener and every connection.
-func (d *demo) takeServerAway(context.Context) error {
+// stopServer closes the server's listener and all of its connections.
+func (d *demo) stopServer(context.Context) error {
 	d.phase("server down for %v: every connection breaks", d.opts.outage)
 	d.outage.before = d.pool.Stats()
 	d.up = false
@@ -174,15 +173,15 @@ func (d *demo) takeServerAway(context.Context) error {
 	return nil
 }
 
-// bringServerBack starts the server again, at the same address.
-func (d *demo) bringServerBack(context.Context) error {
+// startServer starts the server again, at the same address.
+func (d *demo) startServer(context.Context) error {
 	after, probes, done, now := d.pool.Stats(), d.conns.mostProbes.Load(), d.tally.done.Load(), time.Now()
 	if err := d.server.Restart(); err != nil {
-		return fmt.Errorf("the server does not come back: %w", err)
+		return fmt.Errorf("starting the server again: %w", err)
 	}
 	d.up = true
 	d.outage.after, d.outage.mostProbes, d.outage.done, d.outage.until = after, probes, done, now
-	d.phase("server up: the next probe will find it")
+	d.phase("server up: the next connect will succeed")
 	return nil
 }
 
@@ -193,8 +192,8 @@ func (d *demo) capacity(from, to int) func(context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, patience)
 		defer cancel()
 		d.bound = max(d.bound, int64(to))
-		// A lower capacity waits for borrowed connections to come back. If that
-		// takes too long, it stays in force all the same: no reason to stop.
+		// With a lower capacity, SetCapacity waits for borrowed connections. If that takes
+		// too long, the new capacity stays all the same, and the demo goes on.
 		if err := d.pool.SetCapacity(ctx, to); err != nil {
 			d.phase("%v", err)
 			return nil
@@ -204,8 +203,8 @@ func (d *demo) capacity(from, to int) func(context.Context) error {
 	}
 }
 
-// close closes the pool: gracefully, if those who hold connections give them
-// back within a second; otherwise what they do is cancelled.
+// close closes the pool. It waits a second until the workers have returned their connections;
+// then it cancels what they do.
 func (d *demo) close(cancelWork context.CancelFunc) error {
 	why := "closing"
 	if d.interrupt {
@@ -225,20 +224,20 @@ func (d *demo) close(cancelWork context.CancelFunc) error {
 }
 
 func (d *demo) closeWithin(bound time.Duration) error {
-	// Not the context of run: after Ctrl-C that one has ended already.
+	// Not the context of run, which has ended after Ctrl-C.
 	ctx, cancel := context.WithTimeout(context.Background(), bound)
 	defer cancel()
 	return d.pool.Close(ctx)
 }
 
-// sample is what a progress line needs to know of the one before.
+// sample is what a progress line needs from the one before.
 type sample struct {
 	at     time.Duration
 	grants uint64
 	errors int64
 }
 
-// progress prints one line, and looks whether the pool keeps its promises.
+// progress prints one line, and checks the number of connections.
 func (d *demo) progress() {
 	s := d.pool.Stats()
 	if s.Open != s.Idle+s.Borrowed+s.InTransition || d.conns.inUse.Load() > d.bound {
@@ -250,7 +249,7 @@ func (d *demo) progress() {
 	d.last = now
 }
 
-// state says how the pool is: in a backoff, what it waits for.
+// state returns the state of the pool, with the next attempt if it backs off.
 func (d *demo) state(s client.Stats) string {
 	e := d.watch.backoff.Load()
 	switch {

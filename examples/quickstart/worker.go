@@ -14,20 +14,20 @@ import (
 )
 
 const (
-	// patience bounds every operation, the wait for a connection included. Always
-	// have a bound: without one, an outage is a program that hangs.
+	// patience is the timeout of every operation, including the wait for a connection.
+	// Always use one: otherwise the program hangs during an outage.
 	patience = 2 * time.Second
-	// thinking is how long a worker pauses between operations, on average.
-	thinking = 15 * time.Millisecond
-	// holding is how long it keeps the connection besides talking to the server.
+	// pause is the average time between two operations of a worker.
+	pause = 15 * time.Millisecond
+	// holding is how long an operation holds the connection without using it.
 	holding = time.Millisecond
-	// everyNth operation is one that the server refuses.
+	// everyNth operation of a worker is one that the server refuses.
 	everyNth = 200
-	// keep is how long the server remembers what a worker has stored.
-	keep = time.Minute
+	// ttl is how long the server keeps what a worker has stored.
+	ttl = time.Minute
 )
 
-// worker is one of many that share the pool.
+// worker is one of the users of the pool.
 type worker struct {
 	pool  *client.Pool[*redisConn]
 	key   string
@@ -35,8 +35,8 @@ type worker struct {
 	waits histogram
 }
 
-// run works until the pool is closed, or ctx ends. An error is no reason to
-// stop: the pool finds its way back by itself.
+// run works until the pool is closed or ctx ends. It goes on after an error: the pool
+// recovers by itself.
 func (w *worker) run(ctx context.Context) {
 	for n := int64(1); ctx.Err() == nil; n++ {
 		err := w.operate(ctx, n)
@@ -44,12 +44,12 @@ func (w *worker) run(ctx context.Context) {
 			return
 		}
 		w.tally.count(err)
-		time.Sleep(rand.N(2 * thinking))
+		time.Sleep(rand.N(2 * pause))
 	}
 }
 
-// operate borrows a connection for one operation. This is what a pool is for:
-// Do borrows, and gives back in whatever way it ends.
+// operate borrows a connection for one operation. Do returns the connection, however the
+// function ends.
 func (w *worker) operate(ctx context.Context, n int64) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -57,19 +57,19 @@ func (w *worker) operate(ctx context.Context, n int64) error {
 	return w.pool.Do(ctx, func(ctx context.Context, conn *redisConn) error {
 		w.waits.add(time.Since(start))
 		if n%everyNth == 0 {
-			return w.blunder(ctx, conn)
+			return w.fail(ctx, conn)
 		}
 		return w.work(ctx, conn, n)
 	})
 }
 
-// errWrongReply: somebody else's reply. It would mean that two workers had one
-// connection, or that one with a reply outstanding was lent again.
+// errWrongReply: the reply to another request. It would mean that two workers used the same
+// connection, or that a connection was lent again although a reply was outstanding.
 var errWrongReply = errors.New("wrong reply")
 
-// work stores a number, counts it up and reads it back.
+// work stores a number, increments it and reads it.
 func (w *worker) work(ctx context.Context, conn *redisConn, n int64) error {
-	if err := conn.Set(ctx, w.key, strconv.FormatInt(n, 10), keep); err != nil {
+	if err := conn.Set(ctx, w.key, strconv.FormatInt(n, 10), ttl); err != nil {
 		return err
 	}
 	time.Sleep(holding)
@@ -82,44 +82,44 @@ func (w *worker) work(ctx context.Context, conn *redisConn, n int64) error {
 		return err
 	}
 	if sum != n+1 || !ok || text != strconv.FormatInt(sum, 10) {
-		return fmt.Errorf("%w: stored %d, counted up to %d, read %q", errWrongReply, n, sum, text)
+		return fmt.Errorf("%w: stored %d, incremented to %d, read %q", errWrongReply, n, sum, text)
 	}
 	return nil
 }
 
-// blunder is a bug of the application: it counts up a word. The server refuses,
-// and the connection remains in use.
-func (w *worker) blunder(ctx context.Context, conn *redisConn) error {
-	if err := conn.Set(ctx, w.key, "a word", keep); err != nil {
+// fail is an error of the application: it increments a word. The server refuses that, and the
+// connection stays in the pool.
+func (w *worker) fail(ctx context.Context, conn *redisConn) error {
+	if err := conn.Set(ctx, w.key, "a word", ttl); err != nil {
 		return err
 	}
 	sum, err := conn.Incr(ctx, w.key)
 	if err == nil {
-		return fmt.Errorf("%w: a word was counted up to %d", errWrongReply, sum)
+		return fmt.Errorf("%w: a word was incremented to %d", errWrongReply, sum)
 	}
 	return err
 }
 
-// kind is a kind of error, as the report counts them.
+// kind is a kind of error in the report.
 type kind int
 
 const (
 	connectionLost kind = iota
 	connectFailed
-	toldEarly
+	failedFast
 	noConnection
 	noReply
 	interrupted
 	wrongReply
 	unexpected
 	refused
-	kinds // how many there are
+	kinds // the number of kinds
 )
 
 var kindNames = [kinds]string{
 	connectionLost: "connection lost in use",
 	connectFailed:  "connect failed",
-	toldEarly:      "told early",
+	failedFast:     "failed fast",
 	noConnection:   "no connection in time",
 	noReply:        "no reply in time",
 	interrupted:    "interrupted",
@@ -128,11 +128,11 @@ var kindNames = [kinds]string{
 	refused:        "refused by the server",
 }
 
-// classify shows how to tell the pool's errors from those of the connection.
+// classify shows how to distinguish the errors of the pool from those of a connection.
 func classify(err error) kind {
 	var (
-		get        *messages.GetError     // from the pool: there was no connection
-		backoff    *messages.BackoffError // from the pool: nothing was tried
+		get        *messages.GetError     // of the pool: no connection
+		backoff    *messages.BackoffError // of the pool: no connect was tried
 		fromServer serverError
 	)
 	switch {
@@ -140,8 +140,8 @@ func classify(err error) kind {
 		return refused
 	case errors.Is(err, errWrongReply), errors.Is(err, errProtocol):
 		return wrongReply
-	case errors.As(err, &backoff): // is ErrConnectFailed too: that is the cause
-		return toldEarly
+	case errors.As(err, &backoff): // first, because its cause is ErrConnectFailed
+		return failedFast
 	case errors.Is(err, messages.ErrConnectFailed):
 		return connectFailed
 	case errors.Is(err, context.DeadlineExceeded):
@@ -151,17 +151,17 @@ func classify(err error) kind {
 		return noReply
 	case errors.Is(err, context.Canceled):
 		return interrupted
-	case !errors.As(err, &get) && client.Broken(err): // reset, end of stream and the like
+	case !errors.As(err, &get) && client.Broken(err): // a reset, the end of the stream
 		return connectionLost
 	}
 	return unexpected
 }
 
-// tally counts how operations end, for all workers.
+// tally counts the operations of all workers, by their end.
 type tally struct {
 	done   atomic.Int64 // without an error
 	counts [kinds]atomic.Int64
-	// example is one of the errors that should not have happened.
+	// example is one of the errors that must not happen.
 	example atomic.Pointer[error]
 }
 
@@ -177,7 +177,7 @@ func (t *tally) count(err error) {
 	}
 }
 
-// errors gives the number of errors, without those that the workers provoke.
+// errors returns the number of errors, without those that the workers cause on purpose.
 func (t *tally) errors() int64 {
 	var sum int64
 	for k := range refused {

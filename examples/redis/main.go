@@ -1,11 +1,10 @@
-// Command redis counts in Redis, in two databases on the same few connections,
-// and goes on counting when the server is restarted. Try it: start the program,
-// stop the server for some seconds, start it again.
+// Command redis increments counters in two databases of a Redis server, over the same few
+// connections, and continues after a restart of the server. Try it: start the program, stop
+// the server for some seconds, start it again.
 //
 //	go run ./redis -url redis://localhost:6379 -for 30s
 //
-// Where to read: pool.go is how the pool is configured, this file is how it is
-// used.
+// Where to read: pool.go configures the pool, this file uses it.
 package main
 
 import (
@@ -29,12 +28,12 @@ import (
 )
 
 const (
-	patience = 2 * time.Second        // bounds every step, so that nothing hangs
+	patience = 2 * time.Second        // the timeout of every step
 	pause    = 100 * time.Millisecond // between two steps of a counter
 )
 
 func main() {
-	url := flag.String("url", "", "where the server is; empty: $REDIS_URL or, if that is empty, redis://localhost:6379")
+	url := flag.String("url", "", "address of the server; default $REDIS_URL or, if that is empty, redis://localhost:6379")
 	duration := flag.Duration("for", 10*time.Second, "how long to count")
 	flag.Parse()
 	log.SetOutput(os.Stdout)
@@ -52,18 +51,18 @@ func run(ctx context.Context, url string, duration time.Duration) (err error) {
 	if err != nil {
 		return err
 	}
-	// Close waits for borrowed connections, here for no longer than patience.
+	// Close waits for borrowed connections, here no longer than patience.
 	defer func() { err = errors.Join(err, bounded(pool.Close)) }()
 
-	// A pool connects when somebody asks for a connection. Ready asks now: a
-	// server that is not there is found out before the work begins.
+	// A pool connects when a Get needs a connection. Ready makes it connect now, so that a
+	// missing server is noticed before the work begins.
 	if err := bounded(pool.Ready); err != nil {
 		return err
 	}
 
 	ctx, cancel := context.WithTimeout(ctx, duration)
 	defer cancel()
-	key := fmt.Sprintf("example:%08x", rand.Uint32()) // nobody else's
+	key := fmt.Sprintf("example:%08x", rand.Uint32()) // so that several runs do not disturb each other
 	var counting sync.WaitGroup
 	for n := range 4 {
 		counting.Go(func() { count(ctx, pool, database(n%2), key, fmt.Sprintf("counter %d", n)) })
@@ -74,22 +73,22 @@ func run(ctx context.Context, url string, duration time.Duration) (err error) {
 		err = errors.Join(err, finish(pool, db, key))
 	}
 	s := pool.Stats()
-	log.Printf("%d Gets; %d connects, of which %d failed; %d times backed off; %d connections closed as broken",
+	log.Printf("%d Gets; %d connects, of which %d failed; %d backoffs; %d connections closed as broken",
 		s.Gets, s.Connects, s.ConnectErrors, s.Backoffs, s.ClosedBroken)
 	return err
 }
 
-// count counts up a key of a database until ctx ends, and says when that begins
-// to fail and when it works again.
+// count increments a key of a database until ctx ends. It logs when that begins to fail, and
+// when it works again.
 func count(ctx context.Context, pool *client.Pool[conn], db database, key, name string) {
-	// The label says in errors and events what the connection is for.
+	// The label says what the connection is for, in errors and events.
 	o := client.GetOptions{Setting: db, Label: name}
 	var failure error
 	log.Printf("%s counts in database %d", name, db)
 	for ctx.Err() == nil {
-		// Do gives the connection back, or closes it if the error condemns it. It
-		// does not try again: whether an INCR may be repeated, only we know. Here
-		// the next one follows anyway.
+		// DoWith returns the connection, or closes it if the error means that it is broken.
+		// It does not repeat the function: only the application knows whether an INCR may be
+		// sent twice. Here the next one follows anyway.
 		var n int
 		err := bounded(func(ctx context.Context) error {
 			return pool.DoWith(ctx, o, func(ctx context.Context, c conn) (err error) {
@@ -111,27 +110,27 @@ func count(ctx context.Context, pool *client.Pool[conn], db database, key, name 
 	}
 }
 
-// finish says how far the counters of a database have come, and removes the key.
+// finish logs the value of a database's key and deletes the key.
 func finish(pool *client.Pool[conn], db database, key string) error {
 	return bounded(func(ctx context.Context) error {
 		return pool.DoWith(ctx, client.GetOptions{Setting: db}, func(ctx context.Context, c conn) error {
 			n, err := redis.Int(c.do(ctx, "GETDEL", key))
-			if err != nil && !errors.Is(err, redis.ErrNil) { // nil: nothing was counted
+			if err != nil && !errors.Is(err, redis.ErrNil) { // ErrNil: there is no such key
 				return err
 			}
-			log.Printf("database %d has come to %d", db, n)
+			log.Printf("database %d counted to %d", db, n)
 			return nil
 		})
 	})
 }
 
-// report prints the events that tell of an outage. The pool calls it on a
-// goroutine of its own, so that it may take its time.
+// report logs the events of an outage. The pool calls it on a goroutine of its own, so it may
+// be slow.
 func report(e messages.Event) {
 	switch e.Kind {
 	case messages.PoolBackoff:
 		log.Printf("backoff: attempt %d failed, next in %v: %v", e.Attempt, e.Duration.Round(time.Millisecond), e.Err)
-	case messages.PoolReady: // at the start, and when a backoff is over
+	case messages.PoolReady: // at the start, and after a backoff
 		log.Print("the pool is ready")
 	case messages.ConnectionClosed:
 		if e.Reason == messages.ReasonBroken {
@@ -140,8 +139,8 @@ func report(e messages.Event) {
 	}
 }
 
-// bounded calls f with a context that ends in time. It is not that of run: what
-// was begun when that one ends, by time or by Ctrl-C, is to be finished.
+// bounded calls f with a timeout. It does not use the context of run, so that a step which
+// has begun is finished after Ctrl-C.
 func bounded(f func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()

@@ -10,22 +10,21 @@ import (
 	"github.com/actorpool/actorpool/messages"
 )
 
-// database is the setting of a connection: the number of the database that its
-// commands are for.
+// database is the setting of a connection: the number of the database that it uses.
 type database int
 
-// conn is a connection of redigo's. It knows itself when it is of no use any
-// more; a pool that finds this method asks, and closes it.
+// conn is a connection of redigo. Because of its method IsClosed, the pool closes it when it
+// is returned after a fatal error.
 type conn struct{ redis.Conn }
 
 func (c conn) IsClosed() bool { return c.Err() != nil }
 
-// do is redigo's Do within a context.
+// do is redigo's Do with a context.
 func (c conn) do(ctx context.Context, command string, args ...any) (any, error) {
 	return redis.DoContext(c.Conn, ctx, command, args...)
 }
 
-// newPool makes the pool. It does not connect yet.
+// newPool makes the pool. It does not connect.
 func newPool(url string, onEvent func(messages.Event)) (*client.Pool[conn], error) {
 	ping := func(ctx context.Context, c conn) error {
 		_, err := c.do(ctx, "PING")
@@ -41,8 +40,8 @@ func newPool(url string, onEvent func(messages.Event)) (*client.Pool[conn], erro
 			if err != nil {
 				return conn{}, err
 			}
-			// A server may accept connections and be of no use: because it wants a
-			// password, or still loads its data. PING says so now.
+			// A server that accepts connections may still refuse commands, because it
+			// requires a password or is loading its data. PING fails then.
 			c := conn{dialled}
 			if err := ping(ctx, c); err != nil {
 				_ = c.Close()
@@ -50,9 +49,10 @@ func newPool(url string, onEvent func(messages.Event)) (*client.Pool[conn], erro
 			}
 			return c, nil
 		},
-		// There is no Disconnect: connections have a method Close.
+		// Disconnect is not needed, because connections have a method Close.
 
-		// Connections that were idle for a second are tried before they are lent.
+		// Connections that were idle for longer than a second are checked before they
+		// are lent.
 		Check: ping,
 
 		Apply: func(ctx context.Context, c conn, setting any) error {
@@ -64,11 +64,12 @@ func newPool(url string, onEvent func(messages.Event)) (*client.Pool[conn], erro
 			return err
 		},
 
-		// Shorter than the patience of those who wait, so that they are told what
-		// went wrong, not just that it took too long.
+		// Shorter than the timeout of a Get, so that its error is the reason, and not only
+		// that it took too long.
 		ConnectTimeout: patience / 2,
-		// While connects fail, one at a time is tried: after 0.2s, 0.4s, 0.8s and then
-		// every second. A fifth of that is random, lest all programs try at once.
+		// While connects fail, the pool tries one at a time: after 0.2s, 0.4s, 0.8s and then
+		// every second. A fifth of each period is random, so that not all programs try at
+		// the same time.
 		Backoff: client.Backoff{Base: 200 * time.Millisecond, Cap: time.Second, Jitter: 0.2},
 		OnEvent: onEvent,
 	})
