@@ -17,15 +17,14 @@ import (
 	"github.com/actorpool/actorpool/messages"
 )
 
-// What the default makes of the errors of real servers that no other test
-// brings about. It matters to nobody whether a refusal to speak TLS counts as
-// overload or as fatal: both start a backoff. It must not be ignored.
+// The class of errors of real servers that no other test causes. A server that refuses TLS may
+// count as ClassOverload or ClassFatal, which both start a backoff, but not as ClassIgnore.
 func TestTLSAgainstServersWithout(t *testing.T) {
 	t.Run("PostgreSQL", func(t *testing.T) {
 		s := needPostgres(t)
 		cfg := s.configDSN(strings.Replace(s.DSN("app", ""), "sslmode=disable", "sslmode=require", 1))
 		pool, _ := start(t, cfg)
-		_, err := pool.Get(within(t, patience))
+		_, err := pool.Get(within(t, longTimeout))
 		require.ErrorIs(t, err, messages.ErrConnectFailed)
 		assert.ErrorContains(t, err, "TLS")
 		assert.Contains(t, []messages.Class{messages.ClassOverload, messages.ClassFatal}, class(err), "%v", err)
@@ -43,9 +42,9 @@ func TestTLSAgainstServersWithout(t *testing.T) {
 			}
 			return resp.New(conn), nil
 		}
-		cfg.ConnectTimeout = patient
+		cfg.ConnectTimeout = shortTimeout
 		pool, _ := start(t, cfg)
-		_, err := pool.Get(within(t, patience))
+		_, err := pool.Get(within(t, longTimeout))
 		require.ErrorIs(t, err, messages.ErrConnectFailed)
 		assert.Contains(t, []messages.Class{messages.ClassOverload, messages.ClassFatal}, class(err), "%v", err)
 		assert.EqualValues(t, 1, pool.Stats().Backoffs)
@@ -53,35 +52,35 @@ func TestTLSAgainstServersWithout(t *testing.T) {
 	})
 }
 
-// Nobody listens; nobody speaks the protocol that was expected.
+// A server with another protocol, and an address without a server.
 func TestOtherServers(t *testing.T) {
 	s := needRedis(t)
 	p := needPostgres(t)
-	// PostgreSQL's driver at Redis's door, and the other way round.
+	// PostgreSQL's driver connects to Redis, and the other way round.
 	cfg := p.configDSN("host=127.0.0.1 user=app sslmode=disable port=" + s.Address[strings.LastIndex(s.Address, ":")+1:])
-	cfg.ConnectTimeout = patient // each waits for the other to say something
-	astray, _ := start(t, cfg)
-	_, err := astray.Get(within(t, patience))
+	cfg.ConnectTimeout = shortTimeout // each side waits for the other
+	atRedis, _ := start(t, cfg)
+	_, err := atRedis.Get(within(t, longTimeout))
 	require.ErrorIs(t, err, messages.ErrConnectFailed)
 	assert.Equal(t, messages.ClassOverload, class(err), "%v", err)
 
 	other := redisConfig(p.Address)
-	other.ConnectTimeout = patient
-	lost, _ := start(t, other)
-	_, err = lost.Get(within(t, patience))
+	other.ConnectTimeout = shortTimeout
+	atPostgres, _ := start(t, other)
+	_, err = atPostgres.Get(within(t, longTimeout))
 	require.ErrorIs(t, err, messages.ErrConnectFailed)
 	assert.Equal(t, messages.ClassOverload, class(err), "%v", err)
 
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	require.NoError(t, l.Close())
-	early, _ := start(t, redisConfig(l.Addr().String()))
-	_, err = early.Get(within(t, patience))
+	unused, _ := start(t, redisConfig(l.Addr().String()))
+	_, err = unused.Get(within(t, longTimeout))
 	require.ErrorIs(t, err, messages.ErrConnectFailed)
 	assert.Equal(t, messages.ClassOverload, class(err), "%v", err)
 }
 
-// What a failed use means for its connection, by the default.
+// What an error means for the connection, by the default Broken.
 func TestBrokenByDefault(t *testing.T) {
 	t.Run("PostgreSQL", func(t *testing.T) {
 		s := needPostgres(t)
@@ -99,24 +98,24 @@ func TestBrokenByDefault(t *testing.T) {
 			"DO $$ BEGIN RAISE EXCEPTION 'a query that was cancelled, it says' USING ERRCODE = '57014'; END $$": false,
 		} {
 			before := pool.Stats()
-			err := pool.Do(within(t, patience), func(ctx context.Context, conn *pgx.Conn) error {
+			err := pool.Do(within(t, longTimeout), func(ctx context.Context, conn *pgx.Conn) error {
 				// The simple protocol, for several statements at once.
 				_, err := conn.PgConn().Exec(ctx, query).ReadAll()
-				if err == nil { // the server ends it a little later, and says so
+				if err == nil { // the server ends the session a little later, with an error
 					err = conn.PgConn().WaitForNotification(ctx)
 				}
 				return err
 			})
 			require.Error(t, err, query)
 			assert.Equal(t, broken, pool.Stats().Taints > before.Taints, "%s: %v", query, err)
-			_ = pool.Do(within(t, patience), unapply)
+			_ = pool.Do(within(t, longTimeout), unapply)
 		}
 	})
 	t.Run("Redis", func(t *testing.T) {
 		s := needRedis(t)
 		pool, _ := start(t, redisConfig(s.Address))
 		for _, command := range [][]string{{"NOSUCH"}, {"GET"}, {"AUTH", "x", "y"}, {"EVAL", "return redis.error_reply('MY own')", "0"}} {
-			err := pool.Do(within(t, patience), func(ctx context.Context, conn *resp.Conn) error {
+			err := pool.Do(within(t, longTimeout), func(ctx context.Context, conn *resp.Conn) error {
 				_, err := conn.Do(ctx, command...)
 				return err
 			})
@@ -124,7 +123,7 @@ func TestBrokenByDefault(t *testing.T) {
 			require.ErrorAs(t, err, &refusal)
 		}
 		assert.Zero(t, pool.Stats().Taints)
-		err := pool.Do(within(t, patience), func(ctx context.Context, conn *resp.Conn) error {
+		err := pool.Do(within(t, longTimeout), func(ctx context.Context, conn *resp.Conn) error {
 			_, err := conn.Do(ctx, "QUIT")
 			if err == nil {
 				_, err = conn.Do(ctx, "PING")
@@ -136,17 +135,17 @@ func TestBrokenByDefault(t *testing.T) {
 	})
 }
 
-// A capacity of nothing is no connection at the server.
-func TestNothingIsHeldWithoutCapacity(t *testing.T) {
+// With capacity 0 the server has no connection.
+func TestCapacityZeroHoldsNoConnection(t *testing.T) {
 	s := needRedis(t)
 	pool, _ := start(t, redisConfig(s.Address))
 	borrowAll(t, pool, echo)
-	require.NoError(t, pool.SetCapacity(within(t, patience), 0))
+	require.NoError(t, pool.SetCapacity(within(t, longTimeout), 0))
 	agrees(t, pool, s.count)
 	assert.Zero(t, pool.Stats().Open)
 	done := make(chan error, 1)
-	go func() { done <- pool.DoWith(within(t, patience), client.GetOptions{Label: "waits"}, echo) }()
+	go func() { done <- pool.DoWith(within(t, longTimeout), client.GetOptions{Label: "waits"}, echo) }()
 	eventually(t, func() error { return equal("waiting", pool.Stats().Waiting, 1) })
-	require.NoError(t, errors.Join(pool.SetCapacity(within(t, patience), 1), <-done))
+	require.NoError(t, errors.Join(pool.SetCapacity(within(t, longTimeout), 1), <-done))
 	agrees(t, pool, s.count)
 }

@@ -1,10 +1,10 @@
-// Package integration tests the pool against real servers, PostgreSQL, Redis and
-// OpenLDAP, and behind a proxy that breaks the wire. The tests start the servers
-// themselves, on free ports of the loopback interface and in temporary folders,
-// and stop them at the end; they need the programs only:
+// Package integration tests the pool with real servers, PostgreSQL, Redis and OpenLDAP, and
+// behind a proxy that breaks the network. The tests start the servers themselves, on free
+// ports of the loopback interface and in temporary folders, and stop them at the end. They
+// only need the programs:
 //
 //	apt-get install postgresql redis-server slapd
 //
-// A test whose server is missing is skipped, and fails where CI=true. The flag
-// -flap says for how long each server's wire comes and goes.
+// A test whose server is not installed is skipped; with CI=true it fails. The flag -flap says
+// how long the network is interrupted again and again, for each server.
 package integration

@@ -12,8 +12,7 @@ import (
 	"github.com/actorpool/actorpool/integration/internal/directory"
 )
 
-// restore starts the server anew at the end of a test that failed, so that the
-// others find one.
+// restore restarts the server at the end of a test that failed, for the other tests.
 func (s *openldap) restore(t *testing.T) {
 	t.Cleanup(func() {
 		if t.Failed() {
@@ -24,8 +23,8 @@ func (s *openldap) restore(t *testing.T) {
 	})
 }
 
-// The server is killed under load, and comes back: nobody stays longer than it
-// wants to, and one period of backoff later the pool serves.
+// The server is killed under load and started again: no operation exceeds its timeout, and the
+// pool is ready at most one period of backoff later.
 func TestLDAPIsKilledUnderLoad(t *testing.T) {
 	s := needLDAP(t)
 	s.restore(t)
@@ -34,7 +33,7 @@ func TestLDAPIsKilledUnderLoad(t *testing.T) {
 			cfg := ldapConfig(s.Address)
 			cfg.Backoff.Mode = mode
 			cfg.Apply, cfg.Reset, cfg.ResetWipesSetting = bindUser, bindService, true
-			pool, ledger := start(t, cfg)
+			pool, recorder := start(t, cfg)
 			l := startLoad(t, 32, func(ctx context.Context, worker int) error {
 				u := users[worker%len(users)]
 				return pool.DoWith(ctx, client.GetOptions{Setting: u}, func(ctx context.Context, session *directory.Session) error {
@@ -44,85 +43,84 @@ func TestLDAPIsKilledUnderLoad(t *testing.T) {
 			l.progress(t, 5)
 			require.Empty(t, l.failures())
 
-			l.allow(patient)
+			l.setTimeout(shortTimeout)
 			require.NoError(t, s.Stop())
 			for range 3 {
-				l.suffers(t)
+				l.awaitFailures(t)
 			}
-			eventually(t, func() error { return equal("backing off for long", pool.Stats().Backoffs >= 5, true) })
-			assert.Zero(t, pool.Stats().Open, "nothing is left of the old server")
-			assert.Less(t, pool.Stats().Connects, uint64(100), "an outage is calm")
+			eventually(t, func() error { return equal("at least 5 backoffs", pool.Stats().Backoffs >= 5, true) })
+			assert.Zero(t, pool.Stats().Open, "no connection to the old server is left")
+			assert.Less(t, pool.Stats().Connects, uint64(100), "few connects during an outage")
 
 			require.NoError(t, s.Start())
 			back := time.Now()
 			l.progress(t, 5)
-			recovered(t, ledger, back, cfg.Backoff.Cap)
-			l.allow(patience)
+			recovered(t, recorder, back, cfg.Backoff.Cap)
+			l.setTimeout(longTimeout)
 			l.failures()
 			l.progress(t, 5)
-			l.halt()
+			l.stop()
 			assert.Empty(t, l.failures())
-			l.punctual(t)
+			l.onTime(t)
 			agrees(t, pool, s.count)
 		})
 	}
 }
 
-// frozenConfig is a pool whose functions may take far longer than its callers.
+// frozenConfig is a pool whose functions have a far longer timeout than its callers. If a caller
+// waited for a connect or a check, the test would notice.
 func frozenConfig(address string) client.Config[*directory.Session] {
 	cfg := ldapConfig(address)
-	cfg.ConnectTimeout = 2 * (patient + margin)
+	cfg.ConnectTimeout = 2 * (shortTimeout + margin)
 	cfg.CheckAfterIdle = 20 * time.Millisecond
 	return cfg
 }
 
-// The server takes connections and does not answer. The library's calls know no
-// contexts: it is the session that ends them.
+// The server accepts connections and does not answer.
 func TestLDAPHangsUnderLoad(t *testing.T) {
 	s := needLDAP(t)
 	s.restore(t)
 	cfg := frozenConfig(s.Address)
-	pool, ledger := start(t, cfg)
+	pool, recorder := start(t, cfg)
 	l := startLoad(t, 32, func(ctx context.Context, _ int) error { return pool.Do(ctx, asService) })
 	l.progress(t, 5)
 	require.Empty(t, l.failures())
-	l.allow(patient)
+	l.setTimeout(shortTimeout)
 	require.NoError(t, s.Freeze())
 	for range 3 {
-		l.suffers(t)
+		l.awaitFailures(t)
 	}
 	require.NoError(t, s.Thaw())
 	back := time.Now()
 	l.progress(t, 5)
-	recovered(t, ledger, back, cfg.Backoff.Cap)
-	l.allow(patience)
+	recovered(t, recorder, back, cfg.Backoff.Cap)
+	l.setTimeout(longTimeout)
 	l.failures()
 	l.progress(t, 5)
-	l.halt()
+	l.stop()
 	assert.Empty(t, l.failures())
-	l.punctual(t)
+	l.onTime(t)
 	agrees(t, pool, s.count)
 }
 
-// Close does not wait for a server that does not answer, and cuts what waits for
-// it: a connect, a check.
+// Close does not wait for a server that does not answer: it cancels connects and checks.
 func TestLDAPCloseWhileItHangs(t *testing.T) {
 	s := needLDAP(t)
 	s.restore(t)
 	cfg := frozenConfig(s.Address)
-	cfg.ConnectTimeout = patience
+	cfg.ConnectTimeout = longTimeout
 	pool, _ := start(t, cfg)
 	l := startLoad(t, 8, func(ctx context.Context, _ int) error { return pool.Do(ctx, asService) })
 	l.progress(t, 3)
-	l.allow(patient)
+	l.setTimeout(shortTimeout)
 	require.NoError(t, s.Freeze())
-	l.suffers(t)
-	l.suffers(t)
+	l.awaitFailures(t)
+	l.awaitFailures(t)
 	begun := time.Now()
-	require.NoError(t, pool.Close(within(t, patience)))
-	assert.Less(t, time.Since(begun), patient+margin)
-	l.halt()
-	l.punctual(t)
+	require.NoError(t, pool.Close(within(t, longTimeout)))
+	assert.Less(t, time.Since(begun), shortTimeout+margin)
+	l.stop()
+	l.onTime(t)
 	require.NoError(t, s.Thaw())
 	agrees(t, pool, s.count)
 }

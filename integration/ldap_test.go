@@ -19,24 +19,24 @@ import (
 	"github.com/actorpool/actorpool/messages"
 )
 
-// A pool of something that is no database: sessions with a directory. A session
-// is bound as the service, and as a setting as one of its users.
+// Pools of connections to something else than a database: a directory. A session is bound as
+// the service; with a setting, it is bound as one of the users.
 
-// service is whom the pools' sessions are bound as.
+// service is the user of a session without a setting.
 const service = user("service")
 
-// user is a setting: whom a session is bound as.
+// user is a setting: the user as which a session is bound.
 type user string
 
 func (u user) dn() string       { return "cn=" + string(u) + "," + servers.LDAPSuffix }
 func (u user) password() string { return string(u) + "'s" }
 
-// own is what nobody else may read.
+// own is a text that only this user may read.
 func (u user) own() string { return "for " + string(u) + " only" }
 
 var users = []user{"ann", "bob", "cyd", "dan"}
 
-// entries is what the directory has.
+// entries are the entries of the directory, as LDIF.
 func entries() string {
 	text := "dn: " + servers.LDAPSuffix + "\nobjectClass: organization\nobjectClass: dcObject\no: test\ndc: test\n"
 	for _, u := range append([]user{service}, users...) {
@@ -45,7 +45,7 @@ func entries() string {
 	return text
 }
 
-// openldap is the server as a test sees it.
+// openldap is the server, with an administrator's session to look at it from outside the pool.
 type openldap struct {
 	*servers.LDAP
 	admin *directory.Session
@@ -54,24 +54,23 @@ type openldap struct {
 func needLDAP(t *testing.T) *openldap {
 	t.Helper()
 	server, err := ldapOnce()
-	return seen(t, need(t, server, err))
+	return observe(t, need(t, server, err))
 }
 
-// seen looks at a server.
-func seen(t *testing.T, server *servers.LDAP) *openldap {
+// observe checks that a server has no connections from earlier tests.
+func observe(t *testing.T, server *servers.LDAP) *openldap {
 	t.Helper()
 	s := &openldap{LDAP: server}
 	t.Cleanup(func() {
 		if s.admin != nil {
-			assert.NoError(t, s.admin.Close(within(t, patience)))
+			assert.NoError(t, s.admin.Close(within(t, longTimeout)))
 		}
 	})
-	eventually(t, func() error { n, err := s.count(); return errors.Join(err, equal("connections", n, 0)) }) // what other tests may have left
+	eventually(t, func() error { n, err := s.count(); return errors.Join(err, equal("connections", n, 0)) })
 	return s
 }
 
-// root gives the root's session: a new one after a restart, or if the server has
-// ended it.
+// root returns the administrator's session: a new one if the server has ended the old one.
 func (s *openldap) root(ctx context.Context) (*directory.Session, error) {
 	if s.admin != nil && !s.admin.IsClosed() {
 		return s.admin, nil
@@ -87,9 +86,9 @@ func (s *openldap) root(ctx context.Context) (*directory.Session, error) {
 	return session, nil
 }
 
-// count says how many connections the server has, but for the root's.
+// count returns the number of connections of the server, without the administrator's.
 func (s *openldap) count() (int, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), longTimeout)
 	defer cancel()
 	root, err := s.root(ctx)
 	if err != nil {
@@ -103,9 +102,9 @@ func (s *openldap) count() (int, error) {
 	return n - 1, err
 }
 
-// renew gives a user another password.
+// renew changes the password of a user.
 func (s *openldap) renew(u user, password string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), longTimeout)
 	defer cancel()
 	root, err := s.root(ctx)
 	if err != nil {
@@ -114,7 +113,7 @@ func (s *openldap) renew(u user, password string) error {
 	return root.Replace(ctx, u.dn(), "userPassword", password)
 }
 
-// ldapConfig is a pool of sessions that are bound as the service.
+// ldapConfig is the configuration of a pool of sessions that are bound as the service.
 func ldapConfig(address string) client.Config[*directory.Session] {
 	return ldapConfigAs(address, service, service.password())
 }
@@ -147,8 +146,8 @@ func bindUser(ctx context.Context, session *directory.Session, setting any) erro
 	return session.Bind(ctx, u.dn(), u.password())
 }
 
-// isBoundAs complains unless the server takes the session for that of a user,
-// and shows it what that user may see, and no more.
+// isBoundAs returns an error unless the server says that the session is bound as a user, and
+// shows exactly what this user may read.
 func isBoundAs(ctx context.Context, session *directory.Session, want user) error {
 	dn, err := session.WhoAmI(ctx)
 	if err != nil {
@@ -161,7 +160,7 @@ func isBoundAs(ctx context.Context, session *directory.Session, want user) error
 	return errors.Join(equal("bound as", dn, want.dn()), equal("sees", fmt.Sprint(visible), fmt.Sprint([]string{want.dn()})))
 }
 
-// asService is what most tests do with a session.
+// asService checks that a session is bound as the service.
 func asService(ctx context.Context, session *directory.Session) error {
 	return isBoundAs(ctx, session, service)
 }
@@ -185,15 +184,15 @@ func TestLDAPUnderLoad(t *testing.T) {
 		return errors.Join(equal("found", fmt.Sprint(found), fmt.Sprint([]string{u.dn()})), lease.Put())
 	})
 	l.progress(t, 20)
-	l.halt()
+	l.stop()
 	assert.Empty(t, l.failures())
 	agrees(t, pool, s.count)
 	assert.LessOrEqual(t, pool.Stats().Connects, uint64(4))
 	assert.Equal(t, pool.Stats().Gets, pool.Stats().Puts)
 }
 
-// The server's answers, of whatever kind, leave a session in order.
-func TestLDAPAnswersCondemnNothing(t *testing.T) {
+// After an error that the server answers, the session can be used again.
+func TestLDAPErrorsOfTheServerBreakNothing(t *testing.T) {
 	s := needLDAP(t)
 	pool, _ := start(t, ldapConfig(s.Address))
 	for name, use := range map[string]func(context.Context, *directory.Session) error{
@@ -206,21 +205,21 @@ func TestLDAPAnswersCondemnNothing(t *testing.T) {
 			return c.Replace(ctx, users[0].dn(), "colour", "x")
 		},
 	} {
-		err := pool.Do(within(t, patience), use)
+		err := pool.Do(within(t, longTimeout), use)
 		require.Error(t, err, name)
 		assert.True(t, directory.Answered(err), "%s: %v", name, err)
 	}
 	assert.Zero(t, pool.Stats().Taints)
 	assert.EqualValues(t, 1, pool.Stats().Connects)
-	err := pool.Do(within(t, patience), func(ctx context.Context, c *directory.Session) error { return errors.Join(c.Close(ctx), c.Ping(ctx)) })
+	err := pool.Do(within(t, longTimeout), func(ctx context.Context, c *directory.Session) error { return errors.Join(c.Close(ctx), c.Ping(ctx)) })
 	require.Error(t, err)
 	assert.EqualValues(t, 1, pool.Stats().Taints, "%v", err)
-	require.NoError(t, pool.Do(within(t, patience), asService))
+	require.NoError(t, pool.Do(within(t, longTimeout), asService))
 	agrees(t, pool, s.count)
 }
 
-// Whoever binds a session as somebody else, or as nobody, without a word to the
-// pool: the next finds it bound as the service.
+// A holder binds a session as somebody else, or anonymously. The next holder gets it bound as
+// the service.
 func TestLDAPResetBindsAgain(t *testing.T) {
 	s := needLDAP(t)
 	cfg := ldapConfig(s.Address)
@@ -235,16 +234,16 @@ func TestLDAPResetBindsAgain(t *testing.T) {
 		"closed altogether": func(ctx context.Context, c *directory.Session) error { return c.Close(ctx) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			require.NoError(t, pool.Do(within(t, patience), leave))
-			require.NoError(t, pool.Do(within(t, patience), asService))
+			require.NoError(t, pool.Do(within(t, longTimeout), leave))
+			require.NoError(t, pool.Do(within(t, longTimeout), asService))
 		})
 	}
 	assert.EqualValues(t, 1, pool.Stats().ClosedBroken, "the one that was closed")
 	agrees(t, pool, s.count)
 }
 
-// Whoever asks for a session of a user gets one, and never another's, however
-// the setting is taken off again.
+// A Get with a user as its setting gets a session bound as this user, in all ways in which a
+// setting can be removed.
 func TestLDAPIdentitiesUnderLoad(t *testing.T) {
 	s := needLDAP(t)
 	for name, configure := range map[string]func(*client.Config[*directory.Session]){
@@ -266,7 +265,7 @@ func TestLDAPIdentitiesUnderLoad(t *testing.T) {
 				return pool.Do(ctx, asService)
 			})
 			l.progress(t, 20)
-			l.halt()
+			l.stop()
 			assert.Empty(t, l.failures())
 			agrees(t, pool, s.count)
 			stats := pool.Stats()
@@ -278,8 +277,8 @@ func TestLDAPIdentitiesUnderLoad(t *testing.T) {
 	}
 }
 
-// A user whose password is wrong gets no session, and is told why. That is no
-// reason to doubt the server, nor anybody else's business.
+// A Get whose user has a wrong password fails with the reason. This starts no backoff, and
+// other Gets are not affected.
 func TestLDAPIdentityThatIsRefused(t *testing.T) {
 	s := needLDAP(t)
 	cfg := ldapConfig(s.Address)
@@ -290,20 +289,20 @@ func TestLDAPIdentityThatIsRefused(t *testing.T) {
 	}
 	pool, _ := start(t, cfg)
 	for range 3 {
-		_, err := pool.GetWith(within(t, patience), client.GetOptions{Setting: users[0]})
+		_, err := pool.GetWith(within(t, longTimeout), client.GetOptions{Setting: users[0]})
 		var failed *messages.ConnectError
 		require.ErrorAs(t, err, &failed)
 		assert.Equal(t, messages.PhaseApply, failed.Phase)
 		assert.True(t, ldap.IsErrorWithCode(err, ldap.LDAPResultInvalidCredentials), "%v", err)
-		require.NoError(t, pool.Do(within(t, patience), asService))
+		require.NoError(t, pool.Do(within(t, longTimeout), asService))
 	}
 	assert.Zero(t, pool.Stats().Backoffs)
 	agrees(t, pool, s.count)
 }
 
-// A refused bind comes out as the server said it. The default knows no LDAP: it
-// is an overload to it, from which the pool backs off as it would from a fatal
-// refusal. If it is the server that is put right, a Clear ends that at once.
+// The error of a refused bind is that of the server. The default Classify does not know LDAP:
+// the class is ClassOverload, and the pool backs off, as with ClassFatal. When the password is
+// corrected on the server, a Clear ends the backoff at once.
 func TestLDAPWrongPassword(t *testing.T) {
 	s := needLDAP(t)
 	for name, mode := range map[string]client.BackoffMode{"wait": client.BackoffWait, "fail fast": client.BackoffFailFast} {
@@ -311,16 +310,16 @@ func TestLDAPWrongPassword(t *testing.T) {
 			const renewed = "another"
 			cfg := ldapConfigAs(s.Address, users[0], renewed)
 			cfg.Backoff = client.Backoff{Base: time.Minute, Cap: time.Minute, Jitter: client.NoJitter, Mode: mode}
-			pool, ledger := start(t, cfg)
-			_, err := pool.Get(within(t, patience))
+			pool, recorder := start(t, cfg)
+			_, err := pool.Get(within(t, longTimeout))
 			require.ErrorIs(t, err, messages.ErrConnectFailed)
 			assert.True(t, ldap.IsErrorWithCode(err, ldap.LDAPResultInvalidCredentials), "%v", err)
 			assert.ErrorContains(t, err, "Invalid Credentials")
 			assert.Equal(t, messages.ClassOverload, class(err))
-			eventually(t, func() error { return equal("backoffs", len(ledger.of(messages.PoolBackoff)), 1) })
+			eventually(t, func() error { return equal("backoffs", len(recorder.of(messages.PoolBackoff)), 1) })
 
-			// The next is told the same without asking the server.
-			_, err = pool.Get(within(t, patience))
+			// The next Get fails with the same error, without a connect.
+			_, err = pool.Get(within(t, longTimeout))
 			var backingOff *messages.BackoffError
 			require.ErrorAs(t, err, &backingOff)
 			assert.True(t, ldap.IsErrorWithCode(err, ldap.LDAPResultInvalidCredentials), "%v", err)
@@ -329,8 +328,8 @@ func TestLDAPWrongPassword(t *testing.T) {
 
 			require.NoError(t, s.renew(users[0], renewed))
 			defer func() { assert.NoError(t, s.renew(users[0], users[0].password())) }()
-			require.NoError(t, pool.Clear(within(t, patience), client.ClearOptions{}))
-			require.NoError(t, pool.Do(within(t, patience), func(ctx context.Context, session *directory.Session) error {
+			require.NoError(t, pool.Clear(within(t, longTimeout), client.ClearOptions{}))
+			require.NoError(t, pool.Do(within(t, longTimeout), func(ctx context.Context, session *directory.Session) error {
 				return isBoundAs(ctx, session, users[0])
 			}))
 			assert.EqualValues(t, 2, pool.Stats().Connects)
@@ -339,23 +338,23 @@ func TestLDAPWrongPassword(t *testing.T) {
 	}
 }
 
-// A server that ends idle sessions: those who come later notice nothing.
+// The server ends idle sessions. Later Gets are not affected.
 func TestLDAPServerEndsIdleSessions(t *testing.T) {
 	server, err := servers.StartLDAP(entries(), "idletimeout 2")
 	server = need(t, server, err)
 	t.Cleanup(func() { assert.NoError(t, server.Close()) })
-	s := seen(t, server)
+	s := observe(t, server)
 	gone := func() error { n, err := s.count(); return errors.Join(err, equal("connections", n, 0)) }
 	cfg := ldapConfig(s.Address)
 	cfg.CheckAfterIdle = 100 * time.Millisecond
-	pool, ledger := start(t, cfg)
+	pool, recorder := start(t, cfg)
 	borrowAll(t, pool, asService)
 	eventually(t, gone)
-	assert.Equal(t, 4, pool.Stats().Idle, "the pool does not know")
+	assert.Equal(t, 4, pool.Stats().Idle, "the pool has not noticed")
 	borrowAll(t, pool, asService)
 	assert.EqualValues(t, 4, pool.Stats().ClosedBroken)
 	assert.Zero(t, pool.Stats().Backoffs)
-	assert.Empty(t, ledger.of(messages.CheckOutFailed))
-	require.NoError(t, pool.Close(within(t, patience)))
+	assert.Empty(t, recorder.of(messages.CheckOutFailed))
+	require.NoError(t, pool.Close(within(t, longTimeout)))
 	eventually(t, gone)
 }

@@ -20,16 +20,16 @@ import (
 	"github.com/actorpool/actorpool/messages"
 )
 
-// patience is how long a test waits for what must come. It only passes when a
-// test fails.
-const patience = 30 * time.Second
+// longTimeout is how long a test waits for something that must happen. Only a test that fails
+// takes so long.
+const longTimeout = 30 * time.Second
 
-// patient is how long a caller waits for all it wants during an outage: less
-// than the longest period of backoff, so that some leave before it is over.
-const patient = 400 * time.Millisecond
+// shortTimeout is the timeout of operations during an outage: less than the longest period of
+// backoff, so that some operations time out during a period.
+const shortTimeout = 400 * time.Millisecond
 
-// A server is started once, for the first test that needs it, and closed at the
-// end. The tests run one after another.
+// Each server is started once, for the first test that needs it, and closed after all tests.
+// The tests run one after another.
 var (
 	postgresOnce = sync.OnceValues(startPostgres)
 	redisOnce    = sync.OnceValues(func() (*servers.Redis, error) { return started(servers.StartRedis()) })
@@ -45,7 +45,7 @@ func TestMain(m *testing.M) {
 			code = max(code, 1)
 		}
 	}
-	if err := goleak.Find(toxiproxys...); err != nil && code == 0 {
+	if err := goleak.Find(toxiproxyLeaks...); err != nil && code == 0 {
 		fmt.Fprintln(os.Stderr, err)
 		code = 1
 	}
@@ -59,30 +59,26 @@ func started[S interface{ Close() error }](server S, err error) (S, error) {
 	return server, err
 }
 
-// need gives the server, or ends the test that cannot do without. When the test
-// ends, no goroutine is left of it.
+// need returns the server. If it could not be started, the test ends now. When the test ends,
+// need checks that no goroutine is left.
 func need[S any](t *testing.T, server S, err error) S {
 	t.Helper()
-	var missing *servers.MissingError
-	if errors.As(err, &missing) && os.Getenv("CI") != "true" {
-		t.Skip(missing)
-	}
-	require.NoError(t, err)
-	ignored := append([]goleak.Option{goleak.IgnoreCurrent(), goleak.IgnoreAnyFunction(servers.Runs)}, toxiproxys...)
+	servers.Require(t, err)
+	ignored := append([]goleak.Option{goleak.IgnoreCurrent(), goleak.IgnoreAnyFunction(servers.Runs)}, toxiproxyLeaks...)
 	t.Cleanup(func() {
 		eventually(t, func() error { return goleak.Find(ignored...) })
 	})
 	return server
 }
 
-// toxiproxys are goroutines that toxiproxy leaves behind, if a wire is closed
-// while a toxic has something to pass on: it does so without looking up.
-var toxiproxys = []goleak.Option{
+// toxiproxyLeaks are goroutines that toxiproxy leaks if a connection is closed while a toxic
+// has data to send.
+var toxiproxyLeaks = []goleak.Option{
 	goleak.IgnoreAnyFunction("github.com/Shopify/toxiproxy/v2/toxics.(*ToxicStub).Run"),
 	goleak.IgnoreAnyFunction("github.com/Shopify/toxiproxy/v2.(*ToxicLink).read"),
 }
 
-// within gives a context for one step of a test.
+// within returns a context with a timeout, for one step of a test.
 func within(t *testing.T, d time.Duration) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), d)
@@ -90,32 +86,32 @@ func within(t *testing.T, d time.Duration) context.Context {
 	return ctx
 }
 
-// eventually waits until f has no complaint any more.
+// eventually waits until f returns nil.
 func eventually(t *testing.T, f func() error) {
 	t.Helper()
-	deadline := time.Now().Add(patience)
+	deadline := time.Now().Add(longTimeout)
 	for {
 		err := f()
 		if err == nil {
 			return
 		}
 		if time.Now().After(deadline) {
-			require.NoError(t, err, "after %v", patience)
+			require.NoError(t, err, "after %v", longTimeout)
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
 }
 
-// ledger counts connections from the outside, and keeps the pool's events but
-// for what every Get brings. Events come a little later than what they tell.
-type ledger struct {
+// recorder counts connections independently of the pool, and keeps the pool's events, except
+// for those of every Get. An event may arrive a little later than the change that it reports.
+type recorder struct {
 	opened, closed atomic.Int64
 
 	lock   sync.Mutex
 	events []messages.Event
 }
 
-func (l *ledger) event(e messages.Event) {
+func (l *recorder) event(e messages.Event) {
 	switch e.Kind {
 	case messages.CheckOutStarted, messages.CheckedOut, messages.CheckedIn:
 		return
@@ -125,8 +121,8 @@ func (l *ledger) event(e messages.Event) {
 	l.events = append(l.events, e)
 }
 
-// of gives the events of a kind so far.
-func (l *ledger) of(kind messages.EventKind) []messages.Event {
+// of returns the events of a kind so far.
+func (l *recorder) of(kind messages.EventKind) []messages.Event {
 	l.lock.Lock()
 	defer l.lock.Unlock()
 	var found []messages.Event
@@ -138,11 +134,11 @@ func (l *ledger) of(kind messages.EventKind) []messages.Event {
 	return found
 }
 
-// start makes a pool that is closed when the test ends. Then every connection
+// start makes a pool. When the test ends, it is closed, and start checks that every connection
 // that was opened has been closed.
-func start[C any](t *testing.T, cfg client.Config[C]) (*client.Pool[C], *ledger) {
+func start[C any](t *testing.T, cfg client.Config[C]) (*client.Pool[C], *recorder) {
 	t.Helper()
-	l := &ledger{}
+	l := &recorder{}
 	connect, disconnect := cfg.Connect, cfg.Disconnect
 	cfg.Connect = func(ctx context.Context) (C, error) {
 		conn, err := connect(ctx)
@@ -160,11 +156,11 @@ func start[C any](t *testing.T, cfg client.Config[C]) (*client.Pool[C], *ledger)
 	pool, err := client.New(cfg)
 	require.NoError(t, err)
 	t.Cleanup(func() {
-		assert.NoError(t, pool.Close(within(t, patience)))
-		// A connect that was given up may bring its connection a little later.
+		assert.NoError(t, pool.Close(within(t, longTimeout)))
+		// A connect that was given up may return its connection a little later.
 		eventually(t, func() error { return equal("closed", l.closed.Load(), l.opened.Load()) })
 		s := pool.Stats()
-		assert.Zero(t, s.Open+s.Closing, "%+v", s) // a connect that was given up is not waited for
+		assert.Zero(t, s.Open+s.Closing, "%+v", s) // Close does not wait for a connect that was given up
 	})
 	return pool, l
 }
@@ -176,8 +172,8 @@ func equal[N comparable](what string, got, want N) error {
 	return nil
 }
 
-// agrees waits until the pool is at rest and the server counts as many
-// connections as the pool has open.
+// agrees waits until the pool is not used and the server has as many connections as the pool
+// says.
 func agrees[C any](t *testing.T, pool *client.Pool[C], server func() (int, error)) {
 	t.Helper()
 	eventually(t, func() error {
@@ -193,10 +189,10 @@ func agrees[C any](t *testing.T, pool *client.Pool[C], server func() (int, error
 	})
 }
 
-// load is a number of goroutines that do the same over and over.
+// load is a number of goroutines that repeat an operation.
 type load struct {
-	halted  atomic.Bool
-	gate    sync.RWMutex // held by whoever works; by calm alone
+	stopped atomic.Bool
+	gate    sync.RWMutex // read-locked by operations, write-locked by whileIdle
 	timeout time.Duration
 	workers []worker
 	running sync.WaitGroup
@@ -207,25 +203,25 @@ type load struct {
 
 type worker struct {
 	done, failed atomic.Int64
-	latest       atomic.Int64 // how long after its timeout an operation ended
+	latest       atomic.Int64 // the longest time by which an operation exceeded its timeout
 }
 
-// startLoad begins to do op, each time within our patience. It is halted at the
-// end of the test if it was not before.
+// startLoad starts goroutines that repeat op, each time with longTimeout. They are stopped at
+// the end of the test, if not before.
 func startLoad(t *testing.T, workers int, op func(ctx context.Context, worker int) error) *load {
 	t.Helper()
-	l := &load{timeout: patience, workers: make([]worker, workers)}
+	l := &load{timeout: longTimeout, workers: make([]worker, workers)}
 	for i := range l.workers {
 		l.running.Go(func() {
 			w := &l.workers[i]
-			for !l.halted.Load() {
+			for !l.stopped.Load() {
 				if err := l.once(w, i, op); err != nil {
-					time.Sleep(time.Millisecond) // an error that comes at once is no reason to spin
+					time.Sleep(time.Millisecond) // do not spin if it fails at once
 				}
 			}
 		})
 	}
-	t.Cleanup(l.halt)
+	t.Cleanup(l.stop)
 	return l
 }
 
@@ -248,7 +244,7 @@ func (l *load) once(w *worker, i int, op func(ctx context.Context, worker int) e
 	return err
 }
 
-// failures gives the errors since the last call.
+// failures returns the errors since the last call.
 func (l *load) failures() []error {
 	l.lock.Lock()
 	defer l.lock.Unlock()
@@ -257,26 +253,26 @@ func (l *load) failures() []error {
 	return errs
 }
 
-func (l *load) halt() {
-	l.halted.Store(true)
+func (l *load) stop() {
+	l.stopped.Store(true)
 	l.running.Wait()
 }
 
-// calm calls f while nobody works.
-func (l *load) calm(f func()) {
+// whileIdle calls f while no operation runs.
+func (l *load) whileIdle(f func()) {
 	l.gate.Lock()
 	defer l.gate.Unlock()
 	f()
 }
 
-// allow gives the operations that begin from now on another timeout; when it
-// returns, there are no others. Callers are short of time only during an outage:
-// on a machine that has other things to do, a server that is well may take long.
-func (l *load) allow(timeout time.Duration) {
-	l.calm(func() { l.timeout = timeout })
+// setTimeout changes the timeout of operations. When it returns, no operation with another
+// timeout is running. Tests use a short timeout during an outage only: on a busy machine an
+// operation may take long even if the server is well.
+func (l *load) setTimeout(timeout time.Duration) {
+	l.whileIdle(func() { l.timeout = timeout })
 }
 
-// progress waits until every worker has succeeded n times more.
+// progress waits until every worker has succeeded n more times.
 func (l *load) progress(t *testing.T, n int64) {
 	t.Helper()
 	from := make([]int64, len(l.workers))
@@ -299,8 +295,8 @@ func (l *load) progress(t *testing.T, n int64) {
 	})
 }
 
-// suffers waits until every worker has failed once more.
-func (l *load) suffers(t *testing.T) {
+// awaitFailures waits until every worker has failed once more.
+func (l *load) awaitFailures(t *testing.T) {
 	t.Helper()
 	from := make([]int64, len(l.workers))
 	for i := range l.workers {
@@ -316,26 +312,25 @@ func (l *load) suffers(t *testing.T) {
 	})
 }
 
-// margin is how much later than its deadline a caller may return on a machine
-// that has other things to do.
+// margin is how much later than its deadline an operation may return on a busy machine.
 const margin = 2 * time.Second
 
-// punctual says that nobody has returned long after its deadline.
-func (l *load) punctual(t *testing.T) {
+// onTime checks that no operation has returned long after its deadline.
+func (l *load) onTime(t *testing.T) {
 	t.Helper()
 	for i := range l.workers {
 		assert.Less(t, time.Duration(l.workers[i].latest.Load()), margin, "worker %d", i)
 	}
 }
 
-// class gives what the default makes of an error that came out of a pool.
+// class returns the class of a connect error, by the default Classify.
 func class(err error) messages.Class {
 	return actors.Classify(messages.PhaseConnect, err)
 }
 
-// recovered says that the pool was ready again within one period of backoff
-// after the server was back, and that no connect failed which was begun then.
-func recovered(t *testing.T, l *ledger, back time.Time, longest time.Duration) {
+// recovered checks that the pool was ready at most one period of backoff after the server was
+// back, and that no connect failed that began after that.
+func recovered(t *testing.T, l *recorder, back time.Time, longest time.Duration) {
 	t.Helper()
 	var ready messages.Event
 	eventually(t, func() error {
@@ -346,7 +341,7 @@ func recovered(t *testing.T, l *ledger, back time.Time, longest time.Duration) {
 		ready = readies[len(readies)-1]
 		return nil
 	})
-	// Before, if the server served a moment before we knew.
+	// The difference may be negative: the server may have been back before the test knew.
 	assert.Less(t, ready.Time.Sub(back), longest+margin)
 	for _, e := range l.of(messages.PoolBackoff) {
 		assert.LessOrEqual(t, e.Duration, longest)
@@ -360,15 +355,15 @@ func recovered(t *testing.T, l *ledger, back time.Time, longest time.Duration) {
 	}
 	for _, e := range l.of(messages.ConnectionClosed) {
 		if begun[e.ConnID] && !stood[e.ConnID] && e.Reason == messages.ReasonError {
-			assert.NoError(t, e.Err, "the server was back when this connect was begun")
+			assert.NoError(t, e.Err, "the server was back when this connect began")
 		}
 	}
 }
 
-// borrowAll borrows every connection of the pool at once, and uses it.
+// borrowAll borrows all connections of the pool at the same time, and uses them.
 func borrowAll[C any](t *testing.T, pool *client.Pool[C], use func(context.Context, C) error) {
 	t.Helper()
-	ctx := within(t, patience)
+	ctx := within(t, longTimeout)
 	var leases []client.Lease[C]
 	for range pool.Stats().Capacity {
 		lease, err := pool.Get(ctx)

@@ -13,15 +13,14 @@ import (
 	"github.com/actorpool/actorpool/client"
 )
 
-// One of the server's processes is killed under load, as by a system that is
-// short of memory: the server ends all the others, and serves again after a
-// recovery.
+// One of the server's processes is killed under load, as by a system without memory. The server
+// then ends all the others, and accepts connections again after a recovery.
 func TestPostgresProcessIsKilledUnderLoad(t *testing.T) {
 	s := needPostgres(t)
 	s.restore(t)
 	cfg := s.config("app")
 	cfg.Apply, cfg.Reset, cfg.ResetWipesSetting = apply, discardAll, true
-	pool, ledger := start(t, cfg)
+	pool, recorder := start(t, cfg)
 	l := startLoad(t, 8, func(ctx context.Context, worker int) error {
 		setting := tenants[worker%len(tenants)]
 		return pool.DoWith(ctx, client.GetOptions{Setting: setting}, func(ctx context.Context, conn *pgx.Conn) error {
@@ -31,16 +30,16 @@ func TestPostgresProcessIsKilledUnderLoad(t *testing.T) {
 	for range 2 {
 		l.progress(t, 5)
 		require.Empty(t, l.failures())
-		l.allow(patient)
+		l.setTimeout(shortTimeout)
 		victim, err := s.number("SELECT pid " + others + " LIMIT 1")
 		require.NoError(t, err)
 		require.NoError(t, syscall.Kill(victim, syscall.SIGKILL))
-		eventually(t, func() error { // it has noticed
+		eventually(t, func() error { // until the server has noticed
 			_, err := s.number("SELECT 1")
 			return equal("alive", err == nil, false)
 		})
-		eventually(t, func() error { // it is back
-			conn, err := pgx.Connect(within(t, patience), s.DSN("postgres", ""))
+		eventually(t, func() error { // until it is back
+			conn, err := pgx.Connect(within(t, longTimeout), s.DSN("postgres", ""))
 			if err == nil {
 				s.admin = conn
 			}
@@ -48,13 +47,13 @@ func TestPostgresProcessIsKilledUnderLoad(t *testing.T) {
 		})
 		back := time.Now()
 		l.progress(t, 5)
-		recovered(t, ledger, back, cfg.Backoff.Cap)
-		l.allow(patience)
+		recovered(t, recorder, back, cfg.Backoff.Cap)
+		l.setTimeout(longTimeout)
 		l.failures()
 	}
 	l.progress(t, 5)
-	l.halt()
+	l.stop()
 	assert.Empty(t, l.failures())
-	l.punctual(t)
+	l.onTime(t)
 	agrees(t, pool, s.count)
 }

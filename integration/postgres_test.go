@@ -32,16 +32,16 @@ const (
 	cannotConnectNow   = "57P03"
 )
 
-// maxConnections is the server's. Some are reserved for superusers, one of whom
-// looks on; available are the rest.
+// maxConnections is the server's limit. Some connections are reserved for superusers, and the
+// tests use one themselves; available is the number of the others.
 const (
 	maxConnections = 20
 	reserved       = 3
 	available      = maxConnections - reserved - 1
 )
 
-// tenants are those whose rows the table has: the first one, the second two, and
-// so on. A role that is not the owner sees those of app.tenant.
+// tenants are the values in the table: one row of the first tenant, two of the second, and so
+// on. A role that is not the owner sees only the rows of the tenant in app.tenant.
 var tenants = []tenant{"ant", "bee", "cat", "dog", "elk"}
 
 type (
@@ -65,7 +65,7 @@ func startPostgres() (*servers.Postgres, error) {
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), longTimeout)
 	defer cancel()
 	conn, err := pgx.Connect(ctx, server.DSN("postgres", ""))
 	if err != nil {
@@ -80,8 +80,7 @@ func startPostgres() (*servers.Postgres, error) {
 	return server, errors.Join(err, conn.Close(ctx))
 }
 
-// postgres is the server as a test sees it: the address, and a superuser's
-// connection to look from outside.
+// postgres is the server, with a superuser's connection to look at it from outside the pool.
 type postgres struct {
 	*servers.Postgres
 	lock  sync.Mutex
@@ -93,24 +92,23 @@ func needPostgres(t *testing.T) *postgres {
 	server, err := postgresOnce()
 	s := &postgres{Postgres: need(t, server, err)}
 	s.look(t)
-	t.Cleanup(func() { _ = s.admin.Close(within(t, patience)) })
+	t.Cleanup(func() { _ = s.admin.Close(within(t, longTimeout)) })
 	agreed := func() error { n, err := s.count(); return errors.Join(err, equal("connections", n, 0)) }
-	eventually(t, agreed) // what other tests may have left
+	eventually(t, agreed) // connections of other tests may still be closing
 	return s
 }
 
-// look connects the superuser, again after a restart.
+// look connects the superuser. It must be called again after a restart.
 func (s *postgres) look(t *testing.T) {
 	t.Helper()
-	conn, err := pgx.Connect(within(t, patience), s.DSN("postgres", ""))
+	conn, err := pgx.Connect(within(t, longTimeout), s.DSN("postgres", ""))
 	require.NoError(t, err)
 	s.lock.Lock()
 	defer s.lock.Unlock()
 	s.admin = conn
 }
 
-// restore starts the server anew at the end of a test that failed, so that the
-// others find one.
+// restore restarts the server at the end of a test that failed, for the other tests.
 func (s *postgres) restore(t *testing.T) {
 	t.Cleanup(func() {
 		if t.Failed() {
@@ -120,11 +118,11 @@ func (s *postgres) restore(t *testing.T) {
 	})
 }
 
-// number asks the superuser's connection for a number.
+// number runs a query on the superuser's connection that returns a number.
 func (s *postgres) number(query string) (n int, err error) {
 	s.lock.Lock()
 	defer s.lock.Unlock()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), longTimeout)
 	defer cancel()
 	err = s.admin.QueryRow(ctx, query).Scan(&n)
 	return n, err
@@ -132,25 +130,24 @@ func (s *postgres) number(query string) (n int, err error) {
 
 const others = "FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
 
-// count says how many connections the server has, but for the superuser's.
+// count returns the number of connections of the server, without the superuser's.
 func (s *postgres) count() (int, error) { return s.number("SELECT count(*) " + others) }
 
-// terminate ends all of them, waits until they have gone, and says how many there
-// were.
+// terminate ends all of them, waits until their processes have ended, and returns their number.
 func (s *postgres) terminate() (int, error) {
 	s.lock.Lock()
 	defer s.lock.Unlock()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), longTimeout)
 	defer cancel()
 	var ended []int32
 	err := s.admin.QueryRow(ctx, "SELECT coalesce(array_agg(pid) FILTER (WHERE pg_terminate_backend(pid)), '{}') "+others).Scan(&ended)
-	for left := len(ended); err == nil && left > 0; { // the server's own wait takes a tenth of a second for each
+	for left := len(ended); err == nil && left > 0; { // pg_terminate_backend's own wait takes 0.1s for each
 		err = s.admin.QueryRow(ctx, "SELECT count(*) FROM pg_stat_activity WHERE pid = ANY ($1)", ended).Scan(&left)
 	}
 	return len(ended), err
 }
 
-// config is a pool of connections of a role.
+// config is the configuration of a pool of connections of a role.
 func (s *postgres) config(role string) client.Config[*pgx.Conn] {
 	return s.configDSN(s.DSN(role, ""))
 }
@@ -162,25 +159,24 @@ func (s *postgres) configDSN(dsn string) client.Config[*pgx.Conn] {
 			if err != nil {
 				return nil, err
 			}
-			// No prepared statements: DISCARD ALL takes them away.
+			// Without prepared statements, which DISCARD ALL would remove.
 			cfg.DefaultQueryExecMode = pgx.QueryExecModeExec
 			return pgx.ConnectConfig(ctx, cfg)
 		},
-		Disconnect: goodbye,
+		Disconnect: closeAndWait,
 		Check:      func(ctx context.Context, conn *pgx.Conn) error { return conn.Ping(ctx) },
 		Capacity:   4,
 		Backoff:    client.Backoff{Base: 20 * time.Millisecond, Cap: backoffCap},
 	}
 }
 
-// goodbye closes a connection and waits until the server's process has gone,
-// which Close does not; so that the server never has more connections than the
-// pool says.
-func goodbye(ctx context.Context, conn *pgx.Conn) error {
+// closeAndWait closes a connection and waits until the server's process has ended, which Close
+// does not, so that the server never has more connections than the pool says.
+func closeAndWait(ctx context.Context, conn *pgx.Conn) error {
 	hijacked, err := conn.PgConn().Hijack()
-	if err != nil { // it is closed already, or busy
+	if err != nil { // the connection is closed already, or busy
 		err := conn.Close(ctx)
-		select { // one that was cancelled is closed in the background
+		select { // pgx closes a connection in the background after a cancel
 		case <-conn.PgConn().CleanupDone():
 			return err
 		case <-ctx.Done():
@@ -200,7 +196,7 @@ func goodbye(ctx context.Context, conn *pgx.Conn) error {
 	return err
 }
 
-// backoffCap is short, so that the tests are.
+// backoffCap is short, to keep the tests short.
 const backoffCap = 500 * time.Millisecond
 
 func discardAll(ctx context.Context, conn *pgx.Conn) error {
@@ -227,7 +223,7 @@ func selectOne(ctx context.Context, conn *pgx.Conn) error {
 	return conn.QueryRow(ctx, "SELECT 1").Scan(&one)
 }
 
-// checkSetting complains unless the server acts by the setting, and by no other.
+// checkSetting returns an error unless the connection has exactly this setting.
 func checkSetting(ctx context.Context, conn *pgx.Conn, setting any) error {
 	var rows int
 	var path string
@@ -255,8 +251,8 @@ func checkSetting(ctx context.Context, conn *pgx.Conn, setting any) error {
 	return errors.Join(equal(fmt.Sprintf("rows for %v", setting), rows, wantRows), equal("search_path", path, wantPath))
 }
 
-// Whoever asks for a setting gets it, and never the rows of others, however the
-// setting is taken off again.
+// A Get with a setting gets a connection with exactly this setting, in all ways in which a
+// setting can be removed.
 func TestPostgresSettingsUnderLoad(t *testing.T) {
 	s := needPostgres(t)
 	for name, configure := range map[string]func(*client.Config[*pgx.Conn]){
@@ -289,7 +285,7 @@ func TestPostgresSettingsUnderLoad(t *testing.T) {
 				})
 			})
 			l.progress(t, 40)
-			l.halt()
+			l.stop()
 			assert.Empty(t, l.failures())
 			agrees(t, pool, s.count)
 			stats := pool.Stats()
@@ -302,7 +298,7 @@ func TestPostgresSettingsUnderLoad(t *testing.T) {
 	}
 }
 
-// What a holder leaves behind, the next does not find.
+// The next holder does not find what a holder has left on the connection.
 func TestPostgresResetClearsWhatHoldersLeave(t *testing.T) {
 	s := needPostgres(t)
 	cfg := s.config("app")
@@ -323,11 +319,11 @@ func TestPostgresResetClearsWhatHoldersLeave(t *testing.T) {
 	for _, leftover := range leftovers {
 		t.Run(leftover.leave, func(t *testing.T) {
 			before := pool.Stats()
-			require.NoError(t, pool.DoWith(within(t, patience), client.GetOptions{Setting: tenants[1]}, func(ctx context.Context, conn *pgx.Conn) error {
+			require.NoError(t, pool.DoWith(within(t, longTimeout), client.GetOptions{Setting: tenants[1]}, func(ctx context.Context, conn *pgx.Conn) error {
 				_, err := conn.Exec(ctx, leftover.leave)
 				return err
 			}))
-			require.NoError(t, pool.Do(within(t, patience), func(ctx context.Context, conn *pgx.Conn) error {
+			require.NoError(t, pool.Do(within(t, longTimeout), func(ctx context.Context, conn *pgx.Conn) error {
 				assert.NoError(t, checkSetting(ctx, conn, nil))
 				assert.Equal(t, byte('I'), conn.PgConn().TxStatus(), "no transaction")
 				var left int
@@ -345,8 +341,8 @@ func TestPostgresResetClearsWhatHoldersLeave(t *testing.T) {
 	}
 }
 
-// A holder that is cancelled in the middle of a query costs a connection, and
-// nobody else gets its reply.
+// If a holder is cancelled during a query, its connection is closed, and no other holder gets
+// the reply.
 func TestPostgresCancelledQueries(t *testing.T) {
 	s := needPostgres(t)
 	pool, _ := start(t, s.config("app"))
@@ -360,7 +356,7 @@ func TestPostgresCancelledQueries(t *testing.T) {
 				return err
 			})
 			if !errors.Is(err, context.DeadlineExceeded) {
-				return fmt.Errorf("not cut off: %w", err)
+				return fmt.Errorf("not cancelled: %w", err)
 			}
 			cut.Add(1)
 			return nil
@@ -375,13 +371,13 @@ func TestPostgresCancelledQueries(t *testing.T) {
 		})
 	})
 	l.progress(t, 20)
-	l.halt()
+	l.stop()
 	assert.Empty(t, l.failures())
 	assert.GreaterOrEqual(t, cut.Load(), int64(20))
 	agrees(t, pool, s.count)
 }
 
-// Connections grow old while they are in use, and nobody notices.
+// Connections reach MaxLifetime under load. No operation fails.
 func TestPostgresMaxLifetimeUnderLoad(t *testing.T) {
 	s := needPostgres(t)
 	cfg := s.config("app")
@@ -399,25 +395,25 @@ func TestPostgresMaxLifetimeUnderLoad(t *testing.T) {
 		}
 		return nil
 	})
-	l.halt()
+	l.stop()
 	assert.Empty(t, l.failures())
-	// Those that are idle now grow old as well, and MinIdle keeps one young.
+	// Idle connections are closed as well, and MinIdle replaces one.
 	eventually(t, func() error {
 		n, err := s.number("SELECT count(*) " + others + " AND backend_start < now() - interval '1 second'")
 		return errors.Join(err, equal("older than a second", n, 0))
 	})
 }
 
-// The server ends connections that nobody uses: the next who want one notice
-// nothing, since what was idle for long enough is checked.
+// The server terminates idle connections. Later Gets do not fail, because idle connections are
+// checked.
 func TestPostgresTerminatesIdleConnections(t *testing.T) {
 	s := needPostgres(t)
 	cfg := s.config("app")
 	cfg.CheckAfterIdle = time.Nanosecond
 	cfg.MinIdle = 4
-	pool, ledger := start(t, cfg)
+	pool, recorder := start(t, cfg)
 	for range 5 {
-		require.NoError(t, pool.Ready(within(t, patience)))
+		require.NoError(t, pool.Ready(within(t, longTimeout)))
 		agrees(t, pool, s.count)
 		n, err := s.terminate()
 		require.NoError(t, err)
@@ -426,12 +422,11 @@ func TestPostgresTerminatesIdleConnections(t *testing.T) {
 		eventually(t, func() error { return equal("idle", pool.Stats().Idle, 4) })
 	}
 	assert.NotZero(t, pool.Stats().ClosedBroken)
-	assert.Zero(t, pool.Stats().Backoffs, "what stood already says nothing about new connects")
-	assert.Empty(t, ledger.of(messages.CheckOutFailed))
+	assert.Zero(t, pool.Stats().Backoffs, "errors of open connections start no backoff")
+	assert.Empty(t, recorder.of(messages.CheckOutFailed))
 }
 
-// The same in the background: with KeepAlive they are replaced before somebody
-// comes.
+// The same in the background: with KeepAlive they are replaced before a Get needs them.
 func TestPostgresKeepAliveFindsTerminatedConnections(t *testing.T) {
 	s := needPostgres(t)
 	cfg := s.config("app")
@@ -439,30 +434,30 @@ func TestPostgresKeepAliveFindsTerminatedConnections(t *testing.T) {
 	cfg.KeepAlive = 50 * time.Millisecond
 	cfg.MinIdle = 3
 	pool, _ := start(t, cfg)
-	require.NoError(t, pool.Ready(within(t, patience)))
+	require.NoError(t, pool.Ready(within(t, longTimeout)))
 	agrees(t, pool, s.count)
 	_, err := s.terminate()
 	require.NoError(t, err)
 	eventually(t, func() error { return equal("closed", pool.Stats().ClosedBroken, 3) })
 	eventually(t, func() error { return equal("idle", pool.Stats().Idle, 3) })
-	require.NoError(t, pool.Do(within(t, patience), selectOne))
+	require.NoError(t, pool.Do(within(t, longTimeout), selectOne))
 	agrees(t, pool, s.count)
 }
 
-// The server ends connections that are in use: their holders are told, and by
-// Do the pool learns it without a check.
+// The server terminates borrowed connections. Their holders get an error, and Do tells the pool,
+// without a check.
 func TestPostgresTerminatesBorrowedConnections(t *testing.T) {
 	s := needPostgres(t)
 	cfg := s.config("app")
-	cfg.CheckAfterIdle = -1 // no check would find them
-	pool, ledger := start(t, cfg)
+	cfg.CheckAfterIdle = -1 // so that no check finds them
+	pool, recorder := start(t, cfg)
 	for range 3 {
 		borrowed := make(chan struct{}, 4)
 		terminated := make(chan struct{})
 		var holders sync.WaitGroup
 		for range 4 {
 			holders.Go(func() {
-				err := pool.Do(within(t, patience), func(ctx context.Context, conn *pgx.Conn) error {
+				err := pool.Do(within(t, longTimeout), func(ctx context.Context, conn *pgx.Conn) error {
 					borrowed <- struct{}{}
 					<-terminated
 					return selectOne(ctx, conn)
@@ -482,57 +477,57 @@ func TestPostgresTerminatesBorrowedConnections(t *testing.T) {
 		close(terminated)
 		holders.Wait()
 		for range 8 {
-			assert.NoError(t, pool.Do(within(t, patience), selectOne), "a dead connection was lent again")
+			assert.NoError(t, pool.Do(within(t, longTimeout), selectOne), "a dead connection was lent again")
 		}
 	}
-	for _, e := range ledger.of(messages.ConnectionClosed) {
+	for _, e := range recorder.of(messages.ConnectionClosed) {
 		assert.Equal(t, messages.ReasonBroken, e.Reason)
 	}
 	agrees(t, pool, s.count)
 }
 
-// A holder may hide the driver's error, but the driver knows that the connection
-// is closed, and the pool asks it.
+// A holder may hide the driver's error. But the driver knows that the connection is closed, and
+// the pool asks it.
 func TestPostgresDeadConnectionIsNotLentAgain(t *testing.T) {
 	s := needPostgres(t)
 	cfg := s.config("app")
 	cfg.Capacity, cfg.CheckAfterIdle = 1, -1
 	pool, _ := start(t, cfg)
 	for range 3 {
-		require.NoError(t, pool.Do(within(t, patience), func(ctx context.Context, conn *pgx.Conn) error {
+		require.NoError(t, pool.Do(within(t, longTimeout), func(ctx context.Context, conn *pgx.Conn) error {
 			_, err := s.terminate()
 			assert.NoError(t, err)
 			assert.Error(t, selectOne(ctx, conn))
 			return nil
 		}))
-		assert.NoError(t, pool.Do(within(t, patience), selectOne))
+		assert.NoError(t, pool.Do(within(t, longTimeout), selectOne))
 	}
 	agrees(t, pool, s.count)
 }
 
-// One that died without anybody noticing is lent once more, and no check is there
-// to find it. That holder's error ends its stay, also if it is one of its own.
+// If the server terminates a connection and the driver has not noticed, the connection is lent
+// once more, because there is no check. It is closed after an error of that holder, even if
+// that is an error of the application.
 func TestPostgresDeadConnectionIsLentOnceMoreAtMost(t *testing.T) {
 	s := needPostgres(t)
 	cfg := s.config("app")
 	cfg.Capacity, cfg.CheckAfterIdle = 1, -1
 	pool, _ := start(t, cfg)
 	for range 3 {
-		require.NoError(t, pool.Do(within(t, patience), func(context.Context, *pgx.Conn) error {
+		require.NoError(t, pool.Do(within(t, longTimeout), func(context.Context, *pgx.Conn) error {
 			_, err := s.terminate()
 			return err
 		}))
-		_ = pool.Do(within(t, patience), func(ctx context.Context, conn *pgx.Conn) error {
+		_ = pool.Do(within(t, longTimeout), func(ctx context.Context, conn *pgx.Conn) error {
 			assert.Error(t, selectOne(ctx, conn))
 			return errors.New("no such order")
 		})
-		assert.NoError(t, pool.Do(within(t, patience), selectOne))
+		assert.NoError(t, pool.Do(within(t, longTimeout), selectOne))
 	}
 	agrees(t, pool, s.count)
 }
 
-// Under load, terminating everything again and again hurts only whoever holds a
-// connection at that moment.
+// All connections are terminated again and again, under load. Only their holders get an error.
 func TestPostgresTerminatesUnderLoad(t *testing.T) {
 	s := needPostgres(t)
 	pool, _ := start(t, s.config("app"))
@@ -545,17 +540,17 @@ func TestPostgresTerminatesUnderLoad(t *testing.T) {
 		terminated += n
 	}
 	l.progress(t, 5)
-	l.halt()
+	l.stop()
 	assert.NotZero(t, terminated)
 	errs := l.failures()
-	assert.LessOrEqual(t, len(errs), terminated, "one error for each that was ended, at most")
+	assert.LessOrEqual(t, len(errs), terminated, "at most one error for each terminated connection")
 	for _, err := range errs {
 		assert.NotErrorIs(t, err, messages.ErrConnectFailed)
 	}
 	agrees(t, pool, s.count)
 }
 
-// The server goes away and comes back under load.
+// The server is stopped and started again under load.
 func TestPostgresRestartsUnderLoad(t *testing.T) {
 	s := needPostgres(t)
 	s.restore(t)
@@ -563,7 +558,7 @@ func TestPostgresRestartsUnderLoad(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			cfg := s.config("app")
 			cfg.Apply, cfg.Reset, cfg.ResetWipesSetting = apply, discardAll, true
-			pool, ledger := start(t, cfg)
+			pool, recorder := start(t, cfg)
 			l := startLoad(t, 8, func(ctx context.Context, worker int) error {
 				setting := tenants[worker%len(tenants)]
 				return pool.DoWith(ctx, client.GetOptions{Setting: setting}, func(ctx context.Context, conn *pgx.Conn) error {
@@ -573,10 +568,10 @@ func TestPostgresRestartsUnderLoad(t *testing.T) {
 			l.progress(t, 5)
 			require.Empty(t, l.failures())
 
-			l.allow(patient)
+			l.setTimeout(shortTimeout)
 			require.NoError(t, s.Stop(how))
 			for range 3 {
-				l.suffers(t)
+				l.awaitFailures(t)
 			}
 			eventually(t, func() error {
 				if n := pool.Stats().Backoffs; n < 4 {
@@ -584,25 +579,25 @@ func TestPostgresRestartsUnderLoad(t *testing.T) {
 				}
 				return nil
 			})
-			assert.Zero(t, pool.Stats().Open, "nothing is left of the old server")
+			assert.Zero(t, pool.Stats().Open, "no connection to the old server is left")
 
 			require.NoError(t, s.Start())
 			back := time.Now()
 			l.progress(t, 5)
-			recovered(t, ledger, back, cfg.Backoff.Cap)
-			l.allow(patience)
+			recovered(t, recorder, back, cfg.Backoff.Cap)
+			l.setTimeout(longTimeout)
 			l.failures()
 			l.progress(t, 5)
-			l.halt()
+			l.stop()
 			assert.Empty(t, l.failures())
-			l.punctual(t)
+			l.onTime(t)
 			s.look(t)
 			agrees(t, pool, s.count)
 		})
 	}
 }
 
-// Refusals come through the pool's errors as the driver made them.
+// The pool's errors contain the driver's error when the server refuses a connection.
 func TestPostgresRefusals(t *testing.T) {
 	s := needPostgres(t)
 	for name, test := range map[string]struct {
@@ -622,8 +617,8 @@ func TestPostgresRefusals(t *testing.T) {
 			} {
 				cfg := s.configDSN(test.dsn)
 				cfg.Backoff = backoff
-				pool, ledger := start(t, cfg)
-				_, err := pool.Get(within(t, patience))
+				pool, recorder := start(t, cfg)
+				_, err := pool.Get(within(t, longTimeout))
 				require.ErrorIs(t, err, messages.ErrConnectFailed, mode)
 				var pgErr *pgconn.PgError
 				if test.state != "" {
@@ -633,8 +628,8 @@ func TestPostgresRefusals(t *testing.T) {
 				}
 				assert.Contains(t, err.Error(), t.Name(), "it names the pool")
 
-				// The next is told the same without asking the server.
-				_, err = pool.Get(within(t, patience))
+				// The next Get fails with the same error, without a connect.
+				_, err = pool.Get(within(t, longTimeout))
 				var backingOff *messages.BackoffError
 				require.ErrorAs(t, err, &backingOff, mode)
 				if test.state != "" {
@@ -642,35 +637,35 @@ func TestPostgresRefusals(t *testing.T) {
 					assert.Equal(t, test.state, pgErr.Code)
 				}
 				assert.EqualValues(t, 1, pool.Stats().Connects)
-				eventually(t, func() error { return equal("backoffs", len(ledger.of(messages.PoolBackoff)), 1) })
+				eventually(t, func() error { return equal("backoffs", len(recorder.of(messages.PoolBackoff)), 1) })
 			}
 		})
 	}
 	t.Run("right password", func(t *testing.T) {
 		pool, _ := start(t, s.configDSN(s.DSN("guarded", "secret")))
-		assert.NoError(t, pool.Do(within(t, patience), selectOne))
+		assert.NoError(t, pool.Do(within(t, longTimeout), selectOne))
 	})
 }
 
-// A server that shuts down or starts up refuses, and that passes.
+// A server that shuts down refuses connections. The pool recovers when it is started again.
 func TestPostgresShuttingDown(t *testing.T) {
 	s := needPostgres(t)
 	s.restore(t)
-	stay, err := pgx.Connect(within(t, patience), s.DSN("app", ""))
+	stay, err := pgx.Connect(within(t, longTimeout), s.DSN("app", ""))
 	require.NoError(t, err)
-	require.NoError(t, s.Signal(servers.Smart)) // it waits for those who are connected
-	pool, ledger := start(t, s.config("app"))
+	require.NoError(t, s.Signal(servers.Smart)) // it waits until stay is closed
+	pool, recorder := start(t, s.config("app"))
 	eventually(t, func() error { // the signal may take a moment
-		lease, err := pool.Get(within(t, patience))
+		lease, err := pool.Get(within(t, longTimeout))
 		if err == nil {
 			_ = lease.Taint(nil)
-			return errors.New("it serves")
+			return errors.New("it accepts connections")
 		}
 		return nil
 	})
 	var backoffs []messages.Event
 	eventually(t, func() error {
-		if backoffs = ledger.of(messages.PoolBackoff); len(backoffs) == 0 {
+		if backoffs = recorder.of(messages.PoolBackoff); len(backoffs) == 0 {
 			return errors.New("no backoff")
 		}
 		return nil
@@ -680,28 +675,28 @@ func TestPostgresShuttingDown(t *testing.T) {
 		assert.Equal(t, cannotConnectNow, pgErr.Code)
 	}
 	assert.Equal(t, messages.ClassOverload, class(backoffs[0].Err))
-	require.NoError(t, stay.Close(within(t, patience)))
-	require.NoError(t, s.admin.Close(within(t, patience)))
+	require.NoError(t, stay.Close(within(t, longTimeout)))
+	require.NoError(t, s.admin.Close(within(t, longTimeout)))
 	require.NoError(t, s.Stop(servers.Fast))
 	require.NoError(t, s.Start())
 	s.look(t)
-	eventually(t, func() error { return pool.Do(within(t, patience), selectOne) })
+	eventually(t, func() error { return pool.Do(within(t, longTimeout), selectOne) })
 	agrees(t, pool, s.count)
 }
 
-// The server has no connection left: whoever the connect was made for is told,
-// and the pool backs off.
+// The server has no connection left: the Get for which the connect was made fails, and the pool
+// backs off.
 func TestPostgresTooManyConnections(t *testing.T) {
 	s := needPostgres(t)
 	cfg := s.config("app")
 	cfg.Capacity = maxConnections
 	pool, _ := start(t, cfg)
 	for range available {
-		lease, err := pool.Get(within(t, patience))
+		lease, err := pool.Get(within(t, longTimeout))
 		require.NoError(t, err)
 		defer func() { assert.NoError(t, lease.Put()) }()
 	}
-	_, err := pool.Get(within(t, patience))
+	_, err := pool.Get(within(t, longTimeout))
 	require.ErrorIs(t, err, messages.ErrConnectFailed)
 	var pgErr *pgconn.PgError
 	require.ErrorAs(t, err, &pgErr)
@@ -710,14 +705,14 @@ func TestPostgresTooManyConnections(t *testing.T) {
 	assert.EqualValues(t, 1, pool.Stats().Backoffs)
 }
 
-// A pool larger than the server takes what there is, backs off, and serves
-// everybody with that. A caller for whom a connect was made may see it fail.
+// A pool with a larger capacity than the server opens as many connections as it can, backs off,
+// and serves all Gets with these. A Get for which a connect was made may fail.
 func TestPostgresTooManyConnectionsUnderLoad(t *testing.T) {
 	s := needPostgres(t)
 	cfg := s.config("app")
 	cfg.Capacity = maxConnections + 10
 	cfg.MaxConnecting = 4
-	pool, ledger := start(t, cfg)
+	pool, recorder := start(t, cfg)
 	var refused atomic.Int64
 	l := startLoad(t, 64, func(ctx context.Context, _ int) error {
 		err := pool.Do(ctx, func(ctx context.Context, conn *pgx.Conn) error {
@@ -730,7 +725,7 @@ func TestPostgresTooManyConnectionsUnderLoad(t *testing.T) {
 				return fmt.Errorf("refused for another reason: %w", err)
 			}
 			if c := class(err); c != messages.ClassOverload {
-				return fmt.Errorf("it is %v", c)
+				return fmt.Errorf("its class is %v", c)
 			}
 			refused.Add(1)
 			return nil
@@ -738,13 +733,13 @@ func TestPostgresTooManyConnectionsUnderLoad(t *testing.T) {
 		return err
 	})
 	eventually(t, func() error {
-		if n := len(ledger.of(messages.PoolBackoff)); n < 4 {
+		if n := len(recorder.of(messages.PoolBackoff)); n < 4 {
 			return fmt.Errorf("only %d backoffs", n)
 		}
 		return nil
 	})
 	l.progress(t, 5)
-	l.halt()
+	l.stop()
 	assert.Empty(t, l.failures())
 	assert.LessOrEqual(t, uint64(refused.Load()), pool.Stats().ConnectErrors, "a failed connect fails one caller")
 	agrees(t, pool, s.count)
@@ -752,9 +747,8 @@ func TestPostgresTooManyConnectionsUnderLoad(t *testing.T) {
 	assert.Greater(t, pool.Stats().Open, available/2)
 }
 
-// The capacity goes up and down under load, and the server never has more
-// connections than it: not for a moment, since a connection counts until the
-// server's process has gone.
+// The capacity is raised and lowered under load. The server never has more connections, because a
+// connection counts until the server's process has ended.
 func TestPostgresCapacityUnderLoad(t *testing.T) {
 	s := needPostgres(t)
 	cfg := s.config("app")
@@ -763,7 +757,7 @@ func TestPostgresCapacityUnderLoad(t *testing.T) {
 	l := startLoad(t, 16, func(ctx context.Context, worker int) error {
 		err := pool.Do(ctx, func(ctx context.Context, conn *pgx.Conn) error {
 			if worker == 0 {
-				return io.EOF // condemns it: replacements must fit in as well
+				return io.EOF // the connection is closed; the new one must be within the capacity
 			}
 			return selectOne(ctx, conn)
 		})
@@ -773,10 +767,10 @@ func TestPostgresCapacityUnderLoad(t *testing.T) {
 		return err
 	})
 	for _, capacity := range []int{8, 1, 12, 3, 0, 6, 12, 2} {
-		// While it changes, the larger of both is the bound.
+		// During the change, the larger of the old and the new capacity is the bound.
 		bound := max(capacity, pool.Stats().Capacity)
 		changed := make(chan error, 1)
-		go func() { changed <- pool.SetCapacity(within(t, patience), capacity) }()
+		go func() { changed <- pool.SetCapacity(within(t, longTimeout), capacity) }()
 		for done := false; !done; {
 			select {
 			case err := <-changed:
@@ -797,17 +791,17 @@ func TestPostgresCapacityUnderLoad(t *testing.T) {
 			l.progress(t, 2)
 		}
 	}
-	l.halt()
+	l.stop()
 	assert.Empty(t, l.failures())
 	agrees(t, pool, s.count)
 	assert.LessOrEqual(t, pool.Stats().Open, 2)
 }
 
-// After Close under load the server has no connection left: from that moment on,
-// unless a connect was cut off, of which the server hears a little later.
+// After Close under load the server has no connection left; if a connect was cancelled, a little
+// later, because then Close does not wait for the server.
 func TestPostgresCloseUnderLoad(t *testing.T) {
 	s := needPostgres(t)
-	for name, lifetime := range map[string]time.Duration{"calm": 0, "while it connects": 20 * time.Millisecond} {
+	for name, lifetime := range map[string]time.Duration{"all connections are open": 0, "while it connects": 20 * time.Millisecond} {
 		t.Run(name, func(t *testing.T) {
 			for range 5 {
 				cfg := s.config("app")
@@ -821,14 +815,14 @@ func TestPostgresCloseUnderLoad(t *testing.T) {
 				if lifetime == 0 {
 					eventually(t, func() error { return equal("open", pool.Stats().Open, cfg.Capacity) })
 				}
-				require.NoError(t, pool.Close(within(t, patience)))
+				require.NoError(t, pool.Close(within(t, longTimeout)))
 				n, err := s.count()
 				require.NoError(t, err)
 				if lifetime == 0 {
 					assert.Zero(t, n)
 				}
 				agrees(t, pool, s.count)
-				l.halt()
+				l.stop()
 				for _, err := range l.failures() {
 					assert.ErrorIs(t, err, messages.ErrClosed)
 				}

@@ -26,7 +26,7 @@ import (
 	"github.com/actorpool/actorpool/messages"
 )
 
-// certificate is a self-signed one, with its key.
+// certificate is a self-signed certificate with its key.
 type certificate struct{ cert, key []byte }
 
 func selfSigned(t *testing.T, address string, expires time.Time) certificate {
@@ -52,7 +52,7 @@ func selfSigned(t *testing.T, address string, expires time.Time) certificate {
 	}
 }
 
-// file gives the name of a file with the certificate, for those who trust it.
+// file writes the certificate to a file, for sslrootcert, and returns its name.
 func (c certificate) file(t *testing.T) string {
 	t.Helper()
 	name := filepath.Join(t.TempDir(), "root.crt")
@@ -60,20 +60,20 @@ func (c certificate) file(t *testing.T) string {
 	return name
 }
 
-// speakTLS makes the server show a certificate, until the test ends.
-func (s *postgres) speakTLS(t *testing.T, c certificate) {
+// useCertificate makes the server use a certificate, until the test ends.
+func (s *postgres) useCertificate(t *testing.T, c certificate) {
 	t.Helper()
 	require.NoError(t, errors.Join(s.WriteFile("server.crt", c.cert), s.WriteFile("server.key", c.key)))
-	s.offerTLS(t, c)
-	t.Cleanup(func() { s.offerTLS(t, certificate{}) })
+	s.setTLS(t, c)
+	t.Cleanup(func() { s.setTLS(t, certificate{}) })
 }
 
-// offerTLS turns TLS on, or off if there is no certificate, and waits until the
-// server shows it to those who come.
-func (s *postgres) offerTLS(t *testing.T, c certificate) {
+// setTLS turns TLS on, or off if there is no certificate, and waits until new connections get
+// the certificate.
+func (s *postgres) setTLS(t *testing.T, c certificate) {
 	t.Helper()
 	for _, statement := range []string{fmt.Sprintf("ALTER SYSTEM SET ssl = %v", c.cert != nil), "SELECT pg_reload_conf()"} {
-		_, err := s.admin.Exec(within(t, patience), statement)
+		_, err := s.admin.Exec(within(t, longTimeout), statement)
 		require.NoError(t, err)
 	}
 	cfg, err := pgx.ParseConfig(s.DSN("postgres", "") + " sslmode=prefer")
@@ -84,22 +84,21 @@ func (s *postgres) offerTLS(t *testing.T, c certificate) {
 			shown = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: state.PeerCertificates[0].Raw})
 			return nil
 		}
-		conn, err := pgx.ConnectConfig(within(t, patience), cfg)
+		conn, err := pgx.ConnectConfig(within(t, longTimeout), cfg)
 		if err != nil {
 			return err
 		}
-		return errors.Join(equal("certificate", string(shown), string(c.cert)), goodbye(within(t, patience), conn))
+		return errors.Join(equal("certificate", string(shown), string(c.cert)), closeAndWait(within(t, longTimeout), conn))
 	})
 }
 
-// verifying is the address for those who want to see a certificate that they
-// trust.
+// verifying returns the connection string of a client that verifies the server's certificate.
 func (s *postgres) verifying(root string) string {
 	return s.DSN("app", "") + " sslmode=verify-full sslrootcert=" + root
 }
 
-// A certificate that is not trusted is fatal by the default. Whoever the connect
-// was for sees what is wrong with it, and so do those who come during the backoff.
+// A certificate that is not trusted is ClassFatal by the default Classify. The Get for which the
+// connect was made fails with the reason, and so do Gets during the backoff.
 func TestPostgresCertificateThatIsNotTrusted(t *testing.T) {
 	s := needPostgres(t)
 	tomorrow, yesterday := time.Now().Add(24*time.Hour), time.Now().Add(-24*time.Hour)
@@ -113,58 +112,58 @@ func TestPostgresCertificateThatIsNotTrusted(t *testing.T) {
 		"expired":         {selfSigned(t, "127.0.0.1", yesterday), nil, new(x509.CertificateInvalidError)},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s.speakTLS(t, test.shown)
+			s.useCertificate(t, test.shown)
 			if test.trusted == nil {
 				test.trusted = &test.shown
 			}
 			for mode, backoff := range map[string]client.BackoffMode{"wait": client.BackoffWait, "fail fast": client.BackoffFailFast} {
 				cfg := s.configDSN(s.verifying(test.trusted.file(t)))
 				cfg.Backoff = client.Backoff{Base: time.Minute, Cap: time.Minute, Jitter: client.NoJitter, Mode: backoff}
-				pool, ledger := start(t, cfg)
-				_, err := pool.Get(within(t, patience))
+				pool, recorder := start(t, cfg)
+				_, err := pool.Get(within(t, longTimeout))
 				require.ErrorIs(t, err, messages.ErrConnectFailed, mode)
 				require.ErrorAs(t, err, test.cause, "%s: %v", mode, err)
 				assert.ErrorContains(t, err, "x509: ", mode)
 				assert.Equal(t, messages.ClassFatal, class(err), mode)
 
-				_, err = pool.Get(within(t, patience))
+				_, err = pool.Get(within(t, longTimeout))
 				var backingOff *messages.BackoffError
 				require.ErrorAs(t, err, &backingOff, mode)
 				assert.ErrorAs(t, err, test.cause, mode)
 				assert.Equal(t, messages.StateBackoff, pool.Stats().State, mode)
 				assert.EqualValues(t, 1, pool.Stats().Connects, mode)
-				eventually(t, func() error { return equal("backoffs", len(ledger.of(messages.PoolBackoff)), 1) })
+				eventually(t, func() error { return equal("backoffs", len(recorder.of(messages.PoolBackoff)), 1) })
 				agrees(t, pool, s.count)
 			}
 		})
 	}
 }
 
-// One that is trusted does its work; and when the server shows another, a pool
-// that has connections goes on with those.
+// With a trusted certificate the connection is encrypted. When the server changes its
+// certificate, the pool still lends the connections that are open.
 func TestPostgresCertificateThatIsTrusted(t *testing.T) {
 	s := needPostgres(t)
 	tomorrow := time.Now().Add(24 * time.Hour)
 	first := selfSigned(t, "127.0.0.1", tomorrow)
-	s.speakTLS(t, first)
+	s.useCertificate(t, first)
 	cfg := s.configDSN(s.verifying(first.file(t)))
 	cfg.Capacity = 2
-	pool, ledger := start(t, cfg)
+	pool, recorder := start(t, cfg)
 	encrypted := func(ctx context.Context, conn *pgx.Conn) error {
 		var ssl bool
 		err := conn.QueryRow(ctx, "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()").Scan(&ssl)
 		return errors.Join(err, equal("encrypted", ssl, true))
 	}
-	require.NoError(t, pool.Do(within(t, patience), encrypted))
+	require.NoError(t, pool.Do(within(t, longTimeout), encrypted))
 
-	s.speakTLS(t, selfSigned(t, "127.0.0.1", tomorrow))
-	lease, err := pool.Get(within(t, patience)) // the one there is
+	s.useCertificate(t, selfSigned(t, "127.0.0.1", tomorrow))
+	lease, err := pool.Get(within(t, longTimeout)) // the connection that is open
 	require.NoError(t, err)
-	_, err = pool.Get(within(t, patience)) // one more
+	_, err = pool.Get(within(t, longTimeout)) // a new connection
 	require.ErrorAs(t, err, new(x509.UnknownAuthorityError))
-	require.NoError(t, encrypted(within(t, patience), lease.Conn()))
+	require.NoError(t, encrypted(within(t, longTimeout), lease.Conn()))
 	require.NoError(t, lease.Put())
-	require.NoError(t, pool.Do(within(t, patience), encrypted))
-	eventually(t, func() error { return equal("backoffs", len(ledger.of(messages.PoolBackoff)), 1) })
+	require.NoError(t, pool.Do(within(t, longTimeout), encrypted))
+	eventually(t, func() error { return equal("backoffs", len(recorder.of(messages.PoolBackoff)), 1) })
 	agrees(t, pool, s.count)
 }

@@ -19,7 +19,7 @@ import (
 	"github.com/actorpool/actorpool/messages"
 )
 
-// redis is the server as a test sees it.
+// redis is the server, with a connection to look at it from outside the pool.
 type redis struct {
 	*servers.Redis
 	admin *resp.Conn
@@ -31,23 +31,24 @@ func needRedis(t *testing.T) *redis {
 	s := &redis{Redis: need(t, server, err)}
 	s.look(t)
 	t.Cleanup(func() { _ = s.admin.Close() })
-	eventually(t, func() error { // what other tests may have left
+	eventually(t, func() error { // connections of other tests may still be closing
 		n, err := s.count()
 		return errors.Join(err, equal("connections", n, 0))
 	})
 	return s
 }
 
+// look connects the admin. It must be called again after a restart.
 func (s *redis) look(t *testing.T) {
 	t.Helper()
-	conn, err := resp.Dial(within(t, patience), s.Address)
+	conn, err := resp.Dial(within(t, longTimeout), s.Address)
 	require.NoError(t, err)
 	s.admin = conn
 }
 
-// count says how many connections the server has, but for the one that asks.
+// count returns the number of connections of the server, without the admin's.
 func (s *redis) count() (int, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), longTimeout)
 	defer cancel()
 	reply, err := s.admin.Do(ctx, "INFO", "clients")
 	if err != nil {
@@ -62,16 +63,16 @@ func (s *redis) count() (int, error) {
 	return 0, fmt.Errorf("no connected_clients: %q", reply)
 }
 
-// kill ends all connections but the one that asks, and says how many there were.
+// kill ends all connections but the admin's, and returns their number.
 func (s *redis) kill(t *testing.T) int {
 	t.Helper()
-	reply, err := s.admin.Do(within(t, patience), "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+	reply, err := s.admin.Do(within(t, longTimeout), "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
 	require.NoError(t, err)
 	return int(reply.(int64))
 }
 
-// redisConfig is a pool of connections to an address. first are commands for
-// every new connection, as a login is.
+// redisConfig is the configuration of a pool of connections to an address. first are commands
+// for every new connection, for example a login.
 func redisConfig(address string, first ...[]string) client.Config[*resp.Conn] {
 	return client.Config[*resp.Conn]{
 		Connect: func(ctx context.Context) (*resp.Conn, error) {
@@ -99,8 +100,8 @@ func redisConfig(address string, first ...[]string) client.Config[*resp.Conn] {
 
 var echoes atomic.Int64
 
-// echo asks for something that nobody else asks for, so that another's reply
-// would be noticed.
+// echo sends a number that is sent only once, and checks the reply: so it notices a reply to
+// another request.
 func echo(ctx context.Context, conn *resp.Conn) error {
 	want := strconv.FormatInt(echoes.Add(1), 10)
 	got, err := conn.Do(ctx, "ECHO", want)
@@ -127,13 +128,13 @@ func TestRedisUnderLoad(t *testing.T) {
 		return lease.Put()
 	})
 	l.progress(t, 50)
-	l.halt()
+	l.stop()
 	assert.Empty(t, l.failures())
 	var incremented int64
 	for i := 1; i < len(l.workers); i += 2 {
 		incremented += l.workers[i].done.Load()
 	}
-	reply, err := s.admin.Do(within(t, patience), "GETDEL", "counter")
+	reply, err := s.admin.Do(within(t, longTimeout), "GETDEL", "counter")
 	require.NoError(t, err)
 	assert.Equal(t, strconv.FormatInt(incremented, 10), reply)
 	agrees(t, pool, s.count)
@@ -141,24 +142,24 @@ func TestRedisUnderLoad(t *testing.T) {
 	assert.Equal(t, pool.Stats().Gets, pool.Stats().Puts)
 }
 
-// CLIENT KILL hurts only whoever holds a connection at that moment, and who
-// would have got one is checked first.
+// Only the holders of connections get an error because of CLIENT KILL: idle connections are
+// checked before they are lent.
 func TestRedisClientKill(t *testing.T) {
 	s := needRedis(t)
 	t.Run("idle", func(t *testing.T) {
 		cfg := redisConfig(s.Address)
 		cfg.CheckAfterIdle = time.Nanosecond
 		cfg.MinIdle = 4
-		pool, ledger := start(t, cfg)
+		pool, recorder := start(t, cfg)
 		for range 5 {
-			require.NoError(t, pool.Ready(within(t, patience)))
+			require.NoError(t, pool.Ready(within(t, longTimeout)))
 			agrees(t, pool, s.count)
 			assert.Equal(t, 4, s.kill(t))
 			borrowAll(t, pool, echo)
 			eventually(t, func() error { return equal("idle", pool.Stats().Idle, 4) })
 		}
 		assert.Zero(t, pool.Stats().Backoffs)
-		assert.Empty(t, ledger.of(messages.CheckOutFailed))
+		assert.Empty(t, recorder.of(messages.CheckOutFailed))
 	})
 	t.Run("under load", func(t *testing.T) {
 		pool, _ := start(t, redisConfig(s.Address))
@@ -169,14 +170,14 @@ func TestRedisClientKill(t *testing.T) {
 			killed += s.kill(t)
 		}
 		l.progress(t, 5)
-		l.halt()
+		l.stop()
 		assert.NotZero(t, killed)
-		assert.LessOrEqual(t, len(l.failures()), killed, "one error for each that was killed, at most")
+		assert.LessOrEqual(t, len(l.failures()), killed, "at most one error for each killed connection")
 		agrees(t, pool, s.count)
 	})
 }
 
-// The server is killed under load, and comes back.
+// The server is killed under load and started again.
 func TestRedisRestartsUnderLoad(t *testing.T) {
 	s := needRedis(t)
 	for name, mode := range map[string]client.BackoffMode{
@@ -185,39 +186,39 @@ func TestRedisRestartsUnderLoad(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			cfg := redisConfig(s.Address)
 			cfg.Backoff.Mode = mode
-			pool, ledger := start(t, cfg)
+			pool, recorder := start(t, cfg)
 			l := startLoad(t, 8, func(ctx context.Context, _ int) error { return pool.Do(ctx, echo) })
 			l.progress(t, 10)
 			require.Empty(t, l.failures())
-			l.allow(patient)
+			l.setTimeout(shortTimeout)
 			require.NoError(t, s.Stop())
 			for range 3 {
-				l.suffers(t)
+				l.awaitFailures(t)
 			}
 			eventually(t, func() error { return equal("open", pool.Stats().Open, 0) })
 			if mode != client.BackoffNever {
-				eventually(t, func() error { return equal("backing off for long", pool.Stats().Backoffs >= 5, true) })
-				assert.Less(t, pool.Stats().Connects, uint64(100), "an outage is calm")
+				eventually(t, func() error { return equal("at least 5 backoffs", pool.Stats().Backoffs >= 5, true) })
+				assert.Less(t, pool.Stats().Connects, uint64(100), "few connects during an outage")
 			}
 			require.NoError(t, s.Start())
 			back := time.Now()
 			l.progress(t, 5)
 			if mode != client.BackoffNever {
-				recovered(t, ledger, back, cfg.Backoff.Cap)
+				recovered(t, recorder, back, cfg.Backoff.Cap)
 			}
-			l.allow(patience)
+			l.setTimeout(longTimeout)
 			l.failures()
 			l.progress(t, 5)
-			l.halt()
+			l.stop()
 			assert.Empty(t, l.failures())
-			l.punctual(t)
+			l.onTime(t)
 			s.look(t)
 			agrees(t, pool, s.count)
 		})
 	}
 }
 
-// A server that wants a password, or allows a few connections only.
+// The server requires a password, or allows only a few connections.
 func TestRedisRefusals(t *testing.T) {
 	server, err := servers.StartRedis("--requirepass", "secret", "--maxclients", "2",
 		"--user", "limited", "on", ">limited", "~*", "+auth", "+hello")
@@ -241,7 +242,7 @@ func TestRedisRefusals(t *testing.T) {
 				cfg = redisConfig(server.Address, test.first)
 			}
 			pool, _ := start(t, cfg)
-			_, err := pool.Get(within(t, patience))
+			_, err := pool.Get(within(t, longTimeout))
 			require.ErrorIs(t, err, messages.ErrConnectFailed)
 			var refusal resp.Error
 			require.ErrorAs(t, err, &refusal)
@@ -254,13 +255,13 @@ func TestRedisRefusals(t *testing.T) {
 		pool, _ := start(t, redisConfig(server.Address, []string{"AUTH", "secret"}))
 		for range 2 {
 			var lease client.Lease[*resp.Conn]
-			eventually(t, func() (err error) { // those refused before may not have gone yet
-				lease, err = pool.Get(within(t, patience))
+			eventually(t, func() (err error) { // rejected connections may still be closing
+				lease, err = pool.Get(within(t, longTimeout))
 				return err
 			})
 			defer func() { assert.NoError(t, lease.Put()) }()
 		}
-		_, err := pool.Get(within(t, patience))
+		_, err := pool.Get(within(t, longTimeout))
 		require.ErrorIs(t, err, messages.ErrConnectFailed)
 		assert.Equal(t, messages.ClassOverload, class(err), "%v", err)
 	})

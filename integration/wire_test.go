@@ -22,16 +22,16 @@ import (
 	"github.com/actorpool/actorpool/integration/internal/servers"
 )
 
-var flap = flag.Duration("flap", 2*time.Second, "how long each server's wire flaps in TestWireFlaps")
+var flap = flag.Duration("flap", 2*time.Second, "how long TestWireFlaps interrupts the network again and again, for each server")
 
-// wire is what lies between the pool and the server.
+// wire is the network between the pool and the server: a proxy that can inject faults.
 type wire struct{ proxy *toxiproxy.Proxy }
 
 func newWire(t *testing.T, upstream string) *wire {
 	t.Helper()
 	listen, err := servers.FreeAddress()
 	require.NoError(t, err)
-	zerolog.SetGlobalLevel(zerolog.Disabled) // some of its parts have loggers of their own
+	zerolog.SetGlobalLevel(zerolog.Disabled) // parts of toxiproxy have loggers of their own
 	server := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop())
 	w := &wire{toxiproxy.NewProxy(server, "wire", listen, upstream)}
 	require.NoError(t, w.proxy.Start())
@@ -39,12 +39,12 @@ func newWire(t *testing.T, upstream string) *wire {
 	return w
 }
 
-// toxic is a fault: its type and attributes, for one direction.
+// toxic is a fault of toxiproxy: its type and attributes, for one direction.
 type toxic struct{ kind, stream, attributes string }
 
-// suffer begins a fault, and gives what ends it. Without a toxic, the wire is
-// cut.
-func (w *wire) suffer(t *testing.T, fault *toxic) (end func()) {
+// inject starts a fault, and returns the function that ends it. Without a toxic, all connections
+// are closed and new ones are refused.
+func (w *wire) inject(t *testing.T, fault *toxic) (end func()) {
 	t.Helper()
 	if fault == nil {
 		w.proxy.Stop()
@@ -56,16 +56,16 @@ func (w *wire) suffer(t *testing.T, fault *toxic) (end func()) {
 	return func() { require.NoError(t, w.proxy.Toxics.RemoveToxic(context.Background(), "fault")) }
 }
 
-// wireConfig is a pool whose functions may take far longer than its callers: if
-// one of those waited for a connect or a check, it would be seen.
+// wireConfig is the configuration of a pool whose functions have a far longer timeout than its
+// callers. If a caller waited for a connect or a check, the test would notice.
 func wireConfig(w *wire) client.Config[*resp.Conn] {
 	cfg := redisConfig(w.proxy.Listen)
-	cfg.ConnectTimeout = 2 * (patient + margin)
+	cfg.ConnectTimeout = 2 * (shortTimeout + margin)
 	cfg.CheckAfterIdle = 20 * time.Millisecond
 	return cfg
 }
 
-// echoMuch is echo with a reply that takes its time on a narrow wire.
+// echoMuch is echo with a reply that takes long if the bandwidth is low.
 func echoMuch(ctx context.Context, conn *resp.Conn) error {
 	want := strings.Repeat(fmt.Sprintf("%8d", echoes.Add(1)), 128)
 	got, err := conn.Do(ctx, "ECHO", want)
@@ -79,7 +79,7 @@ func echoMuch(ctx context.Context, conn *resp.Conn) error {
 func (s *postgres) wireConfig(w *wire) client.Config[*pgx.Conn] {
 	_, port, _ := net.SplitHostPort(w.proxy.Listen)
 	cfg := s.configDSN("host=127.0.0.1 user=app dbname=postgres sslmode=disable port=" + port)
-	cfg.ConnectTimeout = 2 * (patient + margin)
+	cfg.ConnectTimeout = 2 * (shortTimeout + margin)
 	cfg.CheckAfterIdle = 20 * time.Millisecond
 	return cfg
 }
@@ -91,15 +91,14 @@ var (
 	noRequests = &toxic{"timeout", "upstream", `"timeout": 0`}
 )
 
-// Whatever happens to the wire: no caller stays longer than it wants to, nothing
-// is left behind on either side, and when it is over the pool is back within one
-// period of backoff.
+// During all faults of the network no operation exceeds its timeout, nothing is left on either
+// side, and after the fault the pool is ready within one period of backoff.
 func TestWireFaults(t *testing.T) {
 	t.Run("Redis", func(t *testing.T) {
 		s := needRedis(t)
 		for name, test := range map[string]struct {
 			fault *toxic
-			mild  bool // callers succeed all the same
+			mild  bool // operations succeed all the same
 		}{
 			"latency":                 {&toxic{"latency", "downstream", `"latency": 20, "jitter": 20`}, true},
 			"latency, too long":       {&toxic{"latency", "downstream", `"latency": 1000`}, false},
@@ -115,140 +114,140 @@ func TestWireFaults(t *testing.T) {
 		} {
 			t.Run(name, func(t *testing.T) {
 				w := newWire(t, s.Address)
-				endure(t, w, wireConfig(w), echoMuch, s.count, test.fault, test.mild)
+				testFault(t, w, wireConfig(w), echoMuch, s.count, test.fault, test.mild)
 			})
 		}
 	})
-	grave := map[string]*toxic{"reset by the peer": reset, "half-open, no replies": noReplies, "cut": cut}
+	severe := map[string]*toxic{"reset by the peer": reset, "half-open, no replies": noReplies, "cut": cut}
 	t.Run("PostgreSQL", func(t *testing.T) {
 		s := needPostgres(t)
-		for name, fault := range grave {
+		for name, fault := range severe {
 			t.Run(name, func(t *testing.T) {
 				w := newWire(t, s.Address)
-				endure(t, w, s.wireConfig(w), selectOne, s.count, fault, false)
+				testFault(t, w, s.wireConfig(w), selectOne, s.count, fault, false)
 			})
 		}
 	})
 	t.Run("LDAP", func(t *testing.T) {
 		s := needLDAP(t)
-		for name, fault := range grave {
+		for name, fault := range severe {
 			t.Run(name, func(t *testing.T) {
 				w := newWire(t, s.Address)
-				endure(t, w, frozenConfig(w.proxy.Listen), asService, s.count, fault, false)
+				testFault(t, w, frozenConfig(w.proxy.Listen), asService, s.count, fault, false)
 			})
 		}
 	})
 }
 
-// endure brings a fault about under load, and ends it.
-func endure[C any](t *testing.T, w *wire, cfg client.Config[C], use func(context.Context, C) error, count func() (int, error), fault *toxic, mild bool) {
-	pool, ledger := start(t, cfg)
+// testFault injects a fault under load, and ends it.
+func testFault[C any](t *testing.T, w *wire, cfg client.Config[C], use func(context.Context, C) error, count func() (int, error), fault *toxic, mild bool) {
+	pool, recorder := start(t, cfg)
 	l := startLoad(t, 8, func(ctx context.Context, _ int) error { return pool.Do(ctx, use) })
 	l.progress(t, 5)
 	require.Empty(t, l.failures())
 
 	if !mild {
-		l.allow(patient)
+		l.setTimeout(shortTimeout)
 	}
-	end := w.suffer(t, fault)
+	end := w.inject(t, fault)
 	for range 3 {
 		if mild {
 			l.progress(t, 1)
 		} else {
-			l.suffers(t)
+			l.awaitFailures(t)
 		}
 	}
 	end()
 	back := time.Now()
 	l.progress(t, 3)
-	recovered(t, ledger, back, cfg.Backoff.Cap)
-	l.allow(patience)
+	recovered(t, recorder, back, cfg.Backoff.Cap)
+	l.setTimeout(longTimeout)
 	if errs := l.failures(); mild {
 		assert.Empty(t, errs)
 	}
 	l.progress(t, 3)
-	l.halt()
+	l.stop()
 	assert.Empty(t, l.failures())
-	l.punctual(t)
+	l.onTime(t)
 	agrees(t, pool, count)
-	require.NoError(t, pool.Close(within(t, patience)))
+	require.NoError(t, pool.Close(within(t, longTimeout)))
 	eventually(t, func() error { n, err := count(); return errors.Join(err, equal("connections", n, 0)) })
 }
 
-// Close does not wait for a wire on which nothing moves.
+// Close does not wait for a network that transmits nothing.
 func TestWireCloseWhileHalfOpen(t *testing.T) {
 	s := needRedis(t)
 	w := newWire(t, s.Address)
 	cfg := wireConfig(w)
-	cfg.ConnectTimeout = 10 * patience
+	cfg.ConnectTimeout = 10 * longTimeout
 	pool, _ := start(t, cfg)
 	l := startLoad(t, 8, func(ctx context.Context, _ int) error { return pool.Do(ctx, echo) })
 	l.progress(t, 3)
-	l.allow(patient)
-	end := w.suffer(t, noReplies)
+	l.setTimeout(shortTimeout)
+	end := w.inject(t, noReplies)
 	defer end()
-	l.suffers(t)
-	l.suffers(t) // now connects and checks hang
+	l.awaitFailures(t)
+	l.awaitFailures(t) // now connects and checks hang
 	begun := time.Now()
-	require.NoError(t, pool.Close(within(t, patience)))
-	assert.Less(t, time.Since(begun), patient+margin)
-	l.halt()
-	l.punctual(t)
+	require.NoError(t, pool.Close(within(t, longTimeout)))
+	assert.Less(t, time.Since(begun), shortTimeout+margin)
+	l.stop()
+	l.onTime(t)
 	agrees(t, pool, s.count)
 }
 
-// The wire comes and goes. Each time, as soon as the callers pause, both sides
-// have as many connections as the other.
+// The network is interrupted again and again. Each time, when no operation runs, the pool and the
+// server agree on the number of connections.
 func TestWireFlaps(t *testing.T) {
 	t.Run("Redis", func(t *testing.T) {
 		s := needRedis(t)
 		w := newWire(t, s.Address)
-		flaps(t, w, wireConfig(w), echoMuch, s.count)
+		testFlapping(t, w, wireConfig(w), echoMuch, s.count)
 	})
 	t.Run("PostgreSQL", func(t *testing.T) {
 		s := needPostgres(t)
 		w := newWire(t, s.Address)
-		flaps(t, w, s.wireConfig(w), selectOne, s.count)
+		testFlapping(t, w, s.wireConfig(w), selectOne, s.count)
 	})
 	t.Run("LDAP", func(t *testing.T) {
 		s := needLDAP(t)
 		w := newWire(t, s.Address)
-		flaps(t, w, frozenConfig(w.proxy.Listen), asService, s.count)
+		testFlapping(t, w, frozenConfig(w.proxy.Listen), asService, s.count)
 	})
 }
 
-func flaps[C any](t *testing.T, w *wire, cfg client.Config[C], use func(context.Context, C) error, count func() (int, error)) {
-	pool, ledger := start(t, cfg)
+func testFlapping[C any](t *testing.T, w *wire, cfg client.Config[C], use func(context.Context, C) error, count func() (int, error)) {
+	pool, recorder := start(t, cfg)
 	l := startLoad(t, 16, func(ctx context.Context, _ int) error { return pool.Do(ctx, use) })
 	l.progress(t, 3)
-	l.allow(patient)
+	l.setTimeout(shortTimeout)
 	faults := []*toxic{cut, cut, reset, noRequests, noReplies}
 	n := 0
 	for deadline := time.Now().Add(*flap); time.Now().Before(deadline); n++ {
-		// As long as this takes some pass, and some do not.
-		pass := func() { time.Sleep(time.Duration(20+rand.IntN(180)) * time.Millisecond) }
-		end := w.suffer(t, faults[rand.IntN(len(faults))])
-		pass()
+		// This is so long that only some of the operations time out.
+		wait := func() { time.Sleep(time.Duration(20+rand.IntN(180)) * time.Millisecond) }
+		end := w.inject(t, faults[rand.IntN(len(faults))])
+		wait()
 		end()
-		if n%2 == 0 { // or in the middle of the recovery
-			pass()
+		if n%2 == 0 { // otherwise the next fault comes during the recovery
+			wait()
 		}
 		stats := pool.Stats()
 		require.LessOrEqual(t, stats.Open+stats.Connecting+stats.Closing, stats.Capacity)
-		l.calm(func() { agrees(t, pool, count) })
+		l.whileIdle(func() { agrees(t, pool, count) })
 	}
 	back := time.Now()
 	l.progress(t, 3)
-	recovered(t, ledger, back, cfg.Backoff.Cap)
-	l.allow(patience)
+	recovered(t, recorder, back, cfg.Backoff.Cap)
+	l.setTimeout(longTimeout)
 	l.failures()
 	l.progress(t, 3)
-	l.halt()
+	l.stop()
 	assert.Empty(t, l.failures())
-	l.punctual(t)
+	l.onTime(t)
 	agrees(t, pool, count)
-	require.NoError(t, pool.Close(within(t, patience)))
+	require.NoError(t, pool.Close(within(t, longTimeout)))
 	eventually(t, func() error { n, err := count(); return errors.Join(err, equal("connections", n, 0)) })
 	stats := pool.Stats()
-	t.Logf("%d flaps, %d backoffs, %d connects, of which %d failed", n, stats.Backoffs, stats.Connects, stats.ConnectErrors)
+	t.Logf("%d interruptions, %d backoffs, %d connects, of which %d failed", n, stats.Backoffs, stats.Connects, stats.ConnectErrors)
 }

@@ -31,7 +31,7 @@ import (
 
 const (
 	capacity = 3               // connections, fewer than tenants
-	patience = 5 * time.Second // the timeout of every step
+	timeout = 5 * time.Second // the timeout of every step
 )
 
 func main() {
@@ -55,17 +55,17 @@ func run(ctx context.Context, url string, rounds int) (err error) {
 	if err != nil {
 		return err
 	}
-	// Close waits for borrowed connections, here no longer than patience. It does not use
+	// Close waits for borrowed connections, here no longer than timeout. It does not use
 	// ctx, which has ended after Ctrl-C.
 	defer func() {
-		bounded, cancel := context.WithTimeout(context.Background(), patience)
+		bounded, cancel := context.WithTimeout(context.Background(), timeout)
 		defer cancel()
 		err = errors.Join(err, pool.Close(bounded))
 	}()
 
 	// A pool connects when a Get needs a connection. Ready makes it connect now, so that a
 	// wrong URL or a missing server is noticed before the work begins.
-	bounded, cancel := context.WithTimeout(ctx, patience)
+	bounded, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	if err := pool.Ready(bounded); err != nil {
 		return err
@@ -74,7 +74,7 @@ func run(ctx context.Context, url string, rounds int) (err error) {
 	suffix := fmt.Sprintf("_%08x", rand.Uint32()) // so that several runs do not disturb each other
 	tenants := []tenant{tenant("ant" + suffix), tenant("bee" + suffix), tenant("cat" + suffix), tenant("dog" + suffix)}
 	defer func() { // also after Ctrl-C
-		bounded, cancel := context.WithTimeout(context.Background(), patience)
+		bounded, cancel := context.WithTimeout(context.Background(), timeout)
 		defer cancel()
 		err = errors.Join(err, each(bounded, pool, tenants, "DROP SCHEMA IF EXISTS %[1]s CASCADE"))
 	}()

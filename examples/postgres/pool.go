@@ -59,7 +59,7 @@ func newPool(url string) (*client.Pool[*pgx.Conn], error) {
 
 		// Shorter than the timeout of a Get, so that its error is the reason, and not only
 		// that it took too long.
-		ConnectTimeout: patience / 2,
+		ConnectTimeout: timeout / 2,
 		// Warnings when connects fail; with -v every event.
 		Logger: slog.Default(),
 	})

@@ -92,7 +92,7 @@ func run(ctx context.Context, opts options, out io.Writer) (*result, error) {
 
 // ready waits for the first connection.
 func (d *demo) ready(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	if err := d.pool.Ready(ctx); err != nil {
 		return errors.Join(err, d.closeWithin(time.Second))
@@ -189,7 +189,7 @@ func (d *demo) startServer(context.Context) error {
 func (d *demo) capacity(from, to int) func(context.Context) error {
 	return func(ctx context.Context) error {
 		d.phase("capacity %d -> %d", from, to)
-		ctx, cancel := context.WithTimeout(ctx, patience)
+		ctx, cancel := context.WithTimeout(ctx, timeout)
 		defer cancel()
 		d.bound = max(d.bound, int64(to))
 		// With a lower capacity, SetCapacity waits for borrowed connections. If that takes

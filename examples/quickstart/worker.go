@@ -14,9 +14,9 @@ import (
 )
 
 const (
-	// patience is the timeout of every operation, including the wait for a connection.
+	// timeout is the timeout of every operation, including the wait for a connection.
 	// Always use one: otherwise the program hangs during an outage.
-	patience = 2 * time.Second
+	timeout = 2 * time.Second
 	// pause is the average time between two operations of a worker.
 	pause = 15 * time.Millisecond
 	// holding is how long an operation holds the connection without using it.
@@ -51,7 +51,7 @@ func (w *worker) run(ctx context.Context) {
 // operate borrows a connection for one operation. Do returns the connection, however the
 // function ends.
 func (w *worker) operate(ctx context.Context, n int64) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	start := time.Now()
 	return w.pool.Do(ctx, func(ctx context.Context, conn *redisConn) error {

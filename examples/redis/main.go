@@ -28,7 +28,7 @@ import (
 )
 
 const (
-	patience = 2 * time.Second        // the timeout of every step
+	timeout = 2 * time.Second        // the timeout of every step
 	pause    = 100 * time.Millisecond // between two steps of a counter
 )
 
@@ -51,7 +51,7 @@ func run(ctx context.Context, url string, duration time.Duration) (err error) {
 	if err != nil {
 		return err
 	}
-	// Close waits for borrowed connections, here no longer than patience.
+	// Close waits for borrowed connections, here no longer than timeout.
 	defer func() { err = errors.Join(err, bounded(pool.Close)) }()
 
 	// A pool connects when a Get needs a connection. Ready makes it connect now, so that a
@@ -142,7 +142,7 @@ func report(e messages.Event) {
 // bounded calls f with a timeout. It does not use the context of run, so that a step which
 // has begun is finished after Ctrl-C.
 func bounded(f func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	return f(ctx)
 }

@@ -36,7 +36,7 @@ func newPool(url string, onEvent func(messages.Event)) (*client.Pool[conn], erro
 
 		Connect: func(ctx context.Context) (conn, error) {
 			dialled, err := redis.DialURLContext(ctx, url,
-				redis.DialReadTimeout(patience), redis.DialWriteTimeout(patience))
+				redis.DialReadTimeout(timeout), redis.DialWriteTimeout(timeout))
 			if err != nil {
 				return conn{}, err
 			}
@@ -66,7 +66,7 @@ func newPool(url string, onEvent func(messages.Event)) (*client.Pool[conn], erro
 
 		// Shorter than the timeout of a Get, so that its error is the reason, and not only
 		// that it took too long.
-		ConnectTimeout: patience / 2,
+		ConnectTimeout: timeout / 2,
 		// While connects fail, the pool tries one at a time: after 0.2s, 0.4s, 0.8s and then
 		// every second. A fifth of each period is random, so that not all programs try at
 		// the same time.

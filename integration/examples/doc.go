@@ -1,4 +1,3 @@
-// Package examples runs the programs in examples/ that need a server as their
-// readers do: it builds them, starts a real server, and looks at what they print
-// and at what they leave behind.
+// Package examples tests the programs in examples/ that need a server: it builds them, starts
+// a real server, and checks what they print and what they leave on the server.
 package examples

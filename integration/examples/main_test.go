@@ -25,15 +25,15 @@ import (
 )
 
 const (
-	// patience is how long a test waits for what must come. It only passes when a
-	// test fails.
-	patience = 30 * time.Second
-	// bound is the time within which a program ends that has no server: its own
-	// bounds, and something for a machine that has other things to do.
+	// longTimeout is how long a test waits for something that must happen. Only a test that
+	// fails takes so long.
+	longTimeout = 30 * time.Second
+	// bound is the time within which a program without a server ends: its own timeouts, and
+	// some time for a busy machine.
 	bound = 15 * time.Second
 )
 
-// folder is where the programs are built.
+// folder is the folder for the compiled programs.
 var folder string
 
 func TestMain(m *testing.M) {
@@ -48,7 +48,7 @@ func TestMain(m *testing.M) {
 	}())
 }
 
-// build compiles the programs once, with the race detector if the tests have it.
+// build compiles the programs, once, with the race detector if the tests use it.
 var build = sync.OnceValue(func() error {
 	args := []string{"build", "-o", folder + string(filepath.Separator)}
 	if info, ok := debug.ReadBuildInfo(); ok {
@@ -66,20 +66,14 @@ var build = sync.OnceValue(func() error {
 	return nil
 })
 
-// need gives the server, which is closed when the test ends; or it ends the test
-// that cannot do without.
-func need[S interface{ Close() error }](t *testing.T, server S, err error) S {
+// need closes the server when the test ends. If it could not be started, the test ends now.
+func need(t *testing.T, server interface{ Close() error }, err error) {
 	t.Helper()
-	var missing *servers.MissingError
-	if errors.As(err, &missing) && os.Getenv("CI") != "true" {
-		t.Skip(missing)
-	}
-	require.NoError(t, err)
+	servers.Require(t, err)
 	t.Cleanup(func() { assert.NoError(t, server.Close()) })
-	return server
 }
 
-// program is an example that runs.
+// program is an example that is running.
 type program struct {
 	cmd    *exec.Cmd
 	out    output
@@ -106,9 +100,9 @@ func (o *output) String() string {
 	return o.text.String()
 }
 
-// run starts a program with these further variables in its environment, each
-// written "NAME=value", and these arguments. What the machine's own environment
-// says about servers is none of the tests' business.
+// run starts a program with these arguments and additional variables in its environment, each
+// written "NAME=value". Variables of the tests' own environment that are about servers are
+// removed.
 func run(t *testing.T, variables []string, name string, args ...string) *program {
 	t.Helper()
 	require.NoError(t, build())
@@ -136,8 +130,8 @@ func run(t *testing.T, variables []string, name string, args ...string) *program
 	return p
 }
 
-// says waits until the program has printed each of these so many times.
-func (p *program) says(t *testing.T, times int, texts ...string) {
+// prints waits until the program has printed each of the texts so many times.
+func (p *program) prints(t *testing.T, times int, texts ...string) {
 	t.Helper()
 	eventually(t, func() error {
 		for _, text := range texts {
@@ -154,7 +148,7 @@ func (p *program) interrupt(t *testing.T) {
 	require.NoError(t, p.cmd.Process.Signal(syscall.SIGINT))
 }
 
-// ends waits for the program's end and gives its exit code and what it printed.
+// ends waits for the program's end, and returns its exit code and its output.
 func (p *program) ends(t *testing.T, within time.Duration) (code int, out string) {
 	t.Helper()
 	select {
@@ -174,8 +168,8 @@ func (p *program) ends(t *testing.T, within time.Duration) (code int, out string
 	return p.cmd.ProcessState.ExitCode(), out
 }
 
-// absent says that a program without a server ends in time, and why.
-func absent(t *testing.T, variables []string, name string, args []string, why ...string) {
+// failsWithoutServer checks that a program without a server ends in time, and prints why.
+func failsWithoutServer(t *testing.T, variables []string, name string, args []string, why ...string) {
 	t.Helper()
 	p := run(t, variables, name, args...)
 	code, out := p.ends(t, bound)
@@ -186,8 +180,8 @@ func absent(t *testing.T, variables []string, name string, args []string, why ..
 	assert.NotContains(t, out, "secret", "a password in the output")
 }
 
-// deaf gives the address of a server that accepts connections and says nothing.
-func deaf(t *testing.T) string {
+// silentServer returns the address of a server that accepts connections and sends nothing.
+func silentServer(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -213,15 +207,15 @@ func deaf(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// nobody gives an address where nobody listens.
-func nobody(t *testing.T) string {
+// unusedAddress returns an address on which no server listens.
+func unusedAddress(t *testing.T) string {
 	t.Helper()
 	address, err := servers.FreeAddress()
 	require.NoError(t, err)
 	return address
 }
 
-// within gives a context for one step of a test.
+// within returns a context with a timeout, for one step of a test.
 func within(t *testing.T, d time.Duration) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), d)
@@ -229,17 +223,17 @@ func within(t *testing.T, d time.Duration) context.Context {
 	return ctx
 }
 
-// eventually waits until f has no complaint any more.
+// eventually waits until f returns nil.
 func eventually(t *testing.T, f func() error) {
 	t.Helper()
-	deadline := time.Now().Add(patience)
+	deadline := time.Now().Add(longTimeout)
 	for {
 		err := f()
 		if err == nil {
 			return
 		}
 		if time.Now().After(deadline) {
-			require.NoError(t, err, "after %v", patience)
+			require.NoError(t, err, "after %v", longTimeout)
 		}
 		time.Sleep(10 * time.Millisecond)
 	}

@@ -17,92 +17,92 @@ import (
 	"github.com/actorpool/actorpool/integration/internal/servers"
 )
 
-// TestPostgres runs the program in all its ways, on one server.
+// TestPostgres runs the program in different ways, with one server.
 func TestPostgres(t *testing.T) {
 	server, err := servers.StartPostgres("max_connections = 20")
 	need(t, server, err)
-	admin, err := pgx.Connect(within(t, patience), server.DSN("postgres", ""))
+	admin, err := pgx.Connect(within(t, longTimeout), server.DSN("postgres", ""))
 	require.NoError(t, err)
-	t.Cleanup(func() { assert.NoError(t, admin.Close(within(t, patience))) })
-	// All that the program's role may do is what the program says that it needs.
-	_, err = admin.Exec(within(t, patience), "CREATE ROLE app LOGIN; GRANT CREATE ON DATABASE postgres TO app")
+	t.Cleanup(func() { assert.NoError(t, admin.Close(within(t, longTimeout))) })
+	// The role may do only what the program's documentation requires.
+	_, err = admin.Exec(within(t, longTimeout), "CREATE ROLE app LOGIN; GRANT CREATE ON DATABASE postgres TO app")
 	require.NoError(t, err)
 	url := func(role string) string { return "postgres://" + role + "@" + server.Address + "/postgres" }
 
 	t.Run("each tenant sees its own orders", func(t *testing.T) {
 		p := run(t, nil, "postgres", "-url", url("app"))
-		code, out := p.ends(t, patience)
+		code, out := p.ends(t, longTimeout)
 		assert.Zero(t, code)
 		for _, tenant := range []string{"ant", "bee", "cat", "dog"} {
 			assert.Regexp(t, `(?m)^`+tenant+`_[0-9a-f]{8} sees 50 orders, all its own$`, out)
 		}
-		// 4 tenants, 2 workers for each, 25 rounds, and the reports. A connection that
-		// was prepared for somebody who was served from elsewhere meanwhile is a
-		// switch too. There are fewer connections than tenants, so some are taken over.
+		// 4 tenants, 2 workers for each, 25 rounds, and the reports. It is also a switch if
+		// the Get for which a connection was prepared got another one meanwhile. There are
+		// fewer connections than tenants, so some must change their tenant.
 		const gets = 4*2*25 + 4
 		hits, switches := number(t, out, "setting hits"), number(t, out, "setting switches")
-		assert.Equal(t, gets+1, number(t, out, "Gets"), "and the one that made the schemas")
+		assert.Equal(t, gets+1, number(t, out, "Gets"), "and the one that creates the schemas")
 		assert.GreaterOrEqual(t, hits+switches, gets)
 		assert.Positive(t, hits)
 		assert.Less(t, hits, gets)
 		assert.Positive(t, number(t, out, "setting resets"))
 		assert.LessOrEqual(t, number(t, out, "connections"), 3)
-		nothingLeft(t, admin)
+		nothingIsLeft(t, admin)
 	})
 
 	t.Run("the address may come from the environment", func(t *testing.T) {
 		p := run(t, []string{"DATABASE_URL=" + url("app")}, "postgres", "-rounds", "1", "-v")
-		code, out := p.ends(t, patience)
+		code, out := p.ends(t, longTimeout)
 		assert.Zero(t, code)
 		assert.Contains(t, out, "sees 2 orders, all its own")
 		assert.Contains(t, out, "DEBUG Connection checked out")
 		assert.Contains(t, out, `label="order for ant_`)
-		nothingLeft(t, admin)
+		nothingIsLeft(t, admin)
 	})
 
 	t.Run("Ctrl-C", func(t *testing.T) {
 		p := run(t, nil, "postgres", "-url", url("app"), "-rounds", "1000000000")
-		// Once there are orders, the workers work. They come and go.
+		// The workers have begun when there are orders.
 		eventually(t, func() error { return orders(admin) })
 		p.interrupt(t)
-		code, out := p.ends(t, patience)
+		code, out := p.ends(t, longTimeout)
 		assert.Equal(t, 1, code)
 		assert.Contains(t, out, "postgres: interrupt")
-		nothingLeft(t, admin)
+		nothingIsLeft(t, admin)
 	})
 
 	t.Run("a role that does not exist", func(t *testing.T) {
-		absent(t, nil, "postgres", []string{"-url", url("stranger")}, `role "stranger" does not exist`)
+		failsWithoutServer(t, nil, "postgres", []string{"-url", url("stranger")}, `role "stranger" does not exist`)
 	})
 
 	t.Run("a role that may not create schemas", func(t *testing.T) {
-		_, err := admin.Exec(within(t, patience), "CREATE ROLE guest LOGIN")
+		_, err := admin.Exec(within(t, longTimeout), "CREATE ROLE guest LOGIN")
 		require.NoError(t, err)
 		code, out := run(t, nil, "postgres", "-url", url("guest")).ends(t, bound)
 		assert.Equal(t, 1, code)
 		assert.Contains(t, out, "permission denied for database")
-		nothingLeft(t, admin)
+		nothingIsLeft(t, admin)
 	})
 
-	t.Run("connections killed under it", func(t *testing.T) {
+	t.Run("terminated connections", func(t *testing.T) {
 		p := run(t, nil, "postgres", "-url", url("app"), "-rounds", "1000000000")
 		eventually(t, func() error { return orders(admin) })
-		_, err := admin.Exec(within(t, patience), "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'app'")
+		_, err := admin.Exec(within(t, longTimeout), "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'app'")
 		require.NoError(t, err)
-		// The pool repairs itself, but an INSERT that may have been made is not
-		// repeated: the program says what has happened, and ends.
-		code, out := p.ends(t, patience)
+		// The pool recovers, but the program does not repeat an INSERT that may have
+		// succeeded: it prints the error and ends.
+		code, out := p.ends(t, longTimeout)
 		assert.Equal(t, 1, code)
 		assert.Contains(t, out, "terminating connection due to administrator command")
 	})
 }
 
 func TestPostgresAbsent(t *testing.T) {
-	t.Run("nobody listens", func(t *testing.T) {
-		absent(t, nil, "postgres", []string{"-url", "postgres://app:secret@" + nobody(t) + "/postgres"}, "connection refused", "attempt=1")
+	t.Run("no server listens", func(t *testing.T) {
+		failsWithoutServer(t, nil, "postgres", []string{"-url", "postgres://app:secret@" + unusedAddress(t) + "/postgres"}, "connection refused", "attempt=1")
 	})
-	t.Run("nobody answers", func(t *testing.T) {
-		absent(t, nil, "postgres", []string{"-url", "postgres://app:secret@" + deaf(t) + "/postgres"}, "failed to connect")
+	t.Run("the server does not answer", func(t *testing.T) {
+		failsWithoutServer(t, nil, "postgres", []string{"-url", "postgres://app:secret@" + silentServer(t) + "/postgres"}, "failed to connect")
 	})
 	t.Run("no address", func(t *testing.T) {
 		code, out := run(t, nil, "postgres", "-url", "postgres://app:secret@:port/").ends(t, bound)
@@ -112,7 +112,7 @@ func TestPostgresAbsent(t *testing.T) {
 	})
 }
 
-// number gives the number that stands before these words.
+// number returns the number before these words in the output.
 func number(t *testing.T, out, words string) int {
 	t.Helper()
 	match := regexp.MustCompile(`(?m)\b(\d+) ` + words + `\b`).FindStringSubmatch(out)
@@ -122,8 +122,8 @@ func number(t *testing.T, out, words string) int {
 	return n
 }
 
-// orders complains as long as none has been placed. They are counted where the
-// program cannot see that somebody looks.
+// orders returns an error until an order has been placed. It reads the server's statistics,
+// so that it does not disturb the program.
 func orders(admin *pgx.Conn) error {
 	var n int
 	err := query(admin, &n, "SELECT coalesce(sum(n_tup_ins), 0)::int FROM pg_stat_user_tables WHERE relname = 'orders'")
@@ -133,9 +133,9 @@ func orders(admin *pgx.Conn) error {
 	return err
 }
 
-// nothingLeft says that the server is as it was before the program: a backend
-// may end a moment after its connection.
-func nothingLeft(t *testing.T, admin *pgx.Conn) {
+// nothingIsLeft checks that the program has left no schema and no connection. A backend may
+// end a moment after its connection.
+func nothingIsLeft(t *testing.T, admin *pgx.Conn) {
 	t.Helper()
 	var schemas int
 	require.NoError(t, query(admin, &schemas, `SELECT count(*) FROM pg_namespace WHERE nspname ~ '_[0-9a-f]{8}$'`))
@@ -151,7 +151,7 @@ func nothingLeft(t *testing.T, admin *pgx.Conn) {
 }
 
 func query(admin *pgx.Conn, n *int, sql string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), longTimeout)
 	defer cancel()
 	return admin.QueryRow(ctx, sql).Scan(n)
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/actorpool/actorpool/integration/internal/servers"
 )
 
-// counters are those of the program, by name.
+// counters are the names of the program's counters.
 var counters = []string{"counter 0", "counter 1", "counter 2", "counter 3"}
 
 func each(words string) []string {
@@ -30,47 +30,47 @@ func TestRedis(t *testing.T) {
 	server, err := servers.StartRedis()
 	need(t, server, err)
 	p := run(t, []string{"REDIS_URL=redis://" + server.Address}, "redis", "-for", "1s")
-	code, out := p.ends(t, patience)
+	code, out := p.ends(t, longTimeout)
 	assert.Zero(t, code)
-	assert.Regexp(t, `database 0 has come to [1-9]\d*\n`, out)
-	assert.Regexp(t, `database 1 has come to [1-9]\d*\n`, out)
+	assert.Regexp(t, `database 0 counted to [1-9]\d*\n`, out)
+	assert.Regexp(t, `database 1 counted to [1-9]\d*\n`, out)
 	assert.Contains(t, out, "of which 0 failed")
 	assert.NotContains(t, out, "fails")
-	emptied(t, server)
+	redisIsEmpty(t, server)
 }
 
-// TestRedisRestart takes the server away under the program, twice, and ends it
-// with Ctrl-C.
+// TestRedisRestart stops and starts the server twice while the program runs, and ends the
+// program with Ctrl-C.
 func TestRedisRestart(t *testing.T) {
 	server, err := servers.StartRedis()
 	need(t, server, err)
 	p := run(t, nil, "redis", "-url", "redis://"+server.Address, "-for", "1h")
-	p.says(t, 1, each("counts in database")...)
+	p.prints(t, 1, each("counts in database")...)
 	for round := 1; round <= 2; round++ {
 		require.NoError(t, server.Stop())
-		p.says(t, round, each("fails: ")...)
-		p.says(t, round, "backoff: attempt 3 failed")
+		p.prints(t, round, each("fails: ")...)
+		p.prints(t, round, "backoff: attempt 3 failed")
 		require.NoError(t, server.Start())
-		p.says(t, round, each("counts again, at ")...)
-		p.says(t, 1+round, "the pool is ready") // at first, and after each outage
+		p.prints(t, round, each("counts again, at ")...)
+		p.prints(t, 1+round, "the pool is ready") // at first, and after each outage
 	}
 	p.interrupt(t)
-	code, out := p.ends(t, patience)
+	code, out := p.ends(t, longTimeout)
 	assert.Zero(t, code)
 	assert.Contains(t, out, "the last failure: ")
-	assert.Contains(t, out, "has come to ")
-	assert.NotContains(t, out, "0 times backed off")
-	emptied(t, server)
+	assert.Contains(t, out, "counted to ")
+	assert.NotContains(t, out, " 0 backoffs")
+	redisIsEmpty(t, server)
 }
 
-// TestRedisGone: the server does not come back before the program ends.
-func TestRedisGone(t *testing.T) {
+// TestRedisStops: the server is not running when the program ends.
+func TestRedisStops(t *testing.T) {
 	server, err := servers.StartRedis()
 	need(t, server, err)
 	p := run(t, nil, "redis", "-url", "redis://"+server.Address, "-for", "1h")
-	p.says(t, 1, each("counts in database")...)
+	p.prints(t, 1, each("counts in database")...)
 	require.NoError(t, server.Stop())
-	p.says(t, 1, "backoff: attempt 2 failed")
+	p.prints(t, 1, "backoff: attempt 2 failed")
 	p.interrupt(t)
 	code, out := p.ends(t, bound)
 	assert.Equal(t, 1, code)
@@ -79,32 +79,32 @@ func TestRedisGone(t *testing.T) {
 	assert.Contains(t, out, "state=")
 }
 
-// TestRedisRefuses: a server that is there and wants a password.
+// TestRedisRefuses: the server requires a password.
 func TestRedisRefuses(t *testing.T) {
 	server, err := servers.StartRedis("--requirepass", "secret")
 	need(t, server, err)
-	absent(t, nil, "redis", []string{"-url", "redis://" + server.Address}, "NOAUTH")
-	absent(t, nil, "redis", []string{"-url", "redis://:wrong@" + server.Address}, "WRONGPASS")
+	failsWithoutServer(t, nil, "redis", []string{"-url", "redis://" + server.Address}, "NOAUTH")
+	failsWithoutServer(t, nil, "redis", []string{"-url", "redis://:wrong@" + server.Address}, "WRONGPASS")
 	code, _ := run(t, nil, "redis", "-url", "redis://:secret@"+server.Address, "-for", "300ms").ends(t, bound)
 	assert.Zero(t, code)
 }
 
 func TestRedisAbsent(t *testing.T) {
-	t.Run("nobody listens", func(t *testing.T) {
-		absent(t, nil, "redis", []string{"-url", "redis://:secret@" + nobody(t)}, "connection refused", "backoff: attempt 1 failed")
+	t.Run("no server listens", func(t *testing.T) {
+		failsWithoutServer(t, nil, "redis", []string{"-url", "redis://:secret@" + unusedAddress(t)}, "connection refused", "backoff: attempt 1 failed")
 	})
-	t.Run("nobody answers", func(t *testing.T) {
-		absent(t, nil, "redis", []string{"-url", "redis://" + deaf(t)}, "backoff: attempt 1 failed")
+	t.Run("the server does not answer", func(t *testing.T) {
+		failsWithoutServer(t, nil, "redis", []string{"-url", "redis://" + silentServer(t)}, "backoff: attempt 1 failed")
 	})
 	t.Run("no address", func(t *testing.T) {
-		absent(t, nil, "redis", []string{"-url", "http://:secret@localhost"}, "invalid redis URL scheme")
+		failsWithoutServer(t, nil, "redis", []string{"-url", "http://:secret@localhost"}, "invalid redis URL scheme")
 	})
 }
 
-// emptied says that the program has left no key and no connection.
-func emptied(t *testing.T, server *servers.Redis) {
+// redisIsEmpty checks that the program has left no key and no connection.
+func redisIsEmpty(t *testing.T, server *servers.Redis) {
 	t.Helper()
-	ctx := within(t, patience)
+	ctx := within(t, longTimeout)
 	admin, err := resp.Dial(ctx, server.Address)
 	require.NoError(t, err)
 	defer admin.Close()

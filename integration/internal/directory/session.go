@@ -1,5 +1,5 @@
-// Package directory is a session with an LDAP server for the tests: a connection
-// of go-ldap, bound as somebody, whose calls end with their contexts.
+// Package directory is an LDAP client for the tests: a connection of go-ldap that is bound as
+// a user, and whose calls end with their contexts.
 package directory
 
 import (
@@ -12,7 +12,7 @@ import (
 	"github.com/go-ldap/ldap/v3"
 )
 
-// Session is a session. It is for one user at a time.
+// Session is a connection to an LDAP server. It is for one caller at a time.
 type Session struct {
 	conn    *ldap.Conn
 	wire    net.Conn
@@ -31,17 +31,17 @@ func Dial(ctx context.Context, address string) (*Session, error) {
 	return s, nil
 }
 
-// do makes a call, which knows nothing of contexts. When ctx ends first, the
-// connection is cut under it: the library's own timeout would leave a connection
-// on which the reply is still to come. The connection is cut as well after any
-// error that is not the server's answer.
+// do makes a call. The library's calls have no context, so when ctx ends first, do closes the
+// connection. (The library's own timeout would leave a connection open on which the reply may
+// still arrive.) It also closes the connection after an error that is not an answer of the
+// server.
 func (s *Session) do(ctx context.Context, call func(conn *ldap.Conn) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	stop := context.AfterFunc(ctx, s.sever)
 	err := call(s.conn)
-	if !stop() { // it is cut, or will be in a moment
+	if !stop() { // the connection is closed, or is just being closed
 		return errors.Join(ctx.Err(), err)
 	}
 	if err != nil && !Answered(err) {
@@ -55,18 +55,18 @@ func (s *Session) sever() {
 	_ = s.wire.Close()
 }
 
-// IsClosed says that the session is of no use any more. The library's errors
-// would not tell: they are texts.
+// IsClosed says that the session cannot be used any more. The pool asks it, because the
+// library's errors are texts, from which the pool cannot see that.
 func (s *Session) IsClosed() bool { return s.severed.Load() || s.conn.IsClosing() }
 
-// Answered says that an error is the server's answer, after which the session
-// is in order. The library's own errors have codes as well, above the server's.
+// Answered says that an error is an answer of the server, after which the session can be used.
+// The library's own errors have codes, too, which are above those of servers.
 func Answered(err error) bool {
 	var answer *ldap.Error
 	return errors.As(err, &answer) && answer.ResultCode < ldap.ErrorNetwork
 }
 
-// Bind makes the session that of a user; the empty name makes it anonymous.
+// Bind authenticates the session as a user. With an empty name it becomes anonymous.
 func (s *Session) Bind(ctx context.Context, dn, password string) error {
 	return s.do(ctx, func(conn *ldap.Conn) error {
 		if dn == "" {
@@ -76,7 +76,7 @@ func (s *Session) Bind(ctx context.Context, dn, password string) error {
 	})
 }
 
-// WhoAmI says whose session the server takes it for; anonymous is "".
+// WhoAmI asks the server for the name of the session's user: "" if it is anonymous.
 func (s *Session) WhoAmI(ctx context.Context) (dn string, err error) {
 	err = s.do(ctx, func(conn *ldap.Conn) error {
 		result, err := conn.WhoAmI(nil)
@@ -88,13 +88,13 @@ func (s *Session) WhoAmI(ctx context.Context) (dn string, err error) {
 	return dn, err
 }
 
-// Ping reads the root entry, which every server has and everybody may see.
+// Ping reads the root entry, which every server has and every user may read.
 func (s *Session) Ping(ctx context.Context) error {
 	_, err := s.search(ctx, "", ldap.ScopeBaseObject, "(objectClass=*)", "1.1")
 	return err
 }
 
-// Read gives the values of an attribute of one entry.
+// Read returns the values of an attribute of one entry.
 func (s *Session) Read(ctx context.Context, dn, attribute string) ([]string, error) {
 	entries, err := s.search(ctx, dn, ldap.ScopeBaseObject, "(objectClass=*)", attribute)
 	if err != nil || len(entries) == 0 {
@@ -103,7 +103,7 @@ func (s *Session) Read(ctx context.Context, dn, attribute string) ([]string, err
 	return entries[0].GetAttributeValues(attribute), nil
 }
 
-// Find gives the names of the entries below base that match.
+// Find returns the names of the entries below base that match.
 func (s *Session) Find(ctx context.Context, base, filter string) ([]string, error) {
 	entries, err := s.search(ctx, base, ldap.ScopeWholeSubtree, filter, "1.1")
 	names := make([]string, len(entries))
@@ -124,7 +124,7 @@ func (s *Session) search(ctx context.Context, base string, scope int, filter, at
 	return entries, err
 }
 
-// Replace gives an attribute of an entry another value.
+// Replace changes an attribute of an entry.
 func (s *Session) Replace(ctx context.Context, dn, attribute, value string) error {
 	return s.do(ctx, func(conn *ldap.Conn) error {
 		request := ldap.NewModifyRequest(dn, nil)
@@ -133,13 +133,13 @@ func (s *Session) Replace(ctx context.Context, dn, attribute, value string) erro
 	})
 }
 
-// Close says goodbye and closes the connection.
+// Close ends the session and closes the connection.
 func (s *Session) Close(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, s.sever)
 	defer stop()
 	err := s.conn.Unbind()
 	if err = errors.Join(err, s.conn.Close()); s.severed.Load() || errors.Is(err, ldap.ErrConnUnbound) {
-		return nil // it was cut, or the server was first
+		return nil // it was closed before, by do or by the server
 	}
 	return err
 }

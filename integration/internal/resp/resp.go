@@ -1,5 +1,5 @@
-// Package resp is as much of a Redis client as the tests need: one connection,
-// commands, and replies, with the contexts' deadlines on the wire.
+// Package resp is a Redis client with what the tests need: a connection, commands and replies,
+// which end with their contexts.
 package resp
 
 import (
@@ -14,13 +14,13 @@ import (
 	"time"
 )
 
-// Error is an error that the server has answered. The connection is in order.
+// Error is an error that the server replied. The connection can be used again.
 type Error string
 
 // Error implements error.
 func (e Error) Error() string { return string(e) }
 
-// Code gives the error's first word, for example "NOAUTH".
+// Code returns the error's first word, for example "NOAUTH".
 func (e Error) Code() string {
 	code, _, _ := strings.Cut(string(e), " ")
 	return code
@@ -48,8 +48,8 @@ func New(conn net.Conn) *Conn { return &Conn{conn: conn, r: bufio.NewReader(conn
 // Close closes the connection.
 func (c *Conn) Close() error { return c.conn.Close() }
 
-// Do sends a command and gives its reply: a string, an int64, a []any, or nil.
-// It ends with ctx, and the connection is of no use then.
+// Do sends a command and returns its reply: a string, an int64, a []any, or nil. If ctx ends
+// before, the connection cannot be used any more.
 func (c *Conn) Do(ctx context.Context, command ...string) (any, error) {
 	deadline, _ := ctx.Deadline()
 	if err := c.conn.SetDeadline(deadline); err != nil {

@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"testing"
 	"time"
 )
 
@@ -28,6 +29,19 @@ type MissingError struct{ Program, Package string }
 // Error implements error.
 func (e *MissingError) Error() string {
 	return fmt.Sprintf("%s is not installed: apt-get install %s", e.Program, e.Package)
+}
+
+// Require ends a test whose server could not be started. If the server is not installed, the
+// test is skipped, except with CI=true. err may be nil.
+func Require(t testing.TB, err error) {
+	t.Helper()
+	var missing *MissingError
+	if errors.As(err, &missing) && os.Getenv("CI") != "true" {
+		t.Skip(missing)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // Missing returns an error for each server that is not installed.
