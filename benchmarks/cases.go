@@ -13,9 +13,9 @@ type benchmark struct {
 	name     string
 	what     string
 	capacity func() int
-	// run does n cycles. It calls start when everything is in place.
+	// run makes n cycles of Get and Put. It calls start when everything is prepared.
 	run func(p pool, n int, start func()) error
-	// waits: it measures each Get instead of the whole.
+	// waits says that the time of each Get is measured, and not only that of all cycles.
 	waits bool
 }
 
@@ -78,8 +78,8 @@ func serial(ctx context.Context) func(pool, int, func()) error {
 	}
 }
 
-// crowd divides n calls of f among goroutines that start together. f is told
-// which goroutine calls it, and which of that goroutine's calls it is.
+// crowd divides n calls of f among goroutines that start at the same time. f gets the number of
+// its goroutine, and of the call in that goroutine.
 func crowd(goroutines, n int, start func(), f func(goroutine, call int) error) error {
 	var ready, done sync.WaitGroup
 	var once sync.Once
@@ -105,7 +105,7 @@ func crowd(goroutines, n int, start func(), f func(goroutine, call int) error) e
 	return failed
 }
 
-// share is what one of several goroutines does of n.
+// share is the number of calls of goroutine g, if several share n.
 func share(n, goroutines, g int) int {
 	if g < n%goroutines {
 		return n/goroutines + 1
@@ -118,7 +118,7 @@ const (
 	workSteps      = 2000
 )
 
-// work is what a holder of the wait case does, the same for every pool.
+// work is what a holder does in the wait case, the same for every pool.
 func work() {
 	x := uint32(1)
 	for range workSteps {
@@ -132,7 +132,7 @@ func work() {
 	runtime.Gosched()
 }
 
-// waiting runs the wait case and gives the time of each Get, sorted.
+// waiting runs the wait case and returns the time of each Get, sorted.
 func waiting(p pool, n int, start func()) ([]time.Duration, error) {
 	all := make([][]time.Duration, waitGoroutines)
 	began := make([]time.Time, waitGoroutines)

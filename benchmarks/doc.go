@@ -1,5 +1,5 @@
-// Command benchmarks measures connection pools side by side and writes the
-// results, as data, table and plots.
+// Command benchmarks measures connection pools in turn and writes the results as data, a table
+// and plots.
 //
 //	go -C benchmarks run . -rounds 7
 //

@@ -8,9 +8,9 @@ import (
 )
 
 func main() {
-	rounds := flag.Int("rounds", 7, "how often everything is measured")
-	each := flag.Duration("each", 100*time.Millisecond, "how long one measurement takes, about")
-	out := flag.String("out", "../docs/benchmarks", "the directory for the results")
+	rounds := flag.Int("rounds", 7, "how many times each pool is measured in each case")
+	each := flag.Duration("each", 100*time.Millisecond, "how long one measurement takes, approximately")
+	out := flag.String("out", "../docs/benchmarks", "the folder for the results")
 	flag.Parse()
 	if err := run(*rounds, *each, *out); err != nil {
 		fmt.Fprintln(os.Stderr, err)

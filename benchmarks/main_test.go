@@ -11,7 +11,8 @@ import (
 	"time"
 )
 
-// Every pool lends each connection to one holder at a time, and all of them.
+// No pool lends a connection to two holders at the same time, or more connections than its
+// capacity.
 func TestEveryPoolLendsExclusively(t *testing.T) {
 	for _, kind := range contestants {
 		t.Run(kind.name, func(t *testing.T) {
@@ -45,8 +46,8 @@ func TestEveryPoolLendsExclusively(t *testing.T) {
 	}
 }
 
-// A Get whose context ends while it waits fails, and does no harm.
-func TestEveryPoolLetsGo(t *testing.T) {
+// A Get whose context ends while it waits fails, and no connection is lost.
+func TestEveryPoolCancelsAGet(t *testing.T) {
 	for _, kind := range contestants {
 		t.Run(kind.name, func(t *testing.T) {
 			p, err := kind.make(1)
@@ -58,7 +59,7 @@ func TestEveryPoolLetsGo(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), 5*time.Millisecond)
 				defer cancel()
 				if err := crowd(8, 8, func() {}, func(_, _ int) error { return p.cycle(ctx, nil) }); err == nil {
-					t.Error("nothing was free, and a Get succeeded")
+					t.Error("a Get succeeded although no connection was free")
 				} else if ctx.Err() == nil {
 					t.Error("a Get failed before its context ended:", err)
 				}
@@ -66,7 +67,7 @@ func TestEveryPoolLetsGo(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			// Connections that crossed with those who left are not lost.
+			// A connection that is returned at the moment of a cancel is not lost.
 			err = crowd(8, 4000, func() {}, func(_, call int) error {
 				ctx, cancel := context.WithCancel(t.Context())
 				if call%2 == 0 {

@@ -16,13 +16,13 @@ type sample struct {
 	NsPerOp     float64 `json:"ns_per_op"`
 	BytesPerOp  float64 `json:"bytes_per_op"`
 	AllocsPerOp float64 `json:"allocs_per_op"`
-	// Of the wait case, in nanoseconds.
+	// In the wait case: percentiles of the time of a Get, in nanoseconds.
 	P50 float64 `json:"p50_ns,omitempty"`
 	P99 float64 `json:"p99_ns,omitempty"`
 	Max float64 `json:"max_ns,omitempty"`
 }
 
-// measure runs a case once, on a fresh pool that has opened its connections.
+// measure runs a case once, with a new pool that has opened its connections.
 func measure(c benchmark, kind int, n int) (sample, error) {
 	s := sample{Case: c.name, Pool: contestants[kind].name, N: n}
 	p, err := contestants[kind].make(c.capacity())
@@ -57,7 +57,7 @@ func measure(c benchmark, kind int, n int) (sample, error) {
 	s.AllocsPerOp = float64(after.Mallocs-before.Mallocs) / float64(n)
 	s.BytesPerOp = float64(after.TotalAlloc-before.TotalAlloc) / float64(n)
 	if len(times) > 0 {
-		// The books of the measurement are not the pool's.
+		// The measurement itself allocates, so these numbers say nothing about the pool.
 		s.AllocsPerOp, s.BytesPerOp = 0, 0
 		at := func(q float64) float64 { return float64(times[int(q*float64(len(times)-1))]) }
 		s.P50, s.P99, s.Max = at(0.50), at(0.99), at(1)
@@ -65,7 +65,7 @@ func measure(c benchmark, kind int, n int) (sample, error) {
 	return s, nil
 }
 
-// scale finds how many cycles take about as long as wanted.
+// scale returns how many cycles take about as long as wanted.
 func scale(c benchmark, kind int, wanted time.Duration) (int, error) {
 	for n := 1000; ; {
 		s, err := measure(c, kind, n)
@@ -80,9 +80,9 @@ func scale(c benchmark, kind int, wanted time.Duration) (int, error) {
 	}
 }
 
-// measureAll measures every case of every pool in every round. Within a round
-// the pools take turns in an order drawn anew for each case, so that what the
-// machine does besides falls on all alike.
+// measureAll measures each pool in each case, in every round. The order of the pools is random,
+// and another one for each case and round, so that other load on the machine affects all pools
+// in the same way.
 func measureAll(rounds int, each time.Duration, progress func(string)) ([]sample, error) {
 	scales := map[string][]int{}
 	for _, c := range cases {
@@ -97,7 +97,7 @@ func measureAll(rounds int, each time.Duration, progress func(string)) ([]sample
 				least = n
 			}
 		}
-		if c.waits { // the same amount of work for all
+		if c.waits { // the same number of cycles for all pools
 			for kind := range contestants {
 				scales[c.name][kind] = least
 			}

@@ -39,12 +39,11 @@ func (r *results) plots(dir string) error {
 	return nil
 }
 
-// drawTimes draws a bar for each pool, with the least and the most as its
-// whiskers.
+// drawTimes draws a bar for each pool, with the minimum and the maximum as whiskers.
 func (r *results) drawTimes(p *plot.Plot, c benchmark) error {
 	p.Y.Label.Text = "ns for Get and Put"
-	// The library's own mailbox is far above all others: its bar is cut, and
-	// the number below it tells.
+	// The bar of the library's own mailbox would be far longer than all others. It is cut; the
+	// number below it is right.
 	limit := 0.0
 	for _, kind := range contestants {
 		if kind.name != "actor-default" {

@@ -16,13 +16,13 @@ import (
 	"github.com/actorpool/actorpool/internal/lockfree"
 )
 
-// conn is what every pool lends. Opening and closing it costs nothing.
+// conn is the connection of all pools. To open and close it costs nothing.
 type conn struct{ holders atomic.Int32 }
 
 func connect(context.Context) (*conn, error) { return new(conn), nil }
 
-// pool is what the cases know of a pool. A whole cycle is one call, so that the
-// pool's own calls in it are as direct as in a program that uses it.
+// pool is a pool as the cases see it. A whole cycle is one method, in which the methods of the
+// measured pool are called directly, as in a program that uses it.
 type pool interface {
 	// cycle borrows a connection, calls hold unless it is nil, and returns it.
 	cycle(ctx context.Context, hold func()) error
@@ -34,7 +34,7 @@ type pool interface {
 // reference is the pool that the others are compared with.
 const reference = "actor"
 
-// contestants are all pools that are measured.
+// contestants are the pools that are measured.
 var contestants = []struct {
 	name string
 	make func(capacity int) (pool, error)
@@ -57,8 +57,7 @@ func newActor(capacity int) (pool, error) {
 	return actorPool{p}, err
 }
 
-// newActorDefault makes the same actor with the library's own mailbox and
-// dispatcher.
+// newActorDefault makes the same pool with the library's own mailbox and dispatcher.
 func newActorDefault(capacity int) (pool, error) {
 	props, err := client.Props(client.Config[*conn]{Connect: connect, Capacity: capacity}, actor.WithMailbox(actor.Unbounded()))
 	if err != nil {
@@ -91,7 +90,7 @@ func (p actorPool) use(ctx context.Context, f func(*conn)) error {
 
 func (p actorPool) close() { _ = p.Close(context.Background()) }
 
-// The lock-free pool of this repository.
+// The lock-free pool, internal/lockfree.
 
 type lockfreePool struct{ *lockfree.Pool[*conn] }
 
@@ -207,7 +206,7 @@ func (*sqlConn) Prepare(string) (driver.Stmt, error) { return nil, errNoStatemen
 func (*sqlConn) Begin() (driver.Tx, error)           { return nil, errNoStatements }
 func (*sqlConn) Close() error                        { return nil }
 
-// A buffered channel that has been filled before.
+// A buffered channel that contains all connections from the start.
 
 type channelPool chan *conn
 
@@ -264,20 +263,20 @@ func (p channelPool) use(ctx context.Context, f func(*conn)) error {
 
 func (p channelPool) close() {}
 
-// mutexPool is the floor: idle connections in a slice, the last one first, and
-// those who wait in a line of channels, the first one first, all under a mutex.
-// It is filled before, and can nothing else.
+// mutexPool is the least that a pool must do: under a mutex, it has a slice of idle connections,
+// of which the last is lent first, and a queue of waiters, of which the first is served first.
+// All connections exist from the start, and it has no other function.
 type mutexPool struct {
-	mu   sync.Mutex
-	idle []*conn
-	line []*mutexWaiter // in order; nil: it has left
-	head int
-	free []*mutexWaiter
+	mu    sync.Mutex
+	idle  []*conn
+	queue []*mutexWaiter // from head on, in order; nil: it has left
+	head  int
+	free  []*mutexWaiter
 }
 
 type mutexWaiter struct {
 	conn  chan *conn // of capacity 1
-	place int        // in line
+	place int        // in queue; -1: it gets a connection
 }
 
 func newMutex(capacity int) (pool, error) {
@@ -318,7 +317,7 @@ func (p *mutexPool) get(ctx context.Context) (*conn, error) {
 	return c, nil
 }
 
-// join puts a waiter at the end of the line.
+// join puts a waiter at the end of the queue.
 func (p *mutexPool) join() *mutexWaiter {
 	var w *mutexWaiter
 	if n := len(p.free); n > 0 {
@@ -326,27 +325,27 @@ func (p *mutexPool) join() *mutexWaiter {
 	} else {
 		w = &mutexWaiter{conn: make(chan *conn, 1)}
 	}
-	if p.head > 0 && len(p.line) == cap(p.line) { // move up before the line grows
-		n := copy(p.line, p.line[p.head:])
-		clear(p.line[n:])
-		p.line, p.head = p.line[:n], 0
-		for i, w := range p.line {
+	if p.head > 0 && len(p.queue) == cap(p.queue) { // reuse the free space at the front
+		n := copy(p.queue, p.queue[p.head:])
+		clear(p.queue[n:])
+		p.queue, p.head = p.queue[:n], 0
+		for i, w := range p.queue {
 			if w != nil {
 				w.place = i
 			}
 		}
 	}
-	w.place = len(p.line)
-	p.line = append(p.line, w)
+	w.place = len(p.queue)
+	p.queue = append(p.queue, w)
 	return w
 }
 
-// leave takes a waiter out of the line. A connection that it was given
-// meanwhile goes on.
+// leave takes a waiter out of the queue. If it has got a connection meanwhile, leave returns
+// that.
 func (p *mutexPool) leave(w *mutexWaiter) {
 	p.mu.Lock()
 	if w.place >= 0 {
-		p.line[w.place] = nil
+		p.queue[w.place] = nil
 		p.free = append(p.free, w)
 		p.mu.Unlock()
 		return
@@ -357,9 +356,9 @@ func (p *mutexPool) leave(w *mutexWaiter) {
 
 func (p *mutexPool) put(c *conn) {
 	p.mu.Lock()
-	for p.head < len(p.line) {
-		w := p.line[p.head]
-		p.line[p.head] = nil
+	for p.head < len(p.queue) {
+		w := p.queue[p.head]
+		p.queue[p.head] = nil
 		p.head++
 		if w != nil {
 			w.place = -1
@@ -368,7 +367,7 @@ func (p *mutexPool) put(c *conn) {
 			return
 		}
 	}
-	p.line, p.head = p.line[:0], 0
+	p.queue, p.head = p.queue[:0], 0
 	p.idle = append(p.idle, c)
 	p.mu.Unlock()
 }

@@ -1,5 +1,5 @@
-// Package outage draws what a pool does while its server is away, from a run in
-// virtual time.
+// Package outage tests and draws what a pool does during an outage of its server, in virtual
+// time.
 package outage
 
 import (
@@ -29,19 +29,18 @@ const (
 	waiters = 1000
 	base    = 200 * time.Millisecond
 	limit   = 10 * time.Second
-	refusal = time.Millisecond // how long a connect takes to fail
+	refusal = time.Millisecond // how long a failed connect takes
 )
 
-// attempt is one connect: when it began, and how many Gets waited then.
+// attempt is one connect: when it began, and how many Gets waited at that time.
 type attempt struct {
 	at      time.Duration
 	worked  bool
 	waiting int
 }
 
-// The server is away for a minute, and a thousand Gets wait. Two connects fail
-// when it begins, then one at the end of each period, and when the server is
-// back the next one makes the pool ready.
+// The outage takes a minute, and a thousand Gets wait. Two connects fail at the beginning, then one
+// at the end of each period; the first one after the outage makes the pool ready.
 func TestTheTimelineOfAnOutage(t *testing.T) {
 	var attempts []attempt
 	synctest.Test(t, func(t *testing.T) { attempts = run(t) })
@@ -126,7 +125,7 @@ func run(t *testing.T) []attempt {
 
 func picture(attempts []attempt, file string) error {
 	p := plot.New()
-	p.Title.Text = "A server that is away for a minute, and a thousand Gets that wait"
+	p.Title.Text = "An outage of a minute, and a thousand Gets that wait"
 	p.X.Label.Text = "seconds since the outage began"
 	p.Y.Label.Text = "Gets that wait"
 	p.Y.Min, p.Y.Max, p.X.Max = 0, 1.1*waiters, 66

@@ -1,5 +1,5 @@
-// Package overload measures what a pool does with more callers than it can
-// serve, with and without the options that shed some of them, in virtual time.
+// Package overload tests what a pool does with more callers than it can serve, with and without the
+// options that shed some of them, in virtual time.
 package overload
 
 import (
@@ -22,8 +22,8 @@ var drawTo = flag.String("draw", "", "write the waits over time to this SVG file
 
 const (
 	capacity = 4
-	// use is how long a connection is used on average; any use takes from half of
-	// it to half as long again.
+	// use is the average time for which a connection is used. A single use takes from half to
+	// one and a half times as long.
 	use      = 20 * time.Millisecond
 	target   = 50 * time.Millisecond
 	interval = time.Second
@@ -31,32 +31,32 @@ const (
 	patience = 5 * time.Second
 )
 
-// capacityRate is how many callers a second the pool can serve.
+// capacityRate is the number of callers that the pool can serve in a second.
 const capacityRate = float64(capacity) / (float64(use) / float64(time.Second))
 
-// caller is one who wants a connection.
+// caller is a call of Get.
 type caller struct {
-	at   time.Duration // when he comes
-	uses time.Duration // how long he will use it
+	at   time.Duration // when it calls
+	uses time.Duration // how long it will use the connection
 
 	waited time.Duration
 	err    error
 }
 
-// left is when his wait was over.
+// left is when the wait was over.
 func (c *caller) left() time.Duration { return c.at + c.waited }
 
 func (c *caller) served() bool { return c.err == nil }
 
-// shed says that the pool has refused him or ended his wait.
+// shed says that the pool rejected the call or ended its wait.
 func (c *caller) shed() bool {
 	return errors.Is(c.err, messages.ErrShed) || errors.Is(c.err, messages.ErrExhausted)
 }
 
 func (c *caller) late() bool { return errors.Is(c.err, context.DeadlineExceeded) }
 
-// crowd makes callers that come at random, at so many times the rate that the
-// pool can serve. It is the same crowd each time.
+// crowd makes callers at random times, at rate times the number that the pool can serve. They are
+// the same for each test.
 func crowd(rate float64, lasts time.Duration) []caller {
 	random := rand.New(rand.NewPCG(1, 2))
 	var callers []caller
@@ -69,31 +69,31 @@ func crowd(rate float64, lasts time.Duration) []caller {
 	}
 }
 
-// stall is a time in which no use ends.
+// stall is a period in which no use ends.
 type stall struct{ from, to time.Duration }
 
-// day is what came of a crowd.
+// day is the result of a simulation.
 type day struct {
 	callers []caller
 	lasts   time.Duration
-	queue   []int // how many waited, every moment
+	queue   []int // the number of waiters, each moment
 	stats   client.Stats
 }
 
 const moment = 100 * time.Millisecond
 
-// policies are what the pools of the tests do about too many callers.
+// The options of the pools in the tests.
 var (
 	off      = func(*client.Config[int]) {}
 	codel    = func(c *client.Config[int]) { c.Shed = client.CoDel{Target: target, Interval: interval} }
 	hopeless = func(c *client.Config[int]) { c.ShedHopeless = true }
-	// bounded lets as many wait as are served in twice the target.
+	// bounded allows as many waiters as are served in twice the target.
 	bounded = func(c *client.Config[int]) { c.MaxWaiters = int(capacityRate * (2 * target).Seconds()) }
 )
 
-// spend sends a crowd to a pool whose connections stand. Whoever still waits at
-// the end gets messages.ErrClosed. patience is everybody's; 0: no deadline.
-func spend(t *testing.T, callers []caller, lasts, patience time.Duration, s stall, policy func(*client.Config[int])) *day {
+// simulate lets callers use a pool whose connections are open. Those that still wait at the end get
+// messages.ErrClosed. patience is the timeout of all callers; 0: none.
+func simulate(t *testing.T, callers []caller, lasts, patience time.Duration, s stall, policy func(*client.Config[int])) *day {
 	d := &day{callers: slices.Clone(callers), lasts: lasts}
 	synctest.Test(t, func(t *testing.T) {
 		cfg := client.Config[int]{Capacity: capacity, MinIdle: capacity, MaxConnecting: capacity}
@@ -151,24 +151,23 @@ func spend(t *testing.T, callers []caller, lasts, patience time.Duration, s stal
 		switch {
 		case c.served(), c.shed(), c.late(), errors.Is(c.err, messages.ErrClosed):
 		default:
-			t.Errorf("who came at %v got %v", c.at, c.err)
+			t.Errorf("the call at %v got %v", c.at, c.err)
 		}
 	}
 	return d
 }
 
-// overloaded spends half a minute with twice as many callers as the pool can
-// serve.
+// overloaded simulates half a minute with twice as many callers as the pool can serve.
 func overloaded(t *testing.T, patience time.Duration, policy func(*client.Config[int])) *day {
-	return spend(t, crowd(2, lasts), lasts, patience, stall{}, policy)
+	return simulate(t, crowd(2, lasts), lasts, patience, stall{}, policy)
 }
 
-// waits gives those of the callers who were served from then on, in order.
+// waits returns the waits of the callers that were served from then on, sorted.
 func (d *day) waits(from time.Duration) []time.Duration {
 	return d.of(from, (*caller).served)
 }
 
-// of gives, in order, the waits of those who left from then on.
+// of returns the waits of the callers whose wait ended from then on, sorted.
 func (d *day) of(from time.Duration, which func(*caller) bool) []time.Duration {
 	var waits []time.Duration
 	for i := range d.callers {
@@ -183,10 +182,10 @@ func (d *day) of(from time.Duration, which func(*caller) bool) []time.Duration {
 func (d *day) sheds() []time.Duration    { return d.of(0, (*caller).shed) }
 func (d *day) timeouts() []time.Duration { return d.of(0, (*caller).late) }
 
-// throughput is how many were served in a second.
+// throughput is the number of callers that were served in a second.
 func (d *day) throughput() float64 { return float64(len(d.waits(0))) / d.lasts.Seconds() }
 
-// quantile of waits that are in order.
+// quantile returns a quantile of sorted waits.
 func quantile(waits []time.Duration, q float64) time.Duration {
 	if len(waits) == 0 {
 		return 0
@@ -194,11 +193,10 @@ func quantile(waits []time.Duration, q float64) time.Duration {
 	return waits[int(q*float64(len(waits)-1))]
 }
 
-// judged is when a queue that has been too long from the beginning is known to
-// be.
+// judged is when CoDel has noticed that the waits have been too long from the beginning.
 const judged = interval
 
-// String is a line of the table in docs/overload.md; the waits are from judged on.
+// String is a row of the table in docs/overload.md. The waits are those from judged on.
 func (d *day) String() string {
 	w, s, l := d.waits(judged), d.sheds(), d.timeouts()
 	return fmt.Sprintf("served %.0f/s | wait p50 %v p99 %v max %v | shed %d, after p50 %v p99 %v | timed out %d, after p50 %v | waiting at the end %d",
@@ -206,7 +204,7 @@ func (d *day) String() string {
 		len(s), round(quantile(s, 0.5)), round(quantile(s, 0.99)), len(l), round(quantile(l, 0.5)), d.stats.Waiting)
 }
 
-// never is later than everything.
+// never is later than any other time.
 const never = time.Duration(1<<63 - 1)
 
 func round(d time.Duration) time.Duration { return d.Round(time.Millisecond / 10) }
@@ -219,9 +217,9 @@ func atMost(t *testing.T, what string, got, bound time.Duration) {
 	}
 }
 
-// Twice as many callers as can be served, for half a minute. With CoDel those
-// who are served have waited for less than twice the target, and they are as many
-// as without. Without it the queue and the wait grow for as long as it lasts.
+// Twice as many callers as can be served, for half a minute. With CoDel the callers that are served
+// have waited for less than twice the target, and they are as many as without it. Without it the
+// queue and the wait grow all the time.
 func TestTwiceTheLoad(t *testing.T) {
 	plain, shedding, few := overloaded(t, 0, off), overloaded(t, 0, codel), overloaded(t, 0, bounded)
 	t.Log("nothing:   ", plain)
@@ -233,9 +231,9 @@ func TestTwiceTheLoad(t *testing.T) {
 	if r := shedding.throughput() / plain.throughput(); r < 0.95 || r > 1.05 {
 		t.Errorf("with CoDel %.3f times as many are served", r)
 	}
-	atMost(t, "with MaxWaiters the longest wait of those who are refused", quantile(few.sheds(), 1), 0)
+	atMost(t, "with MaxWaiters the longest wait of rejected callers", quantile(few.sheds(), 1), 0)
 	if n := len(plain.sheds()); n > 0 {
-		t.Errorf("%d are shed though nothing sheds", n)
+		t.Errorf("%d are shed without an option for it", n)
 	}
 	for i := 50; i+50 < len(plain.queue); i += 50 { // every five seconds
 		if was, is := plain.queue[i], plain.queue[i+50]; float64(is-was) < 0.8*5*capacityRate {
@@ -245,7 +243,7 @@ func TestTwiceTheLoad(t *testing.T) {
 	if p99 := quantile(plain.waits(judged), 0.99); p99 < lasts/3 {
 		t.Errorf("without, the 99th percentile of the wait is %v", p99)
 	}
-	// What waits in a bad queue is what has come in twice the target.
+	// In an overloaded pool, those callers wait that have come within twice the target.
 	atTwice := 2 * capacityRate * (2 * target).Seconds()
 	for i := int((judged + 2*moment) / moment); i < len(shedding.queue); i++ {
 		if n := shedding.queue[i]; float64(n) > 1.6*atTwice {
@@ -254,9 +252,8 @@ func TestTwiceTheLoad(t *testing.T) {
 	}
 }
 
-// The same with a deadline for everybody. Without ShedHopeless most of those who
-// get nothing wait for all of it; with it, nearly all are told at once, and as
-// many are served.
+// The same with a deadline for all callers. Without ShedHopeless most of those that get no connection
+// wait until their deadline; with it, nearly all of them fail at once, and as many are served.
 func TestTwiceTheLoadWithDeadlines(t *testing.T) {
 	plain, telling, both := overloaded(t, patience, off), overloaded(t, patience, hopeless),
 		overloaded(t, patience, func(c *client.Config[int]) { codel(c); hopeless(c) })
@@ -266,7 +263,7 @@ func TestTwiceTheLoadWithDeadlines(t *testing.T) {
 	if r := telling.throughput() / plain.throughput(); r < 0.95 || r > 1.05 {
 		t.Errorf("with ShedHopeless %.3f times as many are served", r)
 	}
-	atMost(t, "with ShedHopeless the longest wait of those who are refused", quantile(telling.sheds(), 1), 0)
+	atMost(t, "with ShedHopeless the longest wait of rejected callers", quantile(telling.sheds(), 1), 0)
 	if in, late := len(telling.waits(0)), len(telling.timeouts()); 10*late > in {
 		t.Errorf("with ShedHopeless %d wait in vain, and %d are served", late, in)
 	}
@@ -276,10 +273,10 @@ func TestTwiceTheLoadWithDeadlines(t *testing.T) {
 	atMost(t, "with both the 99th percentile of the wait", quantile(both.waits(judged), 0.99), 2*target)
 }
 
-// A pool that has twice the connections that it needs sheds nobody.
+// A pool with twice the connections that it needs sheds no caller.
 func TestHalfTheLoad(t *testing.T) {
 	for name, policy := range map[string]func(*client.Config[int]){"CoDel": codel, "ShedHopeless": hopeless} {
-		d := spend(t, crowd(0.5, lasts), lasts, patience, stall{}, policy)
+		d := simulate(t, crowd(0.5, lasts), lasts, patience, stall{}, policy)
 		t.Log(name, d)
 		if d.stats.Sheds > 0 || d.stats.Timeouts > 0 {
 			t.Errorf("%s: %d are shed, %d time out", name, d.stats.Sheds, d.stats.Timeouts)
@@ -287,24 +284,24 @@ func TestHalfTheLoad(t *testing.T) {
 	}
 }
 
-// Half the load, and for three seconds no connection comes back. The queue was
-// empty before, so it is judged after one interval: then whoever has waited for
-// twice the target goes. When connections come back nobody goes any more.
+// Half the load, and for three seconds no connection is returned. The queue was empty before, so the
+// pool counts as overloaded after one interval: then all waits of twice the target end. When
+// connections are returned again, no more waits are ended.
 func TestAStall(t *testing.T) {
 	for name, policy := range map[string]func(*client.Config[int]){"nothing": off, "CoDel": codel} {
 		s := stall{from: 5 * time.Second, to: 8 * time.Second}
-		d := spend(t, crowd(0.5, 15*time.Second), 15*time.Second, 0, s, policy)
+		d := simulate(t, crowd(0.5, 15*time.Second), 15*time.Second, 0, s, policy)
 		t.Log(name, d)
 		if n := d.queue[s.from/moment]; n != 0 {
 			t.Fatalf("%d wait before the stall", n)
 		}
 		if name == "nothing" {
 			if len(d.sheds()) > 0 {
-				t.Error("somebody is shed though nothing sheds")
+				t.Error("a caller is shed without an option for it")
 			}
 			continue
 		}
-		began := never // when the first had to wait
+		began := never // when the first caller had to wait
 		for _, c := range d.callers {
 			if c.at >= s.from && c.waited > 0 {
 				began = min(began, c.at)
@@ -316,23 +313,23 @@ func TestAStall(t *testing.T) {
 			case c.shed():
 				first, last = min(first, c.left()), max(last, c.left())
 				if want := max(2*target, began+interval-c.at); c.waited != want {
-					t.Errorf("who came %v after the beginning of the queue was shed after %v, not %v", c.at-began, c.waited, want)
+					t.Errorf("the call %v after the beginning of the queue was shed after %v, not %v", c.at-began, c.waited, want)
 				}
 			case c.at > began && c.at < s.to-2*target:
-				t.Errorf("who came at %v was not shed, but waited %v", c.at, c.waited)
+				t.Errorf("the call at %v was not shed, but waited %v", c.at, c.waited)
 			case c.left() > s.from && c.served():
-				atMost(t, fmt.Sprintf("the wait of one who came at %v", c.at), c.waited, 2*target)
+				atMost(t, fmt.Sprintf("the wait of the call at %v", c.at), c.waited, 2*target)
 			}
 		}
 		if first != began+interval {
 			t.Errorf("the queue began at %v, and the first was shed at %v", began, first)
 		}
-		atMost(t, "the moment in which the last was shed", last, s.to)
+		atMost(t, "the time at which the last caller was shed", last, s.to)
 	}
 }
 
-// A burst of fifty on a pool that is quiet otherwise drains in a quarter of a
-// second, so none of it is shed, however long the last of them wait.
+// A burst of fifty callers, with little other load, is served in a quarter of a second. So none is
+// shed, although the last ones wait for longer than twice the target.
 func TestABurst(t *testing.T) {
 	const burst = 50
 	callers := crowd(0.1, 10*time.Second)
@@ -340,13 +337,13 @@ func TestABurst(t *testing.T) {
 	for range burst {
 		callers = slices.Insert(callers, i, caller{at: 5 * time.Second, uses: use})
 	}
-	d := spend(t, callers, 10*time.Second, 0, stall{}, codel)
+	d := simulate(t, callers, 10*time.Second, 0, stall{}, codel)
 	t.Log(d)
 	if len(d.sheds()) > 0 {
 		t.Errorf("%d are shed", len(d.sheds()))
 	}
 	if w := quantile(d.waits(0), 1); w < 2*target {
-		t.Errorf("the longest wait is %v: that was no burst", w)
+		t.Errorf("the longest wait is only %v", w)
 	}
 }
 

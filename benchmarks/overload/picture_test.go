@@ -13,7 +13,7 @@ import (
 	"gonum.org/v1/plot/vg/vgsvg"
 )
 
-// line is what is drawn of a day.
+// line is one line of the plot.
 type line struct {
 	name string
 	day  *day
@@ -25,8 +25,7 @@ var colours = []color.Color{
 	color.RGBA{R: 0x1f, G: 0x77, B: 0xb4, A: 0xff},
 }
 
-// picture draws, over time, how long they had waited who were served, and how
-// many waited.
+// picture draws the waits of the served callers, and the number of waiters, over time.
 func picture(file string, lines []line) error {
 	waits, queue := plot.New(), plot.New()
 	waits.Title.Text = "Twice as many callers as can be served"
@@ -99,8 +98,7 @@ func picture(file string, lines []line) error {
 
 func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
-// longest gives the longest wait of those who were served in every fifth of a
-// second.
+// longest returns the longest wait of the callers that were served, for each fifth of a second.
 func (d *day) longest() plotter.XYs {
 	const step = 200 * time.Millisecond
 	most := make([]time.Duration, d.lasts/step)
@@ -117,7 +115,7 @@ func (d *day) longest() plotter.XYs {
 	return xys
 }
 
-// waiting gives how many waited.
+// waiting returns the number of waiters over time.
 func (d *day) waiting() plotter.XYs {
 	var xys plotter.XYs
 	for i, n := range d.queue {
