@@ -31,7 +31,7 @@ import (
 
 const (
 	capacity = 3               // connections, fewer than tenants
-	timeout = 5 * time.Second // the timeout of every step
+	timeout  = 5 * time.Second // the timeout of every step
 )
 
 func main() {

@@ -29,7 +29,7 @@ import (
 
 const (
 	timeout = 2 * time.Second        // the timeout of every step
-	pause    = 100 * time.Millisecond // between two steps of a counter
+	pause   = 100 * time.Millisecond // between two steps of a counter
 )
 
 func main() {
