@@ -131,3 +131,18 @@ func used(file *ast.File) []string {
 	})
 	return names
 }
+
+func TestOnlyTestsImportWhatIsForTests(t *testing.T) {
+	files := repository(t)
+	for folder, names := range codeOf(t, files) {
+		if folder == "internal/testkit" || folder == "internal/simulation" {
+			continue
+		}
+		for _, name := range names {
+			for _, spec := range parse(t, files, token.NewFileSet(), name).Imports {
+				assert.NotContains(t, spec.Path.Value, "internal/testkit", name)
+				assert.NotContains(t, spec.Path.Value, "internal/simulation", name)
+			}
+		}
+	}
+}

@@ -28,13 +28,13 @@ type Server struct {
 	// connection is opened.
 	OnClose func(c *Conn)
 
-	t          testing.TB
-	mu         sync.Mutex
-	dial       Dial
-	dials      int
-	dialing    int
-	maxDialing int
-	conns      []*Conn
+	t           testing.TB
+	mu          sync.Mutex
+	dial        Dial
+	dialTimes   int
+	dialing     int
+	dialingPeak int
+	conns       []*Conn
 }
 
 // NewServer makes a server that reports misuse of its connections to t.
@@ -45,17 +45,17 @@ type Conn struct {
 	// N numbers the connections in the order in which they were opened, from 1.
 	N int
 
-	server *Server
-	closes atomic.Int32
+	server     *Server
+	closeCount atomic.Int32
 }
 
 // Connect opens a connection. It is the Connect of [World.Config].
 func (s *Server) Connect(ctx context.Context) (*Conn, error) {
 	s.mu.Lock()
-	s.dials++
-	n, dial := s.dials, s.dial
+	s.dialTimes++
+	n, dial := s.dialTimes, s.dial
 	s.dialing++
-	s.maxDialing = max(s.maxDialing, s.dialing)
+	s.dialingPeak = max(s.dialingPeak, s.dialing)
 	s.mu.Unlock()
 	defer func() {
 		s.mu.Lock()
@@ -77,7 +77,7 @@ func (s *Server) Connect(ctx context.Context) (*Conn, error) {
 // Close implements io.Closer: the pool's default Disconnect calls it. A second
 // call fails the test.
 func (c *Conn) Close() error {
-	if n := c.closes.Add(1); n > 1 {
+	if n := c.closeCount.Add(1); n > 1 {
 		c.server.t.Errorf("connection %d is closed %d times", c.N, n)
 	}
 	if c.server.OnClose != nil {
@@ -87,7 +87,7 @@ func (c *Conn) Close() error {
 }
 
 // Closes counts the calls of Close: 0 or 1.
-func (c *Conn) Closes() int { return int(c.closes.Load()) }
+func (c *Conn) Closes() int { return int(c.closeCount.Load()) }
 
 // SetDial changes what connects do from now on.
 func (s *Server) SetDial(dial Dial) {
@@ -103,7 +103,7 @@ func (s *Server) Counts() (dials, opened, closed int) {
 	for _, c := range s.conns {
 		closed += c.Closes()
 	}
-	return s.dials, len(s.conns), closed
+	return s.dialTimes, len(s.conns), closed
 }
 
 // Dials counts the connects begun.
@@ -113,7 +113,7 @@ func (s *Server) Dials() int { n, _, _ := s.Counts(); return n }
 func (s *Server) MaxDialing() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.maxDialing
+	return s.dialingPeak
 }
 
 // Conn gives connection number n, from 1.

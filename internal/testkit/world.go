@@ -34,7 +34,7 @@ type World struct {
 	// instead of the pool's own mailbox.
 	Library bool
 
-	deadLetters atomic.Int32
+	deadLetterCount atomic.Int32
 }
 
 // Run runs f in virtual time, once with the pool's own mailbox and once with
@@ -57,7 +57,7 @@ func NewWorld(t testing.TB, library bool) *World {
 	w := &World{T: t, Server: NewServer(t), System: QuietSystem(), Library: library}
 	w.System.EventStream.Subscribe(func(event any) {
 		if _, ok := event.(*actor.DeadLetterEvent); ok {
-			w.deadLetters.Add(1)
+			w.deadLetterCount.Add(1)
 		}
 	})
 	// The library counts dead letters on a goroutine that lives for a moment.
@@ -151,7 +151,7 @@ func (w *World) CloseAndCheck(p *Pool) {
 }
 
 // DeadLetters counts the dead letters of the actor system.
-func (w *World) DeadLetters() int { return int(w.deadLetters.Load()) }
+func (w *World) DeadLetters() int { return int(w.deadLetterCount.Load()) }
 
 // DeadLettersTo counts the dead letters to one actor from now on.
 func (w *World) DeadLettersTo(pid *actor.PID) *atomic.Int32 {
