@@ -1,3 +1,6 @@
+// Tests of single questions: the delays of the backoff, the errors, TearDown, and that
+// CheckInvariants finds what it is for.
+
 package machine
 
 import (
@@ -88,13 +91,12 @@ func TestAMachineNeedsTheClockIfAgesMatterOrATryGetMayConnect(t *testing.T) {
 		"all events":           {Config{EventLevel: AllEvents}, true},
 	} {
 		if got := New(tt.cfg).NeedsClock(); got != tt.want {
-			t.Errorf("%s: timed %v, want %v", name, got, tt.want)
+			t.Errorf("%s: needs the clock %v, want %v", name, got, tt.want)
 		}
 	}
 }
 
-// newTestMachine starts a machine of which capacity connections are open and
-// idle.
+// newTestMachine starts a machine with as many idle connections as its capacity.
 func newTestMachine(t testing.TB, cfg Config) *Machine {
 	cfg.MaxConnecting = max(1, cfg.Capacity)
 	cfg.ConnectTimeout = 10 * time.Second
@@ -127,15 +129,15 @@ func newTestMachine(t testing.TB, cfg Config) *Machine {
 
 func TestTryGetAndTryPutAllocateNothing(t *testing.T) {
 	for name, cfg := range map[string]Config{
-		"plain": {Capacity: 2},
-		"timed": {Capacity: 2, IdleTimeout: time.Hour, MaxLifetime: time.Hour},
+		"without the clock": {Capacity: 2},
+		"with the clock":    {Capacity: 2, IdleTimeout: time.Hour, MaxLifetime: time.Hour},
 	} {
 		m := newTestMachine(t, cfg)
 		w := &Waiter{}
 		if n := testing.AllocsPerRun(100, func() {
 			s := m.TryGet(time.Second, w)
 			if s == nil || !m.TryPut(time.Second, s, s.ID, s.LeaseEpoch) {
-				t.Fatal("not lent, or not taken back")
+				t.Fatal("a fast path has declined")
 			}
 			m.Done()
 			m.TakeEvents(nil)
@@ -160,7 +162,7 @@ func TestAnErrorUnwrapsToItsReasonAndSaysWhatThePoolLookedLike(t *testing.T) {
 	w.now = time.Second
 	w.connectFailed(w.conns[0], refused, messages.ClassOverload)
 	w.now = 3 * time.Second
-	w.leave(b, context.DeadlineExceeded)
+	w.cancelGet(b, context.DeadlineExceeded)
 	w.get(d)
 
 	got := func(g *get) *messages.GetError {
@@ -170,24 +172,26 @@ func TestAnErrorUnwrapsToItsReasonAndSaysWhatThePoolLookedLike(t *testing.T) {
 		}
 		return e
 	}
-	// The one whose connect it was: the cause.
+	// a, whose connect failed: the cause.
 	var ce *messages.ConnectError
 	if e := got(a); !errors.Is(e, messages.ErrConnectFailed) || !errors.Is(e, refused) || !errors.As(e, &ce) ||
 		ce.Phase != messages.PhaseConnect || e.Position != 1 || e.Waited != time.Second || e.LastConnectError != refused {
 		t.Errorf("a: %+v", e)
 	}
-	// The one who had hope and left: his own deadline, and what he waited for.
+	// b, which could have been served before its deadline: the deadline, and what b
+	// waited for.
 	if e := got(b); !errors.Is(e, context.DeadlineExceeded) || errors.Is(e, messages.ErrConnectFailed) ||
 		e.LastConnectError != refused || e.Attempt != 1 || !e.NextAttempt.Equal(w.cfg.Start.Add(6*time.Second)) ||
 		e.Position != 2 || e.Waited != 3*time.Second || e.Stats.State != messages.StateBackoff || e.Stats.Capacity != 2 {
 		t.Errorf("b: %+v", e)
 	}
-	// The one who had none: the cause, at once, without having been queued.
+	// d, whose deadline comes before the next attempt: the cause, at once, without a
+	// place in the queue.
 	if e := got(d); !errors.Is(e, messages.ErrConnectFailed) || !errors.Is(e, refused) || e.LastConnectError != refused ||
 		e.Position != 0 || e.Waited != 0 {
 		t.Errorf("d: %+v", e)
 	}
-	if c.over() {
+	if c.ended() {
 		t.Errorf("c has ended: %v", c.err)
 	}
 	if n := w.m.Stats().Waits; n != 3 {
@@ -195,7 +199,7 @@ func TestAnErrorUnwrapsToItsReasonAndSaysWhatThePoolLookedLike(t *testing.T) {
 	}
 }
 
-func TestADrainNamesTheLongestHoldersFirstAndNotMoreThanAHundred(t *testing.T) {
+func TestTheErrorOfADrainNamesAHundredHoldersAtMostTheLongestFirst(t *testing.T) {
 	m := newTestMachine(t, Config{Capacity: 150})
 	for i := range 150 {
 		w := &Waiter{Label: fmt.Sprint(i)}
@@ -216,7 +220,7 @@ func TestADrainNamesTheLongestHoldersFirstAndNotMoreThanAHundred(t *testing.T) {
 	}
 }
 
-func TestAbandonGivesUpWhoeverWaitsOnce(t *testing.T) {
+func TestTearDownEndsEachWaitOnce(t *testing.T) {
 	m := New(Config{Capacity: 2, MaxConnecting: 1, ConnectTimeout: time.Minute})
 	m.Start(0)
 	waiters := make([]Waiter, 3)
@@ -228,24 +232,25 @@ func TestAbandonGivesUpWhoeverWaitsOnce(t *testing.T) {
 	m.Ready(0, ready)
 	m.Done()
 	m.TakeEvents(nil)
-	gaveUp, told := map[*Waiter]int{}, map[*Ticket]int{}
-	abandon := func() { m.TearDown(func(w *Waiter) { gaveUp[w]++ }, func(t *Ticket) { told[t]++ }) }
-	abandon()
-	abandon()
+	waits, requests := map[*Waiter]int{}, map[*Ticket]int{}
+	for range 2 {
+		m.TearDown(func(w *Waiter) { waits[w]++ }, func(t *Ticket) { requests[t]++ })
+	}
 	for i := range waiters {
-		if w := &waiters[i]; gaveUp[w] != 1 || m.Waits(w) {
-			t.Errorf("waiter %d was given up %d times, waits %v", i, gaveUp[w], m.Waits(w))
+		if w := &waiters[i]; waits[w] != 1 || m.Waits(w) {
+			t.Errorf("waiter %d was ended %d times, waits %v", i, waits[w], m.Waits(w))
 		}
 	}
-	if told[resize] != 1 || told[ready] != 1 || m.phase != phaseClosed || m.Decided() {
-		t.Errorf("tickets were told %v, closed %v, decided %v", told, m.phase == phaseClosed, m.Decided())
+	if requests[resize] != 1 || requests[ready] != 1 || m.phase != phaseClosed || m.Decided() {
+		t.Errorf("SetCapacity was ended %d times, Ready %d times, closed %v, decided %v",
+			requests[resize], requests[ready], m.phase == phaseClosed, m.Decided())
 	}
 }
 
-func TestCheckInvariantsFindsEveryDisorder(t *testing.T) {
+func TestCheckInvariantsFindsEachFault(t *testing.T) {
 	var a, b, c Waiter
 	var actor Borrower
-	// c1 is lent, c2 is being opened for b, and c waits with no job under way.
+	// c1 is lent to a, c2 is being opened for b, and c waits with no job under way.
 	plain := func() *Machine {
 		a, b, c = Waiter{}, Waiter{}, Waiter{}
 		m := New(Config{Capacity: 3, MaxConnecting: 1, ConnectTimeout: time.Minute})
@@ -276,15 +281,15 @@ func TestCheckInvariantsFindsEveryDisorder(t *testing.T) {
 		m.TakeEvents(nil)
 		return m
 	}
-	for _, fresh := range []func() *Machine{plain, annotated} {
-		if err := fresh().CheckInvariants(); err != nil {
+	for _, start := range []func() *Machine{plain, annotated} {
+		if err := start().CheckInvariants(); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for name, tt := range map[string]struct {
-		fresh func() *Machine
-		spoil func(*Machine)
-		want  string
+		start   func() *Machine
+		corrupt func(*Machine)
+		want    string
 	}{
 		"index":             {plain, func(m *Machine) { m.slots[1].index = 7 }, "index"},
 		"id":                {plain, func(m *Machine) { m.slots[0].ID = 0 }, "id"},
@@ -295,7 +300,7 @@ func TestCheckInvariantsFindsEveryDisorder(t *testing.T) {
 		"end of a list":     {plain, func(m *Machine) { m.jobs.busy.tail = nil }, "list of busy"},
 		"not in a list":     {plain, func(m *Machine) { m.jobs.busy.remove(m.slots[1]) }, "not in the list of busy"},
 		"in the wrong list": {annotated, func(m *Machine) { m.lists.idle.pushHead(m.slots[1]) }, "in the list of idle"},
-		"in a foreign list": {plain, func(m *Machine) { m.leases.out.pushTail(m.slots[0]) }, "in the list of leases"},
+		"in another list":   {plain, func(m *Machine) { m.leases.out.pushTail(m.slots[0]) }, "in the list of leases"},
 		"link of a list":    {annotated, func(m *Machine) { m.jobs.busy.head.prev = m.slots[0] }, "in the list of busy"},
 		"order of a list": {plain, func(m *Machine) {
 			m.slots[0].state = closing
@@ -304,13 +309,13 @@ func TestCheckInvariantsFindsEveryDisorder(t *testing.T) {
 			m.slots[0].since = -1
 			m.jobs.busy.pushTail(m.slots[0])
 		}, "out of order"},
-		"job of a stranger":  {plain, func(*Machine) { b.slot = nil }, "works for a waiter"},
-		"job in no state":    {plain, func(m *Machine) { m.slots[0].waiter, b.slot = &b, m.slots[0] }, "works for a waiter"},
+		"job of no waiter":   {plain, func(*Machine) { b.slot = nil }, "works for a waiter"},
+		"waiter, but no job": {plain, func(m *Machine) { m.slots[0].waiter, b.slot = &b, m.slots[0] }, "works for a waiter"},
 		"queue mark":         {plain, func(*Machine) { c.queued = false }, "not marked"},
 		"queue link":         {plain, func(*Machine) { c.prev = nil }, "not marked"},
 		"queue count":        {plain, func(m *Machine) { m.queue.unstarted++ }, "queue says"},
 		"queue settings":     {plain, func(m *Machine) { m.queue.withSetting++ }, "queue says"},
-		"foreign slot":       {plain, func(m *Machine) { c.slot = m.slots[1] }, "works for another"},
+		"slot of another":    {plain, func(m *Machine) { c.slot = m.slots[1] }, "works for another"},
 		"over capacity":      {plain, func(m *Machine) { m.overCapacity = true }, "over capacity"},
 		"lost wake-up":       {plain, func(m *Machine) { m.cfg.MaxConnecting = 2 }, "a connect is allowed"},
 		"idle and waiting":   {plain, func(m *Machine) { m.move(m.slots[0], idle) }, "are idle"},
@@ -320,7 +325,7 @@ func TestCheckInvariantsFindsEveryDisorder(t *testing.T) {
 		"paused":             {plain, func(m *Machine) { m.paused = true }, "paused with"},
 		"timer":              {plain, func(m *Machine) { m.timers.tickAt = never }, "is due"},
 		"fast path open":     {plain, func(m *Machine) { m.suspended = true }, "fast paths"},
-		"fast path shut":     {plain, func(m *Machine) { m.fastPath = false }, "fast paths"},
+		"fast path closed":   {plain, func(m *Machine) { m.fastPath = false }, "fast paths"},
 		"group members":      {annotated, func(m *Machine) { m.slots[0].group.members++ }, "2 members"},
 		"group list":         {annotated, func(m *Machine) { m.slots[0].group.head = nil }, "0 idle"},
 		"group of no slot":   {annotated, func(m *Machine) { m.lists.groups["y"] = &settingGroup{setting: "y"} }, "2 settings"},
@@ -334,18 +339,17 @@ func TestCheckInvariantsFindsEveryDisorder(t *testing.T) {
 		"borrower's waits":   {annotated, func(*Machine) { actor.waits = []*Waiter{&b} }, "1 waits"},
 		"waiter of no actor": {annotated, func(*Machine) { b.Borrower = &actor }, "its borrower"},
 	} {
-		m := tt.fresh()
-		tt.spoil(m)
+		m := tt.start()
+		tt.corrupt(m)
 		if err := m.CheckInvariants(); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 }
 
-// BenchmarkLeave cancels waiters out of the middle of a queue of that many; the
-// cost of one must not depend on how many there are. Setting up the queue is
-// not measured.
-func BenchmarkLeave(b *testing.B) {
+// BenchmarkCancelGet cancels a Get in the middle of a long queue. The cost must not
+// depend on the length of the queue. To fill the queue is not measured.
+func BenchmarkCancelGet(b *testing.B) {
 	for _, n := range []int{1000, 100_000} {
 		b.Run(fmt.Sprintf("waiters=%d", n), func(b *testing.B) {
 			m := New(Config{ConnectTimeout: time.Minute})
@@ -354,10 +358,10 @@ func BenchmarkLeave(b *testing.B) {
 			for i := range waiters {
 				m.Get(0, &waiters[i])
 			}
-			// The one in the middle leaves. After a tenth of all has left they
-			// come back at the end, so that after half of all the order is as
-			// it was.
-			left := make([]*Waiter, 0, n/10)
+			// The waiter in the middle is cancelled. The cancelled ones are queued
+			// again at the end, a tenth of the queue at once, so that the next one to
+			// be cancelled is always about in the middle.
+			cancelled := make([]*Waiter, 0, n/10)
 			b.ReportAllocs()
 			b.ResetTimer()
 			for i := range b.N {
@@ -365,17 +369,17 @@ func BenchmarkLeave(b *testing.B) {
 				m.CancelGet(0, w, context.Canceled)
 				m.Done()
 				m.TakeEvents(nil)
-				if left = append(left, w); len(left) == cap(left) {
+				if cancelled = append(cancelled, w); len(cancelled) == cap(cancelled) {
 					b.StopTimer()
-					for _, w := range left {
+					for _, w := range cancelled {
 						m.Get(0, w)
 					}
-					left = left[:0]
+					cancelled = cancelled[:0]
 					b.StartTimer()
 				}
 			}
 			if got := m.Stats().Cancels; got != uint64(b.N) {
-				b.Fatalf("%d have left, want %d", got, b.N)
+				b.Fatalf("%d Gets were cancelled, want %d", got, b.N)
 			}
 		})
 	}

@@ -1,3 +1,5 @@
+// Random histories: random inputs to a pool with a random configuration.
+
 package machine
 
 import (
@@ -15,22 +17,22 @@ import (
 
 var errDown = errors.New("server down")
 
-// TestEveryRandomHistoryKeepsThePromises runs random inputs, also late, double
-// and stale ones, through a machine with a random configuration, in a world
-// that checks every step; in the end everything is given back, and whoever
-// waits must be served, and the pool must drain to nothing.
+// TestEveryRandomHistoryKeepsThePromises gives random inputs, also late, repeated and
+// stale ones, to a machine with a random configuration, in a world that checks every
+// step. In the end every lease is returned, and then every waiter must be served. At
+// last the pool is closed, and then nothing may be left of it.
 func TestEveryRandomHistoryKeepsThePromises(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		p := &player{t: t, world: newWorld(t, drawConfig(t))}
-		p.settings = rapid.SampledFrom([][]any{{nil}, {nil, "red"}, {nil, nil, "red", "blue"}, {nil, "red", "blue", "green"}}).Draw(t, "settings")
-		p.world.halves = rapid.Bool().Draw(t, "hot halves")
+		h := &history{t: t, world: newWorld(t, drawConfig(t))}
+		h.settings = rapid.SampledFrom([][]any{{nil}, {nil, "red"}, {nil, nil, "red", "blue"}, {nil, "red", "blue", "green"}}).Draw(t, "settings")
+		h.world.fastPaths = rapid.Bool().Draw(t, "fast paths")
 		for range rapid.SampledFrom([]int{10, 40, 150}).Draw(t, "steps") {
-			p.play()
+			h.next()
 		}
-		if p.world.closedAt < 0 {
-			p.settleDown()
+		if h.world.closedAt < 0 {
+			h.comeToRest()
 		}
-		p.shutDown()
+		h.closePool()
 	})
 }
 
@@ -82,8 +84,8 @@ func drawConfig(t *rapid.T) Config {
 	return cfg
 }
 
-// player draws the next input out of those that make sense.
-type player struct {
+// history draws the inputs, each out of those that are possible.
+type history struct {
 	t        *rapid.T
 	world    *world
 	gets     []*get
@@ -91,133 +93,145 @@ type player struct {
 	tickets  int
 }
 
-type move struct {
+// choice is an input that is possible.
+type choice struct {
 	name string
 	do   func()
 }
 
-func (p *player) play() {
-	w := p.world
-	var moves []move
+// next draws and runs the next input.
+func (h *history) next() {
+	w := h.world
+	var choices []choice
 	add := func(weight int, name string, do func()) {
 		for range weight {
-			moves = append(moves, move{name, do})
+			choices = append(choices, choice{name, do})
 		}
 	}
-	add(6, "get", p.get)
-	add(2, "wait", p.wait)
+	add(6, "get", h.get)
+	add(2, "wait", h.wait)
 	if w.backoff.armed && w.now >= w.backoff.at {
 		add(3, "backoff elapsed", func() { w.backoffElapsed(w.backoff.epoch) })
 	}
 	if w.tick.armed && w.now >= w.tick.at {
-		add(3, "tick", func() { w.ticks(w.tick.epoch) })
+		add(3, "tick", func() { w.tickElapsed(w.tick.epoch) })
 	}
 	if len(w.backoff.stale) > 0 {
-		add(1, "stale backoff", func() { w.backoffElapsed(pick(p.t, w.backoff.stale)) })
+		add(1, "stale backoff", func() { w.backoffElapsed(pick(h.t, w.backoff.stale)) })
 	}
 	if len(w.tick.stale) > 0 {
-		add(1, "stale tick", func() { w.ticks(pick(p.t, w.tick.stale)) })
+		add(1, "stale tick", func() { w.tickElapsed(pick(h.t, w.tick.stale)) })
 	}
 	if len(w.queue) > 0 {
-		add(2, "leave", func() { w.leave(pick(p.t, w.queue), p.reason()) })
+		add(2, "cancel get", func() { w.cancelGet(pick(h.t, w.queue), h.reason()) })
 	}
-	if granted := p.granted(func(*get) bool { return true }); len(granted) > 0 {
-		held := p.granted(func(g *get) bool { return g.lease.conn.lent(g.lease) })
+	if granted := h.granted(func(*get) bool { return true }); len(granted) > 0 {
+		held := h.granted(func(g *get) bool { return g.lease.out() })
 		if len(held) > 0 {
-			add(6, "put", func() { w.put(pick(p.t, held).lease) })
-			add(2, "taint", func() { w.taint(pick(p.t, held).lease, errDown) })
+			add(6, "put", func() { w.put(pick(h.t, held).lease) })
+			add(2, "taint", func() { w.taint(pick(h.t, held).lease, errDown) })
 		}
 		add(1, "return again", func() {
-			if g := pick(p.t, granted); rapid.Bool().Draw(p.t, "put") {
+			if g := pick(h.t, granted); rapid.Bool().Draw(h.t, "put") {
 				w.put(g.lease)
 			} else {
 				w.taint(g.lease, nil)
 			}
 		})
-		add(1, "leave too late", func() { w.leave(pick(p.t, granted), p.reason()) })
+		add(1, "cancel get too late", func() { w.cancelGet(pick(h.t, granted), h.reason()) })
 	}
 	for _, b := range w.actors {
 		if b.watched {
-			add(1, "gone", func() { w.gone(b, messages.ErrBorrowerGone) })
+			add(1, "borrower gone", func() { w.borrowerGone(b, messages.ErrBorrowerGone) })
 		}
 	}
-	if held := p.granted(func(g *get) bool { return g.actor == nil && g.lease.conn.lent(g.lease) }); len(held) > 0 {
-		add(1, "lost", func() { w.lost(pick(p.t, held).lease) })
+	if held := h.granted(func(g *get) bool { return g.actor == nil && g.lease.out() }); len(held) > 0 {
+		add(1, "lease lost", func() { w.leaseLost(pick(h.t, held).lease) })
 		if len(w.queue) > 0 {
-			add(4, "tie", func() {
-				if g := pick(p.t, w.queue); g.holds == nil {
-					w.tie(g, []*lease{pick(p.t, held).lease, pick(p.t, p.granted(func(*get) bool { return true })).lease})
+			add(4, "holds", func() {
+				if g := pick(h.t, w.queue); g.holds == nil {
+					w.holds(g, []*lease{pick(h.t, held).lease, pick(h.t, h.granted(func(*get) bool { return true })).lease})
 				}
 			})
 		}
 	}
-	if running := p.running(); len(running) > 0 {
-		add(8, "job", func() { p.finish(pick(p.t, running)) })
+	if running := h.running(); len(running) > 0 {
+		add(8, "job", func() { h.finish(pick(h.t, running)) })
 	}
-	add(1, "set capacity", func() { w.setCapacity(p.ticket("resize"), rapid.IntRange(0, 4).Draw(p.t, "n")) })
-	add(1, "clear", func() { w.clear(p.maybe("cause"), rapid.Bool().Draw(p.t, "interrupt")) })
+	add(1, "set capacity", func() { w.setCapacity(h.ticket("resize"), rapid.IntRange(0, 4).Draw(h.t, "n")) })
+	add(1, "clear", func() { w.clear(h.maybe("cause"), rapid.Bool().Draw(h.t, "interrupt")) })
 	add(1, "suspend", w.suspend)
 	add(2, "resume", w.resume)
 	add(1, "health ok", w.healthOK)
-	add(1, "ready", func() { w.ready(p.ticket("ready")) })
+	add(1, "ready", func() { w.ready(h.ticket("ready")) })
 	if len(w.tickets) > 0 {
-		add(1, "give up", func() { w.giveUp(pick(p.t, w.tickets), context.DeadlineExceeded) })
+		add(1, "cancel control", func() { w.cancelControl(pick(h.t, w.tickets), context.DeadlineExceeded) })
 	}
 	if len(w.conns) > 3 || w.closedAt >= 0 {
-		if w.closedAt >= 0 || rapid.IntRange(0, 9).Draw(p.t, "close now") == 9 {
-			add(1, "close", func() { w.close(p.ticket("close")) })
+		if w.closedAt >= 0 || rapid.IntRange(0, 9).Draw(h.t, "close now") == 9 {
+			add(1, "close", func() { w.close(h.ticket("close")) })
 		}
 	}
-	pick(p.t, moves).do()
+	h.run(choices)
 }
 
+// run draws one of the choices and runs it. rapid shows the names in a failing history.
+func (h *history) run(choices []choice) {
+	c := pick(h.t, choices)
+	h.t.Log(c.name)
+	c.do()
+}
+
+// pick draws one of several values.
 func pick[T any](t *rapid.T, of []T) T { return of[rapid.IntRange(0, len(of)-1).Draw(t, "which")] }
 
-func (p *player) get() {
-	w := p.world
-	g := &get{name: fmt.Sprintf("g%d", len(p.gets)+1)}
-	p.gets = append(p.gets, g)
-	if rapid.IntRange(0, 3).Draw(p.t, "deadline") == 3 {
-		g.Deadline = w.now + rapid.SampledFrom([]time.Duration{time.Millisecond, time.Second, 10 * time.Second}).Draw(p.t, "in")
+// get begins a random Get.
+func (h *history) get() {
+	w := h.world
+	g := &get{name: fmt.Sprintf("g%d", len(h.gets)+1)}
+	h.gets = append(h.gets, g)
+	if rapid.IntRange(0, 3).Draw(h.t, "deadline") == 3 {
+		g.Deadline = w.now + rapid.SampledFrom([]time.Duration{time.Millisecond, time.Second, 10 * time.Second}).Draw(h.t, "in")
 	}
-	g.Setting = pick(p.t, p.settings)
-	if rapid.Bool().Draw(p.t, "labelled") {
+	g.Setting = pick(h.t, h.settings)
+	if rapid.Bool().Draw(h.t, "labelled") {
 		g.Label = g.name
 	}
-	if rapid.IntRange(0, 2).Draw(p.t, "actor") == 2 {
+	if rapid.IntRange(0, 2).Draw(h.t, "actor") == 2 {
 		if len(w.actors) < 3 {
 			b := &borrower{name: fmt.Sprintf("b%d", len(w.actors)+1)}
 			b.Owner = b
 			w.actors = append(w.actors, b)
 		}
-		g.actor = pick(p.t, w.actors)
+		g.actor = pick(h.t, w.actors)
 		g.Borrower = &g.actor.Borrower
 	}
-	if rapid.IntRange(0, 9).Draw(p.t, "ended") == 9 {
-		w.refuse(g, p.reason())
+	if rapid.IntRange(0, 9).Draw(h.t, "ended") == 9 {
+		w.rejectGet(g, h.reason())
 		return
 	}
 	w.get(g)
 	switch {
 	case w.closedAt >= 0 && !errors.Is(g.err, messages.ErrClosed), w.closedAt < 0 && w.paused && !errors.Is(g.err, messages.ErrCleared):
-		w.fail("closed at %v, paused %v, and a Get ends with %v", w.closedAt, w.paused, g.err)
+		w.fail("the pool is closed at %v, paused %v, and a Get ends with %v", w.closedAt, w.paused, g.err)
 	}
 }
 
-// wait lets time pass, often exactly until a timer.
-func (p *player) wait() {
-	w := p.world
+// wait lets time pass, often exactly until a timer is due.
+func (h *history) wait() {
+	w := h.world
 	steps := []time.Duration{time.Millisecond, 300 * time.Millisecond, time.Second, 3 * time.Second, 10 * time.Second}
 	for _, timer := range []timer{w.backoff, w.tick} {
 		if timer.armed && timer.at > w.now {
 			steps = append(steps, timer.at-w.now, timer.at-w.now)
 		}
 	}
-	w.now += pick(p.t, steps)
+	w.now += pick(h.t, steps)
 }
 
-func (p *player) granted(which func(*get) bool) (out []*get) {
-	for _, g := range p.gets {
+// granted gives the Gets that were granted a connection and are as which says.
+func (h *history) granted(which func(*get) bool) (out []*get) {
+	for _, g := range h.gets {
 		if g.lease != nil && which(g) {
 			out = append(out, g)
 		}
@@ -225,8 +239,9 @@ func (p *player) granted(which func(*get) bool) (out []*get) {
 	return out
 }
 
-func (p *player) running() (out []*conn) {
-	for _, c := range p.world.conns {
+// running gives the connections that have a job.
+func (h *history) running() (out []*conn) {
+	for _, c := range h.world.conns {
 		if c.job != 0 {
 			out = append(out, c)
 		}
@@ -234,22 +249,22 @@ func (p *player) running() (out []*conn) {
 	return out
 }
 
-// finish ends a job, well or badly.
-func (p *player) finish(c *conn) {
-	w := p.world
-	bad := rapid.IntRange(0, 2).Draw(p.t, "fails") == 2
+// finish ends a job, with success or not.
+func (h *history) finish(c *conn) {
+	w := h.world
+	fails := rapid.IntRange(0, 2).Draw(h.t, "fails") == 2
 	var err error
-	if bad {
+	if fails {
 		err = errDown
 	}
 	switch c.job {
 	case Open:
-		if !bad {
+		if !fails {
 			w.connected(c)
 			return
 		}
 		classes := []messages.Class{messages.ClassOverload, messages.ClassOverload, messages.ClassFatal, messages.ClassIgnore, messages.ClassClear}
-		w.connectFailed(c, err, pick(p.t, classes))
+		w.connectFailed(c, err, pick(h.t, classes))
 	case Check:
 		w.checked(c, err)
 	case Reset:
@@ -263,66 +278,70 @@ func (p *player) finish(c *conn) {
 	}
 }
 
-func (p *player) succeed(c *conn) {
+// succeed ends a job with success.
+func (h *history) succeed(c *conn) {
 	switch c.job {
 	case Open:
-		p.world.connected(c)
+		h.world.connected(c)
 	case Check:
-		p.world.checked(c, nil)
+		h.world.checked(c, nil)
 	case Reset:
-		p.world.wasReset(c, nil)
+		h.world.wasReset(c, nil)
 	case Apply:
-		p.world.applied(c, nil)
+		h.world.applied(c, nil)
 	case Unapply:
-		p.world.unapplied(c, nil)
+		h.world.unapplied(c, nil)
 	case Disconnect:
-		p.world.disconnected(c)
+		h.world.disconnected(c)
 	}
 }
 
-func (p *player) ticket(name string) *ticket {
-	p.tickets++
-	t := &ticket{name: fmt.Sprintf("%s%d", name, p.tickets)}
+// ticket makes a control request.
+func (h *history) ticket(name string) *ticket {
+	h.tickets++
+	t := &ticket{name: fmt.Sprintf("%s%d", name, h.tickets)}
 	t.Owner = t
 	return t
 }
 
-func (p *player) reason() error {
-	return rapid.SampledFrom([]error{context.Canceled, context.DeadlineExceeded}).Draw(p.t, "reason")
+// reason draws how a context has ended.
+func (h *history) reason() error {
+	return rapid.SampledFrom([]error{context.Canceled, context.DeadlineExceeded}).Draw(h.t, "reason")
 }
 
-func (p *player) maybe(name string) error {
-	if rapid.Bool().Draw(p.t, name) {
+// maybe draws an error, or none.
+func (h *history) maybe(name string) error {
+	if rapid.Bool().Draw(h.t, name) {
 		return errDown
 	}
 	return nil
 }
 
-// settleDown gives everything back and lets every job succeed: then nobody may
-// go on waiting, whatever has happened before.
-func (p *player) settleDown() {
-	w := p.world
+// comeToRest returns every lease and lets every job succeed. Then no wait may be left,
+// whatever has happened before.
+func (h *history) comeToRest() {
+	w := h.world
 	w.resume()
 	if w.capacity == 0 {
-		w.setCapacity(p.ticket("resize"), 1)
+		w.setCapacity(h.ticket("resize"), 1)
 	}
 	for round := 0; ; round++ {
-		held := p.granted(func(g *get) bool { return g.lease.conn.lent(g.lease) })
-		running := p.running()
+		held := h.granted(func(g *get) bool { return g.lease.out() })
+		running := h.running()
 		switch {
 		case len(held) > 0:
 			w.put(held[0].lease)
 		case len(running) > 0:
-			p.succeed(running[0])
+			h.succeed(running[0])
 		case w.backoff.armed && (len(w.queue) > 0 || slices.ContainsFunc(w.tickets, func(t *ticket) bool { return !t.answered })):
 			w.now = max(w.now, w.backoff.at)
 			w.backoffElapsed(w.backoff.epoch)
 		case len(w.queue) > 0:
-			w.fail("%d wait for ever", len(w.queue))
+			w.fail("%d wait forever", len(w.queue))
 		default:
 			for _, t := range w.tickets {
 				if !t.answered {
-					w.fail("%s waits for ever", t.name)
+					w.fail("%s is never answered", t.name)
 				}
 			}
 			return
@@ -333,42 +352,42 @@ func (p *player) settleDown() {
 	}
 }
 
-// shutDown closes the pool and lets everything end, in any order: then nothing
-// may be left of it.
-func (p *player) shutDown() {
-	w := p.world
-	w.close(p.ticket("close"))
+// closePool closes the pool, and ends every job and every lease, in any order. Then
+// nothing may be left of the pool.
+func (h *history) closePool() {
+	w := h.world
+	w.close(h.ticket("close"))
 	for {
-		var moves []move
-		for _, c := range p.running() {
-			moves = append(moves, move{"job", func() { p.finish(c) }})
+		var choices []choice
+		for _, c := range h.running() {
+			choices = append(choices, choice{"job", func() { h.finish(c) }})
 		}
-		for _, g := range p.granted(func(g *get) bool { return g.lease.conn.lent(g.lease) }) {
-			moves = append(moves, move{"put", func() { w.put(g.lease) }})
+		for _, g := range h.granted(func(g *get) bool { return g.lease.out() }) {
+			choices = append(choices, choice{"put", func() { w.put(g.lease) }})
 		}
-		if len(moves) == 0 {
+		if len(choices) == 0 {
 			break
 		}
 		if w.tick.armed {
-			moves = append(moves, move{"tick", func() {
+			choices = append(choices, choice{"tick", func() {
 				w.now = max(w.now, w.tick.at)
-				w.ticks(w.tick.epoch)
+				w.tickElapsed(w.tick.epoch)
 			}})
 		}
-		pick(p.t, moves).do()
+		h.run(choices)
 	}
-	last := p.ticket("close")
+	last := h.ticket("close")
 	w.close(last)
 	switch {
 	case w.stopped != 1:
-		w.fail("the pool is empty, and Stopped was said %d times", w.stopped)
+		w.fail("the pool is empty, and Stopped was emitted %d times", w.stopped)
 	case w.tick.armed || w.backoff.armed:
 		w.fail("a timer is left")
 	case !last.answered || last.err != nil:
-		w.fail("the last Close: %v", last.err)
+		w.fail("the last Close: answered %v, with %v", last.answered, last.err)
 	}
-	for _, g := range p.gets {
-		if !g.over() {
+	for _, g := range h.gets {
+		if !g.ended() {
 			w.fail("%s has not ended", g.name)
 		}
 	}
@@ -378,7 +397,7 @@ func (p *player) shutDown() {
 		}
 	}
 	for _, c := range w.conns {
-		if w.cfg.EventLevel == AllEvents && !c.closed || slices.Contains(w.rested, c) {
+		if w.cfg.EventLevel == AllEvents && !c.closedEvent || slices.Contains(w.idle, c) {
 			w.fail("c%d was not closed", c.id)
 		}
 	}

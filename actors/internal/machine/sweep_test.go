@@ -1,3 +1,5 @@
+// Sweeps: a tick that finds 10,000 idle connections due must not take long.
+
 package machine
 
 import (
@@ -8,9 +10,8 @@ import (
 
 const (
 	manyIdle = 10_000
-	// turnBound is how many jobs one turn of housekeeping may begin. The actor
-	// takes some microseconds to start one, and is to be held for less than a
-	// millisecond.
+	// turnBound is how many jobs one turn of housekeeping may begin. The shell takes
+	// some microseconds to start one, and a turn should take less than a millisecond.
 	turnBound = 128
 )
 
@@ -24,34 +25,36 @@ var sweeps = []struct {
 	{"KeepAlive", Config{Check: true, CheckAfterIdle: -1, KeepAlive: time.Minute}},
 }
 
-// sweeper performs what a machine with idle connections decides, at once and
-// with success, until each of them has been closed or checked.
+// sweeper is a machine with idle connections, whose effects are performed at once and
+// with success, until each connection has been closed or checked.
 type sweeper struct {
-	m     *Machine
-	now   time.Duration
-	tick  Effect
-	jobs  []Effect
-	swept int
+	m    *Machine
+	now  time.Duration
+	tick Effect   // ArmTick, while the timer is armed
+	jobs []Effect // the jobs under way
+	done int      // the jobs that are done
 
-	longest time.Duration // turn
-	most    int           // jobs begun in one turn
+	longest time.Duration // the longest turn
+	most    int           // the most jobs that one turn has begun
 }
 
+// newSweeper makes a machine whose idle connections are not due yet.
 func newSweeper(tb testing.TB, cfg Config) *sweeper {
 	cfg.Capacity = manyIdle
 	s := &sweeper{}
 	s.m = newTestMachine(tb, cfg)
-	for c, i := s.m.lists.idle.tail, 0; c != nil; c, i = c.prev, i+1 { // they came back one after the other
+	for c, i := s.m.lists.idle.tail, 0; c != nil; c, i = c.prev, i+1 { // they became idle one after the other
 		c.since = time.Duration(i) * time.Microsecond
 	}
 	s.tick = Effect{Kind: ArmTick, At: s.m.timers.tickAt, Epoch: s.m.timers.tickEpoch}
 	return s
 }
 
+// run runs turns until each connection has been closed or checked.
 func (s *sweeper) run(tb testing.TB) {
-	for rounds := 0; s.swept < manyIdle; rounds++ {
+	for rounds := 0; s.done < manyIdle; rounds++ {
 		if s.tick.Kind == 0 || rounds > manyIdle {
-			tb.Fatalf("%d of %d were due and %d have been swept", manyIdle, manyIdle, s.swept)
+			tb.Fatalf("%d connections were due, and %d have been closed or checked", manyIdle, s.done)
 		}
 		tick := s.tick
 		s.tick = Effect{}
@@ -67,8 +70,9 @@ func (s *sweeper) run(tb testing.TB) {
 	}
 }
 
+// report reports the end of a job.
 func (s *sweeper) report(e Effect) {
-	s.swept++
+	s.done++
 	if e.Kind == Check {
 		s.m.Checked(s.now, e.Slot, nil)
 	} else {
@@ -76,6 +80,7 @@ func (s *sweeper) report(e Effect) {
 	}
 }
 
+// turn runs one input, measures it, and takes its effects.
 func (s *sweeper) turn(f func()) {
 	start := time.Now()
 	f()
@@ -102,9 +107,9 @@ func TestASweepIsCutIntoShortTurns(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			s := newSweeper(t, tt.cfg)
 			s.run(t)
-			t.Logf("at most %d jobs begun in a turn; all was done after %v", s.most, s.now)
+			t.Logf("a turn has begun %d jobs at most; all were done after %v", s.most, s.now)
 			if s.most > turnBound {
-				t.Errorf("%d jobs begun in one turn, want at most %d", s.most, turnBound)
+				t.Errorf("one turn has begun %d jobs, want at most %d", s.most, turnBound)
 			}
 			if err := s.m.CheckInvariants(); err != nil {
 				t.Error(err)
@@ -113,9 +118,9 @@ func TestASweepIsCutIntoShortTurns(t *testing.T) {
 	}
 }
 
-// BenchmarkSweep: how long the machine alone takes in the longest turn of a
-// sweep of 10,000 idle connections. One round may be interrupted by whatever
-// else the computer does, so it is the median of the rounds.
+// BenchmarkSweep measures the longest turn of a sweep of 10,000 idle connections, of
+// the machine alone. It gives the median of the rounds, since the system may interrupt
+// a round.
 func BenchmarkSweep(b *testing.B) {
 	for _, tt := range sweeps {
 		b.Run(tt.name, func(b *testing.B) {

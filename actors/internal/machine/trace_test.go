@@ -1,3 +1,6 @@
+// The traces: histories of a pool in testdata, which show what it does and are easy
+// to read. An incident can be replayed as one.
+
 package machine
 
 import (
@@ -16,38 +19,37 @@ import (
 	"github.com/actorpool/actorpool/messages"
 )
 
-// TestTracesReadAsTheyRun runs the traces in testdata, each in a world that
-// checks every step. A trace is a list of inputs with what comes of each below
-// it; -rewrite writes what comes of them anew. The inputs:
+// TestTraces runs the traces in testdata, each in a world that checks every step. A
+// trace is a list of inputs, each with its output below it; -rewrite writes the
+// outputs anew. The inputs:
 //
-//	new key=val...             a pool, started; see options
+//	new key=val...             start a pool; the options are in trace.start
 //	get NAME                   a Get, by the fast path first; setting= label= deadline=
-//	get NAME ended=cancel      a Get whose context has ended; ended=timeout
+//	get NAME ended=cancel      a Get whose context has ended; or ended=timeout
 //	get NAME borrower=B        a Get of an actor
 //	borrower-gone B            the actor has stopped
-//	cancel-get NAME cancel     its caller leaves; or timeout
-//	holds NAME OTHER...        NAME's caller holds what OTHER was granted
-//	lease-lost NAME            nobody has what NAME was granted any more
-//	put NAME, taint NAME       what NAME was granted comes back; cause=
-//	connected c1               Connect is done
-//	failed c1                  Connect has failed; err= class=
-//	checked c1, reset c1       Check, Reset are done; err= if badly
-//	applied c1, unapplied c1   Apply, Unapply are done; err= if badly
+//	cancel-get NAME cancel     the caller leaves; or timeout
+//	holds NAME OTHER...        the caller of NAME holds the leases of OTHER...
+//	lease-lost NAME            nobody can return the lease of NAME any more
+//	put NAME, taint NAME       the lease of NAME is returned; cause=
+//	connected c1               Open has succeeded
+//	failed c1                  Open has failed; err= class=
+//	checked c1, reset c1       Check, Reset is done; err= if it has failed
+//	applied c1, unapplied c1   Apply, Unapply is done; err= if it has failed
 //	disconnected c1            Disconnect is done
 //	set-capacity T n, close T, ready T, cancel-control T
 //	clear                      interrupt err=
 //	suspend, resume, health-ok
-//	backoff-elapsed, tick      the armed timer comes; with an epoch: that one
-//	explain                    who holds, who waits
-//	stats                      what the pool looks like; stats all: counters too
+//	backoff-elapsed, tick      the armed timer comes; epoch=n: the timer of that epoch
+//	explain                    what Explain says
+//	stats                      Stats without the counters; stats all: with them
 //
-// Every input takes t=, the time at which it comes, counted from the start. A
-// timer comes at its time if there is no t=. Below an input are its effects,
-// then its events with a ~ in front. "TryGet" and "TryPut" say that the fast
-// path of a Get or Put has decided alone; the other lines in lower case say what became
-// of the connection when there is no effect to tell it. Ticks are shown on
-// demand, and rejections without the picture of the pool that they carry.
-func TestTracesReadAsTheyRun(t *testing.T) {
+// Every input takes t=, the time at which it comes, counted from the start. Without
+// it a timer comes when it is due. The output is the effects, then the events, each
+// with a ~ in front. "TryGet" and "TryPut" say that a fast path has decided alone.
+// "c1 is idle" and "a waits" say what no effect says. ArmTick and DisarmTick are
+// shown with the option ticks, and errors in full with the option errors.
+func TestTraces(t *testing.T) {
 	paths, err := filepath.Glob("testdata/*.txt")
 	if err != nil || len(paths) == 0 {
 		t.Fatalf("no traces: %v", err)
@@ -66,16 +68,17 @@ func TestTracesReadAsTheyRun(t *testing.T) {
 	}
 }
 
+// trace is one file of testdata, as far as it has run.
 type trace struct {
-	t       *testing.T
-	d       *datadriven.TestData
-	world   *world
-	ticks   bool
-	gets    map[string]*get
-	tickets map[string]*ticket
+	t         *testing.T
+	d         *datadriven.TestData // the input that is running
+	world     *world
+	showTicks bool
+	gets      map[string]*get
+	tickets   map[string]*ticket
 }
 
-// Fatalf names the line of the trace.
+// Fatalf fails the test at the line of the input that is running.
 func (tr *trace) Fatalf(format string, args ...any) {
 	tr.t.Helper()
 	tr.d.Fatalf(tr.t, format, args...)
@@ -83,6 +86,7 @@ func (tr *trace) Fatalf(format string, args ...any) {
 
 func (tr *trace) Helper() { tr.t.Helper() }
 
+// run runs one input and gives its output.
 func (tr *trace) run() string {
 	if tr.d.Cmd == "new" {
 		return tr.start()
@@ -103,20 +107,20 @@ func (tr *trace) run() string {
 	case "get":
 		return tr.get()
 	case "put", "taint":
-		return tr.giveBack()
+		return tr.putOrTaint()
 	case "connected", "failed", "checked", "reset", "applied", "unapplied", "disconnected":
 		return tr.report()
 	}
-	w.refused = nil
+	w.controlErr = nil
 	switch tr.d.Cmd {
 	case "cancel-get":
 		g := tr.gets[tr.word(0)]
 		if g == nil {
-			tr.Fatalf("nobody of that name")
+			tr.Fatalf("no Get of that name")
 		}
-		w.leave(g, tr.ending(tr.word(1)))
+		w.cancelGet(g, tr.contextError(tr.word(1)))
 	case "borrower-gone":
-		w.gone(tr.borrower(tr.word(0)), messages.ErrBorrowerGone)
+		w.borrowerGone(tr.borrower(tr.word(0)), messages.ErrBorrowerGone)
 	case "holds":
 		var held []*lease
 		for _, arg := range tr.d.CmdArgs[1:] {
@@ -124,9 +128,9 @@ func (tr *trace) run() string {
 				held = append(held, g.lease)
 			}
 		}
-		w.tie(tr.gets[tr.word(0)], held)
+		w.holds(tr.gets[tr.word(0)], held)
 	case "lease-lost":
-		w.lost(tr.gets[tr.word(0)].lease)
+		w.leaseLost(tr.gets[tr.word(0)].lease)
 	case "set-capacity":
 		n, err := strconv.Atoi(tr.word(1))
 		if err != nil {
@@ -138,7 +142,7 @@ func (tr *trace) run() string {
 	case "ready":
 		w.ready(tr.ticket())
 	case "cancel-control":
-		w.giveUp(tr.tickets[tr.word(0)], context.DeadlineExceeded)
+		w.cancelControl(tr.tickets[tr.word(0)], context.DeadlineExceeded)
 	case "clear":
 		w.clear(tr.err("err", ""), tr.d.HasArg("interrupt"))
 	case "suspend":
@@ -150,18 +154,18 @@ func (tr *trace) run() string {
 	case "backoff-elapsed":
 		w.backoffElapsed(tr.timer(w.backoff))
 	case "tick":
-		w.ticks(tr.timer(w.tick))
+		w.tickElapsed(tr.timer(w.tick))
 	default:
 		tr.Fatalf("no such input")
 	}
-	if w.refused != nil {
-		return tr.told("refused: " + w.short(w.refused))
+	if w.controlErr != nil {
+		return tr.output("refused: " + w.shortError(w.controlErr))
 	}
-	return tr.told("")
+	return tr.output("")
 }
 
-// start makes the pool. The options are those of Config, with the defaults
-// given here.
+// start starts a pool. The options are the fields of Config, with the defaults that
+// are given here.
 func (tr *trace) start() string {
 	cfg := Config{
 		Name:           "pool",
@@ -173,8 +177,8 @@ func (tr *trace) start() string {
 		Backoff:        Backoff{Base: 5 * time.Second, Cap: time.Minute},
 	}
 	random := 0.0
-	full := false
-	tr.ticks = false
+	fullErrors := false
+	tr.showTicks = false
 	for _, arg := range tr.d.CmdArgs {
 		switch arg.Key {
 		case "capacity":
@@ -239,9 +243,9 @@ func (tr *trace) start() string {
 		case "events":
 			cfg.EventLevel = oneOf(tr, map[string]EventLevel{"all": AllEvents, "rare": RareEvents}, "events")
 		case "ticks":
-			tr.ticks = true
+			tr.showTicks = true
 		case "errors":
-			full = true
+			fullErrors = true
 		default:
 			tr.Fatalf("no such option: %s", arg.Key)
 		}
@@ -249,10 +253,11 @@ func (tr *trace) start() string {
 	cfg.Random = func() float64 { return random }
 	tr.gets, tr.tickets = map[string]*get{}, map[string]*ticket{}
 	tr.world = newWorld(tr, cfg)
-	tr.world.full = full
-	return tr.told("")
+	tr.world.fullErrors = fullErrors
+	return tr.output("")
 }
 
+// oneOf gives the value that an option names.
 func oneOf[T any](tr *trace, of map[string]T, key ...string) T {
 	v, ok := of[tr.value(append(key, "mode")[0])]
 	if !ok {
@@ -261,9 +266,10 @@ func oneOf[T any](tr *trace, of map[string]T, key ...string) T {
 	return v
 }
 
+// get asks for a connection.
 func (tr *trace) get() string {
 	w, name := tr.world, tr.word(0)
-	if g := tr.gets[name]; g != nil && !g.over() {
+	if g := tr.gets[name]; g != nil && !g.ended() {
 		tr.Fatalf("%s waits already", name)
 	}
 	g := &get{name: name}
@@ -285,18 +291,19 @@ func (tr *trace) get() string {
 		g.Borrower = &g.actor.Borrower
 	}
 	if tr.d.HasArg("ended") {
-		w.refuse(g, tr.ending(tr.value("ended")))
-		return tr.told("")
+		w.rejectGet(g, tr.contextError(tr.value("ended")))
+		return tr.output("")
 	}
 	if w.get(g) {
-		return tr.told(fmt.Sprintf("TryGet c%d/%d -> %s", g.lease.id, g.lease.epoch, name))
+		return tr.output(fmt.Sprintf("TryGet c%d/%d -> %s", g.lease.id, g.lease.epoch, name))
 	}
-	if !g.over() && g.slot == nil {
-		return tr.told(fmt.Sprintf("%s waits", name))
+	if !g.ended() && g.slot == nil {
+		return tr.output(fmt.Sprintf("%s waits", name))
 	}
-	return tr.told("")
+	return tr.output("")
 }
 
+// borrower gives the actor of that name.
 func (tr *trace) borrower(name string) *borrower {
 	for _, b := range tr.world.actors {
 		if b.name == name {
@@ -309,26 +316,28 @@ func (tr *trace) borrower(name string) *borrower {
 	return b
 }
 
-func (tr *trace) giveBack() string {
+// putOrTaint ends a lease.
+func (tr *trace) putOrTaint() string {
 	g := tr.gets[tr.word(0)]
 	if g == nil || g.lease == nil {
 		tr.Fatalf("nothing to return")
 	}
-	var stowed, ok bool
+	var fast, ok bool
 	if tr.d.Cmd == "put" {
-		stowed, ok = tr.world.put(g.lease)
+		fast, ok = tr.world.put(g.lease)
 	} else {
 		ok = tr.world.taint(g.lease, tr.err("cause", ""))
 	}
 	switch {
-	case stowed:
-		return tr.told(fmt.Sprintf("TryPut c%d", g.lease.id))
+	case fast:
+		return tr.output(fmt.Sprintf("TryPut c%d", g.lease.id))
 	case !ok:
-		return tr.told("the lease has ended")
+		return tr.output("the lease has ended")
 	}
-	return tr.told(tr.fate(g.lease.conn))
+	return tr.output(tr.idle(g.lease.conn))
 }
 
+// report ends the job of a connection.
 func (tr *trace) report() string {
 	w := tr.world
 	var c *conn
@@ -362,29 +371,29 @@ func (tr *trace) report() string {
 	case "disconnected":
 		w.disconnected(c)
 	}
-	return tr.told(tr.fate(c))
+	return tr.output(tr.idle(c))
 }
 
-// fate says what became of a connection that came free, where no effect does.
-func (tr *trace) fate(c *conn) string {
-	if slices.Contains(tr.world.rested, c) {
+// idle says that a connection is idle now, which no effect says.
+func (tr *trace) idle(c *conn) string {
+	if slices.Contains(tr.world.idle, c) {
 		return fmt.Sprintf("c%d is idle", c.id)
 	}
 	return ""
 }
 
-// told puts the last step into words.
-func (tr *trace) told(first string) string {
+// output is the effects and events of the last step, below a first line.
+func (tr *trace) output(first string) string {
 	var lines []string
 	if first != "" {
 		lines = append(lines, first)
 	}
 	for _, e := range tr.world.effects {
-		if tr.ticks || !strings.Contains(e, "Tick") {
+		if tr.showTicks || !strings.Contains(e, "Tick") {
 			lines = append(lines, e)
 		}
 	}
-	for _, e := range tr.world.news {
+	for _, e := range tr.world.events {
 		lines = append(lines, "~ "+tr.event(e))
 	}
 	if len(lines) == 0 {
@@ -393,6 +402,7 @@ func (tr *trace) told(first string) string {
 	return strings.Join(lines, "\n")
 }
 
+// event gives an event in words.
 func (tr *trace) event(e messages.Event) string {
 	out := []string{e.Kind.String()}
 	add := func(show bool, format string, args ...any) {
@@ -411,11 +421,12 @@ func (tr *trace) event(e messages.Event) string {
 	add(e.Kind == messages.CapacityChanged, "%d to %d", e.From, e.To)
 	add(e.Kind == messages.PoolCreated, "capacity %d", e.To)
 	if e.Err != nil {
-		add(true, "- %s", tr.world.short(e.Err))
+		add(true, "- %s", tr.world.shortError(e.Err))
 	}
 	return strings.Replace(strings.Join(out, " "), "PoolBackoff after", "PoolBackoff for", 1)
 }
 
+// stats gives Stats in words.
 func (tr *trace) stats() string {
 	st := tr.world.m.Stats()
 	line := fmt.Sprintf("%s: capacity %d, open %d (idle %d, borrowed %d, in transition %d), connecting %d, closing %d, waiting %d",
@@ -458,6 +469,7 @@ func (tr *trace) stats() string {
 	return line
 }
 
+// ticket makes a control request with the name that the input gives.
 func (tr *trace) ticket() *ticket {
 	t := &ticket{name: tr.word(0)}
 	t.Owner = t
@@ -465,8 +477,8 @@ func (tr *trace) ticket() *ticket {
 	return t
 }
 
-// timer gives the epoch of the timer that comes: the one that is armed, at its
-// time if none is given, or the one that the trace names.
+// timer gives the epoch of the timer that comes: that of the input, or that of the
+// armed timer. The armed timer comes when it is due, unless the input gives a time.
 func (tr *trace) timer(t timer) uint64 {
 	for _, arg := range tr.d.CmdArgs {
 		if arg.Key == "epoch" {
@@ -484,9 +496,11 @@ func (tr *trace) timer(t timer) uint64 {
 	return t.epoch
 }
 
+// The arguments of the input that is running.
+
 func (tr *trace) word(i int) string {
 	if i >= len(tr.d.CmdArgs) {
-		tr.Fatalf("something is missing")
+		tr.Fatalf("an argument is missing")
 	}
 	return tr.d.CmdArgs[i].Key
 }
@@ -515,23 +529,25 @@ func (tr *trace) duration(key string) time.Duration {
 	return d
 }
 
-func (tr *trace) err(key, otherwise string) error {
+// err is the error that the input gives, otherwise one with the given text; without a
+// text it is nil.
+func (tr *trace) err(key, text string) error {
 	if tr.d.HasArg(key) {
-		otherwise = tr.value(key)
+		text = tr.value(key)
 	}
-	if otherwise == "" {
+	if text == "" {
 		return nil
 	}
-	return errors.New(otherwise)
+	return errors.New(text)
 }
 
-func (tr *trace) ending(word string) error {
+func (tr *trace) contextError(word string) error {
 	switch word {
 	case "timeout":
 		return context.DeadlineExceeded
 	case "cancel":
 		return context.Canceled
 	}
-	tr.Fatalf("timeout or cancel")
+	tr.Fatalf("want timeout or cancel")
 	return nil
 }

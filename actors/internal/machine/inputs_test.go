@@ -1,0 +1,478 @@
+// The inputs of a world, one method each. It tells the model what happens, gives the
+// input to the machine as the shell does, and checks what this input promises. What
+// holds after every input is in model_checks_test.go.
+
+package machine
+
+import (
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/actorpool/actorpool/messages"
+)
+
+// Get, and how it ends.
+
+// fastPathTime is the time that the shell gives to a fast path: exact only if it must
+// be.
+func (w *world) fastPathTime(label string) time.Duration {
+	if w.m.NeedsClock() || label != "" {
+		return w.now
+	}
+	return 0
+}
+
+// get asks for a connection, by the fast path first. True: the fast path has granted
+// it.
+func (w *world) get(g *get) (fast bool) {
+	w.tb.Helper()
+	w.gets++
+	w.step(func() {
+		if g.actor != nil { // for a borrower the fast paths must not be used
+			w.enqueue(g)
+			w.m.Get(w.now, &g.Waiter)
+			return
+		}
+		if s := w.m.TryGet(w.fastPathTime(g.Label), &g.Waiter); s != nil {
+			fast = true
+			if len(w.queue) > 0 {
+				w.fail("TryGet has overtaken %d waiters", len(w.queue))
+			}
+			w.grant(g, s)
+			return
+		}
+		w.declined("TryGet")
+		w.enqueue(g)
+		if w.fastPaths && w.m.TryQueue(w.now, &g.Waiter) {
+			return
+		}
+		w.m.Get(w.now, &g.Waiter)
+	})
+	exhausted := errors.Is(g.err, messages.ErrExhausted)
+	if limit := w.cfg.MaxWaiters; limit > 0 && !g.ended() && len(w.queue)-w.counted()+len(w.idle)+w.borrowed() > limit ||
+		exhausted && (limit == 0 || len(w.queue) < limit) {
+		w.fail("%d wait, MaxWaiters is %d, and %s has ended with %v", len(w.queue), limit, g.name, g.err)
+	}
+	return fast
+}
+
+// enqueue puts a Get in the queue of the model. An effect of the step may take it out.
+func (w *world) enqueue(g *get) {
+	g.Owner = g
+	w.queue = append(w.queue, g)
+}
+
+// rejectGet asks with a context that has ended.
+func (w *world) rejectGet(g *get, err error) {
+	w.tb.Helper()
+	w.gets++
+	w.enqueue(g)
+	w.step(func() { w.m.RejectGet(w.now, &g.Waiter, err) })
+	if !g.ended() {
+		w.fail("%s came with a context that had ended, and waits", g.name)
+	}
+}
+
+// cancelGet ends a Get whose caller leaves.
+func (w *world) cancelGet(g *get, err error) {
+	w.tb.Helper()
+	if g.ended() {
+		w.stepInVain("a CancelGet after the end", func() { w.m.CancelGet(w.now, &g.Waiter, err) })
+		return
+	}
+	w.step(func() { w.m.CancelGet(w.now, &g.Waiter, err) })
+	if !errors.Is(g.err, err) {
+		w.fail("%s was cancelled with %v, and has ended with %v", g.name, err, g.err)
+	}
+}
+
+// Put and Taint.
+
+// put ends a lease, by the fast paths first. fast: TryPut has made the connection
+// idle.
+func (w *world) put(l *lease) (fast, ok bool) {
+	w.tb.Helper()
+	out := l.out()
+	step := w.step
+	if !out {
+		step = func(f func()) { w.stepInVain("the second return", f) }
+	}
+	step(func() {
+		if fast = w.m.TryPut(w.fastPathTime(""), l.slot, l.id, l.epoch); fast {
+			ok = true
+			w.returned(l, out)
+			return
+		}
+		w.declined("TryPut")
+		w.returned(l, out)
+		if out && !w.cfg.Reset {
+			w.comesFree(l.conn)
+		}
+		if w.fastPaths && w.handOff(l) {
+			ok = true
+			return
+		}
+		ok = w.m.Put(w.now, l.slot, l.id, l.epoch)
+	})
+	if ok != out {
+		w.fail("the lease was out: %v, and Put says %v", out, ok)
+	}
+	return fast, ok
+}
+
+// handOff says whether the fast path has handed the connection of a Put to a waiter.
+func (w *world) handOff(l *lease) bool {
+	w.tb.Helper()
+	waiter := w.m.TryHandOff(w.now, l.slot, l.id, l.epoch)
+	if waiter == nil {
+		w.declined("TryHandOff")
+		return false
+	}
+	g := waiter.Owner.(*get)
+	if next := w.freed.next; next != g && (next != nil || !w.cfg.CoDel.on() || w.queue[0] != g) {
+		w.fail("c%d is handed to %s, which is not the next waiter", l.id, g.name)
+	}
+	w.freed.next = nil
+	w.queue = slices.DeleteFunc(w.queue, func(o *get) bool { return o == g })
+	w.grant(g, l.slot)
+	return true
+}
+
+// taint ends a lease whose connection must not be used again.
+func (w *world) taint(l *lease, cause error) (ok bool) {
+	w.tb.Helper()
+	out := l.out()
+	step := w.step
+	if !out {
+		step = func(f func()) { w.stepInVain("the second return", f) }
+	}
+	step(func() {
+		w.returned(l, out)
+		ok = w.m.Taint(w.now, l.slot, l.id, l.epoch, cause)
+	})
+	if ok != out {
+		w.fail("the lease was out: %v, and Taint says %v", out, ok)
+	}
+	return ok
+}
+
+// returned ends a lease in the model, if it was out.
+func (w *world) returned(l *lease, out bool) {
+	if out {
+		l.conn.holder = nil
+	}
+}
+
+// Leases that somebody else ends, and what their holders do meanwhile.
+
+// borrowerGone stops a borrower.
+func (w *world) borrowerGone(b *borrower, err error) {
+	w.tb.Helper()
+	var held []*lease
+	for _, c := range w.conns {
+		if c.holder != nil && c.holder.actor == b {
+			held = append(held, c.holder.lease)
+		}
+	}
+	w.step(func() { w.m.BorrowerGone(w.now, &b.Borrower, err) })
+	for _, g := range w.queue {
+		if g.actor == b {
+			w.fail("%s waits for %s, which is gone", g.name, b.name)
+		}
+	}
+	for _, l := range held {
+		if c := l.conn; l.out() || c.job != Disconnect && (c.job != Reset || !w.cfg.Reset) {
+			w.fail("%s is gone, and its c%d is neither closed nor reset", b.name, c.id)
+		}
+	}
+}
+
+// leaseLost reports that nobody can return a lease any more.
+func (w *world) leaseLost(l *lease) {
+	w.tb.Helper()
+	if !l.out() {
+		w.stepInVain("the loss of a lease that has ended", func() { w.m.LeaseLost(w.now, l.slot, l.id, l.epoch) })
+		return
+	}
+	w.step(func() { w.m.LeaseLost(w.now, l.slot, l.id, l.epoch) })
+	if l.out() || l.conn.job != Disconnect {
+		w.fail("the lease of c%d is lost, and c%d is not closed", l.conn.id, l.conn.id)
+	}
+}
+
+// holds says which leases the caller of a Get holds while it waits.
+func (w *world) holds(g *get, leases []*lease) {
+	w.tb.Helper()
+	var held []HeldLease
+	for _, l := range leases {
+		held = append(held, HeldLease{Slot: l.slot, ID: l.id, Epoch: l.epoch})
+	}
+	if !g.ended() {
+		g.holds = leases
+	}
+	w.step(func() { w.m.Holds(w.now, &g.Waiter, held) })
+}
+
+// What the connectors report.
+
+// jobDone ends the job that runs for c.
+func (w *world) jobDone(c *conn, job EffectKind) {
+	w.tb.Helper()
+	if c.job != job {
+		w.fail("the test ends a job that c%d does not run: %v", c.id, job)
+	}
+	c.job = 0
+}
+
+// connEnded says that c is no more, and that its slot is free for another.
+func (w *world) connEnded(c *conn) {
+	c.ended = true
+	delete(w.current, c.slot)
+}
+
+func (w *world) connected(c *conn) {
+	w.jobDone(c, Open)
+	c.established, c.readyAt = true, w.now
+	if !c.givenUp && !c.stale && w.closedAt < 0 {
+		w.probing = false
+	}
+	if len(w.queue) > 0 { // without a waiter it may be given an inherited setting first
+		w.comesFree(c)
+	}
+	w.step(func() { w.m.Connected(w.now, c.slot, c) })
+}
+
+func (w *world) connectFailed(c *conn, err error, class messages.Class) {
+	w.jobDone(c, Open)
+	w.connEnded(c)
+	if !c.givenUp && !c.stale && w.closedAt < 0 && class == messages.ClassClear {
+		w.newGeneration()
+	}
+	waiting := slices.Clone(w.queue)
+	w.failing = true
+	w.step(func() { w.m.ConnectFailed(w.now, c.slot, err, class) })
+	w.failing = false
+	failed := 0
+	for _, g := range waiting {
+		var b *messages.BackoffError
+		var e *messages.GetError
+		if g.err == nil || g.Deadline > 0 || !errors.As(g.err, &e) {
+			continue
+		}
+		if errors.Is(g.err, messages.ErrConnectFailed) && !errors.As(g.err, &b) {
+			failed++
+		}
+	}
+	if failed > 1 {
+		w.fail("one failed connect has failed %d Gets", failed)
+	}
+}
+
+func (w *world) checked(c *conn, err error) {
+	w.jobDone(c, Check)
+	if err == nil {
+		w.comesFree(c)
+	}
+	w.step(func() { w.m.Checked(w.now, c.slot, err) })
+	w.closedIfFailed(c, err)
+}
+
+func (w *world) wasReset(c *conn, err error) {
+	w.jobDone(c, Reset)
+	if err == nil {
+		if w.cfg.ResetWipes {
+			c.setting = nil
+		}
+		w.comesFree(c)
+	}
+	w.step(func() { w.m.WasReset(w.now, c.slot, err) })
+	w.closedIfFailed(c, err)
+}
+
+// applied ends an Apply. A failed one fails the Get that it was done for, and no
+// other.
+func (w *world) applied(c *conn, err error) {
+	w.tb.Helper()
+	w.jobDone(c, Apply)
+	g := w.settingWaiter(c)
+	c.changeFor = nil
+	if err == nil {
+		c.setting = c.want
+		w.settingChanged(c, g)
+	}
+	waiting := slices.Clone(w.queue)
+	w.failing = err != nil
+	w.step(func() { w.m.Applied(w.now, c.slot, err) })
+	w.failing = false
+	w.closedIfFailed(c, err)
+	for _, o := range waiting {
+		var ce *messages.ConnectError
+		failed := errors.As(o.err, &ce) && ce.Phase == messages.PhaseApply
+		if failed != (o == g && err != nil) {
+			w.fail("the Apply for %v ends with %v, and %s with %v", g, err, o.name, o.err)
+		}
+	}
+}
+
+// unapplied ends an Unapply. A failed one fails no Get.
+func (w *world) unapplied(c *conn, err error) {
+	w.tb.Helper()
+	w.jobDone(c, Unapply)
+	g := w.settingWaiter(c)
+	c.changeFor = nil
+	if err == nil {
+		c.setting = nil
+		w.settingChanged(c, g)
+	}
+	w.step(func() { w.m.Unapplied(w.now, c.slot, err) })
+	w.closedIfFailed(c, err)
+	if b := (*messages.BackoffError)(nil); g != nil && err != nil && errors.Is(g.err, err) && !errors.As(g.err, &b) {
+		w.fail("%s has the error of a failed Unapply", g.name)
+	}
+}
+
+func (w *world) disconnected(c *conn) {
+	w.jobDone(c, Disconnect)
+	w.connEnded(c)
+	w.step(func() { w.m.Disconnected(w.now, c.slot) })
+}
+
+// closedIfFailed checks that a connection is closed if its job has failed.
+func (w *world) closedIfFailed(c *conn, err error) {
+	if err != nil && c.job != Disconnect {
+		w.fail("a job of c%d has failed with %v, and c%d is not closed", c.id, err, c.id)
+	}
+}
+
+// Control.
+
+func (w *world) setCapacity(t *ticket, n int) {
+	w.tb.Helper()
+	w.tickets = append(w.tickets, t)
+	t.n = n
+	if w.closedAt < 0 {
+		w.capacity = n
+	}
+	w.step(func() { w.m.SetCapacity(w.now, n, &t.Ticket) })
+}
+
+func (w *world) close(t *ticket) {
+	w.tb.Helper()
+	w.tickets = append(w.tickets, t)
+	first := w.closedAt < 0
+	if first {
+		w.closedAt = w.now
+	}
+	w.step(func() { w.m.Close(w.now, &t.Ticket) })
+	if first && (len(w.effects) == 0 || w.effects[0] != "CancelLifetime") {
+		w.fail("the first effect of Close is not CancelLifetime")
+	}
+	if len(w.queue) > 0 {
+		w.fail("%d wait after Close", len(w.queue))
+	}
+}
+
+func (w *world) ready(t *ticket) {
+	w.tb.Helper()
+	w.tickets = append(w.tickets, t)
+	w.step(func() { w.m.Ready(w.now, &t.Ticket) })
+}
+
+// cancelControl ends a control request whose caller leaves.
+func (w *world) cancelControl(t *ticket, err error) {
+	w.tb.Helper()
+	if t.answered {
+		w.stepInVain("a CancelControl after the answer", func() { w.m.CancelControl(w.now, &t.Ticket, err) })
+		return
+	}
+	w.step(func() { w.m.CancelControl(w.now, &t.Ticket, err) })
+	if !errors.Is(t.err, err) {
+		w.fail("%s was cancelled with %v, and answered with %v", t.name, err, t.err)
+	}
+}
+
+func (w *world) clear(err error, interrupt bool) {
+	w.tb.Helper()
+	if w.closedAt < 0 {
+		w.newGeneration()
+	}
+	w.step(func() { w.control(w.m.Clear(w.now, err, interrupt)) })
+}
+
+func (w *world) suspend() {
+	w.tb.Helper()
+	w.suspended = w.suspended || w.closedAt < 0
+	w.step(func() { w.control(w.m.Suspend(w.now)) })
+}
+
+func (w *world) resume() {
+	w.tb.Helper()
+	if w.closedAt < 0 {
+		w.suspended, w.paused = false, false
+	}
+	w.step(func() { w.control(w.m.Resume(w.now)) })
+}
+
+// control checks the result of a Clear, Suspend or Resume.
+func (w *world) control(err error) {
+	if errors.Is(err, messages.ErrClosed) != (w.closedAt >= 0) {
+		w.fail("the pool is closed at %v, and the result is %v", w.closedAt, err)
+	}
+	w.controlErr = err
+}
+
+func (w *world) healthOK() {
+	w.tb.Helper()
+	if w.closedAt < 0 {
+		w.paused = false
+	}
+	w.step(func() { w.m.HealthOK(w.now) })
+}
+
+// Timers.
+
+func (w *world) backoffElapsed(epoch uint64) {
+	w.tb.Helper()
+	if !w.backoff.armed || w.backoff.epoch != epoch {
+		w.stepInVain("a stale backoff timer", func() { w.m.BackoffElapsed(w.now, epoch) })
+		return
+	}
+	w.backoff.disarm()
+	w.probing = true
+	w.step(func() { w.m.BackoffElapsed(w.now, epoch) })
+}
+
+func (w *world) tickElapsed(epoch uint64) {
+	w.tb.Helper()
+	if !w.tick.armed || w.tick.epoch != epoch {
+		w.stepInVain("a stale tick", func() { w.m.Tick(w.now, epoch) })
+		return
+	}
+	w.tick.disarm()
+	var failed []*get // their Apply is overdue
+	for _, c := range w.conns {
+		if c.job == 0 {
+			continue
+		}
+		overdue := c.jobSince+w.cfg.ConnectTimeout+w.cfg.ConnectTimeout/4 <= w.now
+		graceOver := w.closedAt >= 0 && w.now >= w.closedAt+closeGrace && c.job != Open && c.job != Disconnect
+		w.failing = w.failing || overdue && (c.job == Open || c.job == Apply)
+		if overdue && c.job == Apply {
+			if g := w.settingWaiter(c); g != nil {
+				failed = append(failed, g)
+			}
+		}
+		c.givenUp = c.givenUp || overdue || graceOver
+	}
+	before := slices.Clone(w.idle)
+	w.step(func() { w.m.Tick(w.now, epoch) })
+	w.failing = false
+	for _, g := range failed {
+		if w.closedAt < 0 && g.err == nil {
+			w.fail("the Apply for %s is overdue, and %s still waits", g.name, g.name)
+		}
+	}
+	w.checkSweep(before)
+	w.checkOldLeases()
+}
