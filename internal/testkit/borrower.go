@@ -21,8 +21,8 @@ type Borrower struct {
 
 	mu           sync.Mutex
 	received     []any
-	incarnations int
-	stopped      bool
+	starts       int
+	hasStopped bool
 }
 
 // Action is a message that makes a [Borrower] do something on its turn.
@@ -36,9 +36,9 @@ func (b *Borrower) Receive(ctx actor.Context) {
 	case Action:
 		msg(ctx)
 	case *actor.Started:
-		b.incarnations++
+		b.starts++
 	case *actor.Stopped:
-		b.stopped = true
+		b.hasStopped = true
 	case actor.SystemMessage, actor.AutoReceiveMessage:
 	default:
 		b.received = append(b.received, msg)
@@ -170,7 +170,7 @@ func (b *Borrower) Stop(t testing.TB) {
 func (b *Borrower) Stopped() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.stopped
+	return b.hasStopped
 }
 
 // Incarnations counts how often it was started or restarted.
@@ -178,5 +178,5 @@ func (b *Borrower) Incarnations() int {
 	synctest.Wait()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.incarnations
+	return b.starts
 }

@@ -1,4 +1,4 @@
-// Admission: measuring the queue, to decide which Gets are refused or shed.
+// Admission: measuring the queue, to decide which Gets are rejected or shed.
 
 package machine
 

@@ -61,7 +61,7 @@ func (m *Machine) endBackoff() {
 	m.emit(messages.Event{Kind: messages.PoolReady})
 }
 
-// resetBackoff puts the backoff back to its start, but for the epoch.
+// resetBackoff puts the backoff back to its start, except the epoch.
 func (m *Machine) resetBackoff() {
 	b := &m.backoff
 	if b.phase == backoffBlocked {

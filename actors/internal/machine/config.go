@@ -5,7 +5,7 @@ package machine
 import "time"
 
 // Config is what the machine must know of the pool's configuration. It is
-// validated where it comes from; every value here is meant as it stands.
+// validated where it comes from; no value here stands for a default.
 type Config struct {
 	Name  string
 	Start time.Time // the wall time at which the machine's time is zero
@@ -29,7 +29,7 @@ type Config struct {
 	ConnectTimeout time.Duration // bounds every connector job
 	LeakAfter      time.Duration // 0: off
 	MaxLease       time.Duration // 0: off
-	ShedHopeless   bool          // refuse a Get whose deadline cannot be met
+	ShedHopeless   bool          // reject a Get whose deadline cannot be met
 	CoDel          CoDel         // shed waits of a bad queue
 
 	Backoff Backoff
@@ -83,7 +83,7 @@ func (c *Config) jobTimeout() time.Duration {
 //
 //	min(Base*2^(attempt-1), Cap)
 //
-// of which the part Jitter is random. The exponential form with a cap is that of
+// The part Jitter of it is random. The exponential form with a cap is that of
 // SqlClient's blocking period; Jitter 1 is full jitter, as in MongoDB's pool
 // backoff.
 func (c *Config) backoffDelay(attempt int) time.Duration {
@@ -138,8 +138,8 @@ func (c *Config) checkAfter() time.Duration {
 // tracksLeases says that the age of leases is watched.
 func (c *Config) tracksLeases() bool { return c.LeakAfter > 0 || c.MaxLease > 0 }
 
-// limitsQueue says that a Get may be refused because of the queue.
+// limitsQueue says that a Get may be rejected because of the queue.
 func (c *Config) limitsQueue() bool { return c.MaxWaiters > 0 || c.measuresWaits() }
 
-// measuresWaits says that waits are measured to decide which Gets to refuse.
+// measuresWaits says that waits are measured to decide which Gets to reject.
 func (c *Config) measuresWaits() bool { return c.ShedHopeless || c.CoDel.on() }

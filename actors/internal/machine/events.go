@@ -53,7 +53,7 @@ func (m *Machine) newEvent(kind messages.EventKind) *messages.Event {
 func (m *Machine) wall(t time.Duration) time.Time { return m.cfg.Start.Add(t) }
 
 // The events of the hot path. They are emitted only if opts.allEvents says so;
-// the caller asks, so that a call is spared.
+// the caller asks, which saves a call.
 
 func (m *Machine) emitStarted(w *Waiter) { m.newEvent(messages.CheckOutStarted).Label = w.Label }
 

@@ -4,6 +4,7 @@ package machine
 
 import (
 	"fmt"
+	"math"
 	"sort"
 	"time"
 
@@ -12,32 +13,32 @@ import (
 
 // scope bounds a description of the pool: how many slots are looked at, and how many
 // are described.
-type scope struct{ reach, most int }
+type scope struct{ lookAt, describe int }
 
 var (
-	glance = scope{reach: 64, most: 8}                   // for the error of one Get, of which there may be many
-	survey = scope{reach: int(^uint(0) >> 1), most: 100} // on demand
+	forError   = scope{lookAt: 64, describe: 8}            // for the error of one Get, of which there may be many
+	forExplain = scope{lookAt: math.MaxInt, describe: 100} // on demand
 )
 
 // describeHolders says who holds connections, longest first. In a pool that does not
-// watch the age of leases a glance may miss some.
+// watch the age of leases the error of a Get may miss some.
 func (m *Machine) describeHolders(sc scope) []messages.Holder {
 	if m.count[borrowed] == 0 {
 		return nil
 	}
 	var held []*Slot
 	if m.opts.tracksLeases { // the longest first
-		for s := m.leases.out.head; s != nil && len(held) < sc.most; s = s.next {
+		for s := m.leases.out.head; s != nil && len(held) < sc.describe; s = s.next {
 			held = append(held, s)
 		}
 	} else {
-		for _, s := range m.slots[:min(len(m.slots), sc.reach)] {
+		for _, s := range m.slots[:min(len(m.slots), sc.lookAt)] {
 			if s.state == borrowed {
 				held = append(held, s)
 			}
 		}
 		sort.SliceStable(held, func(i, j int) bool { return held[i].since < held[j].since })
-		held = held[:min(len(held), sc.most)]
+		held = held[:min(len(held), sc.describe)]
 	}
 	holders := make([]messages.Holder, len(held))
 	for i, s := range held {
@@ -68,7 +69,7 @@ func address(b *Borrower) string {
 // describeJobs says which jobs are under way, longest first.
 func (m *Machine) describeJobs(sc scope) []messages.Job {
 	var jobs []messages.Job
-	for s := m.jobs.busy.head; s != nil && len(jobs) < sc.most; s = s.next {
+	for s := m.jobs.busy.head; s != nil && len(jobs) < sc.describe; s = s.next {
 		j := messages.Job{ConnID: s.ID, Doing: s.state.String(), Age: m.now - s.since}
 		if s.waiter != nil {
 			j.For = s.waiter.Label
@@ -82,10 +83,10 @@ func (m *Machine) describeJobs(sc scope) []messages.Job {
 func (m *Machine) Explain(now time.Duration) messages.Explanation {
 	m.advance(now)
 	e := messages.Explanation{
-		Stats: m.Stats(), Time: m.wall(m.now), Holders: m.describeHolders(survey), Jobs: m.describeJobs(survey), LastConnectError: m.lastConnectErr,
+		Stats: m.Stats(), Time: m.wall(m.now), Holders: m.describeHolders(forExplain), Jobs: m.describeJobs(forExplain), LastConnectError: m.lastConnectErr,
 	}
 	e.Attempt, e.NextAttempt, _ = m.NextAttempt()
-	for w := m.queue.head; w != nil && len(e.Waiters) < survey.most; w = w.next {
+	for w := m.queue.head; w != nil && len(e.Waiters) < forExplain.describe; w = w.next {
 		described := messages.Waiter{Label: w.Label, Waited: m.now - w.since, Setting: w.Setting, Borrower: address(w.Borrower)}
 		if w.slot != nil {
 			described.Doing = w.slot.state.String()
@@ -104,7 +105,7 @@ func (m *Machine) Explain(now time.Duration) messages.Explanation {
 	return e
 }
 
-// suspicious is how long no connection must have come back to be mentioned.
+// suspicious is how long no connection has come back before Explain mentions it.
 const suspicious = time.Second
 
 // suspicions says what looks wrong, though it is not proved.
@@ -142,7 +143,7 @@ func (m *Machine) deadlockError(w *Waiter) error {
 	described := map[*Slot]bool{}
 	for ; w != nil; w = w.prev {
 		for _, h := range w.held {
-			if len(described) == 2*glance.most {
+			if len(described) == 2*forError.describe {
 				return e
 			}
 			if described[h.Slot] || !h.out() {
@@ -164,7 +165,7 @@ func (m *Machine) getError(w *Waiter, err error) error {
 		LastConnectError: m.lastConnectErr, Err: err,
 	}
 	e.Attempt, e.NextAttempt, _ = m.NextAttempt()
-	e.Holders, e.Jobs = m.describeHolders(glance), m.describeJobs(glance)
+	e.Holders, e.Jobs = m.describeHolders(forError), m.describeJobs(forError)
 	return e
 }
 
@@ -177,7 +178,7 @@ func (m *Machine) drainError(o op, err error) error {
 	if o == opSetCapacity {
 		e.Op = "set capacity"
 	}
-	e.Holders = m.describeHolders(survey)
+	e.Holders = m.describeHolders(forExplain)
 	return e
 }
 

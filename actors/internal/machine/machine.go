@@ -249,14 +249,14 @@ func (m *Machine) Taint(now time.Duration, s *Slot, id, epoch uint64, cause erro
 	return true
 }
 
-// Leases that somebody else ends, and what their holders do meanwhile.
+// Leases that end without a Put or Taint, and leases whose holders wait.
 
 // BorrowerGone reports that a borrower has stopped, or has been restarted without
 // its leases: they end, and their connections go through Reset, or are closed where
 // there is none. Its waits end with err, and nothing is granted to it.
 //
-// The leases must be such that only messages of the borrower end them. A return on
-// another way, overtaken by this input, would meet the connection's next holder.
+// Only messages of the borrower may return its leases. A return by another way could
+// come after this input, when the connection has its next holder.
 func (m *Machine) BorrowerGone(now time.Duration, b *Borrower, err error) {
 	m.advance(now)
 	for len(b.waits) > 0 {
@@ -398,7 +398,7 @@ func (m *Machine) Applied(now time.Duration, s *Slot, err error) {
 }
 
 // Unapplied reports the outcome of Unapply. If it failed, the connection is closed,
-// and a bare one is opened in its place.
+// and a clean one is opened in its place.
 func (m *Machine) Unapplied(now time.Duration, s *Slot, err error) {
 	m.advance(now)
 	w := s.waiter
@@ -417,7 +417,7 @@ func (m *Machine) Unapplied(now time.Duration, s *Slot, err error) {
 	m.afterSettingChange(s, w)
 }
 
-// Disconnected reports that Disconnect is done, well or badly.
+// Disconnected reports that Disconnect is done, with or without an error.
 func (m *Machine) Disconnected(now time.Duration, s *Slot) {
 	m.advance(now)
 	if s.givenUp {
@@ -588,7 +588,7 @@ func (m *Machine) CancelControl(now time.Duration, t *Ticket, err error) {
 }
 
 // TearDown gives up whatever waits, without deciding anything: the pool ends at
-// once, perhaps because the machine itself is in disorder.
+// once, perhaps because the machine's own state may be wrong.
 func (m *Machine) TearDown(waiter func(*Waiter), ticket func(*Ticket)) {
 	m.phase = phaseClosed
 	m.refreshFastPath()
@@ -615,8 +615,8 @@ func (m *Machine) TearDown(waiter func(*Waiter), ticket func(*Ticket)) {
 
 // Timers.
 
-// BackoffElapsed reports the timer of a blocking period. One of another epoch is
-// stale and changes nothing (B9).
+// BackoffElapsed reports the timer of a blocking period. A timer of another epoch
+// is stale and changes nothing (B9).
 func (m *Machine) BackoffElapsed(now time.Duration, epoch uint64) {
 	m.advance(now)
 	if m.backoff.phase != backoffBlocked || m.backoff.epoch != epoch || m.phase != phaseOpen {
@@ -628,8 +628,8 @@ func (m *Machine) BackoffElapsed(now time.Duration, epoch uint64) {
 	m.settle()
 }
 
-// Tick reports the housekeeping timer. One of another epoch is stale and changes
-// nothing.
+// Tick reports the housekeeping timer. A timer of another epoch is stale and
+// changes nothing.
 func (m *Machine) Tick(now time.Duration, epoch uint64) {
 	m.advance(now)
 	if m.timers.tickAt == never || epoch != m.timers.tickEpoch {

@@ -215,7 +215,7 @@ func TestTheErrorOfADrainNamesAHundredHoldersAtMostTheLongestFirst(t *testing.T)
 	if last := effects[len(effects)-1]; last.Kind != Answer || !errors.As(last.Err, &e) || !errors.Is(e, context.Canceled) {
 		t.Fatalf("%+v", last)
 	}
-	if len(e.Holders) != survey.most || e.Holders[0].Label != "0" || e.Holders[0].Age != 201*time.Second || e.Holders[99].Label != "99" {
+	if len(e.Holders) != forExplain.describe || e.Holders[0].Label != "0" || e.Holders[0].Age != 201*time.Second || e.Holders[99].Label != "99" {
 		t.Errorf("%d holders: %v", len(e.Holders), e.Holders)
 	}
 }

@@ -1,5 +1,5 @@
 // Settle: what follows from any input. Whoever can be served is served, connects
-// that are wanted and allowed begin, waits without hope end, timers are set, and
+// that are wanted and allowed begin, waits that cannot succeed are rejected, timers are set, and
 // control requests that are done are answered.
 
 package machine
@@ -167,7 +167,7 @@ func (m *Machine) give(s *Slot, w *Waiter) {
 	m.assign(w, s, false)
 }
 
-// reopen closes a connection whose setting cannot be taken off, so that a bare one
+// reopen closes a connection whose setting cannot be taken off, so that a clean one
 // can be opened for w in its place. Until the place is free, the closing counts as
 // the job under way for w: no other connection is changed for it meanwhile.
 func (m *Machine) reopen(w *Waiter, s *Slot, err error) {
@@ -220,9 +220,9 @@ func (m *Machine) wantsBackground() bool {
 	return m.missingIdle() > 0 && m.now >= m.backgroundAfter
 }
 
-// Refusing: waits that are without hope, too many, or too long.
+// Rejecting: waits that cannot succeed, are too many, or too long.
 
-// surelyAdmits says that there is no reason to refuse a Get that is about to be
+// surelyAdmits says that there is no reason to reject a Get that is about to be
 // queued, and nothing to begin for it. It may say no where admit would say yes.
 func (m *Machine) surelyAdmits(w *Waiter) bool {
 	return m.queue.n > 0 && !m.queue.codel.bad && (m.cfg.MaxWaiters == 0 || m.queue.unstarted < m.cfg.MaxWaiters) &&

@@ -62,7 +62,8 @@ func (s *Slot) Setting() any {
 	return s.group.setting
 }
 
-// simple says that a lease of the slot ends without further ado.
+// simple says that nothing but the lists and counts changes when a lease of the slot
+// ends.
 func (s *Slot) simple() bool { return s.group == nil && !s.annotated }
 
 // state is what is being done with a slot.

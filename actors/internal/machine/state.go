@@ -1,5 +1,5 @@
 // State: what a machine knows, and the questions that can be asked of it.
-// Nothing in this file changes anything, but for New, advance and
+// Nothing in this file changes anything except New, advance and
 // refreshFastPath. It is the lowest layer: every other file builds on it.
 
 package machine
@@ -101,7 +101,7 @@ type leases struct {
 }
 
 // queue is the Gets that wait, in order of arrival, with the measurements that
-// decide whether a Get is refused or shed (admission.go).
+// decide whether a Get is rejected or shed (admission.go).
 type queue struct {
 	waiterList
 	pace  pace
@@ -121,7 +121,7 @@ type drain struct {
 // armed for whatever is due next (timers.go). Each arming has a new epoch, by
 // which a tick that comes late is recognised.
 //
-// The coarse clock spares reading the time on the hot path: while connections
+// The coarse clock avoids reading the time on the hot path: while connections
 // are young a tick comes every coarseTick, and between two ticks the time of the
 // last input is exact enough.
 type timers struct {

@@ -14,7 +14,7 @@ import (
 // Slots.
 
 // move takes a slot from its state to another, with the lists and counts that go
-// with them. Nothing else changes a slot's state, but for stopCounting and
+// with them. Nothing else changes a slot's state, except stopCounting and
 // closeLate, which deal with slots that are not counted any more.
 func (m *Machine) move(s *Slot, to state) {
 	switch s.state {
@@ -243,8 +243,8 @@ func (m *Machine) unassignWaiter(w *Waiter) {
 
 // swapJobs frees w and s from each other's jobs when s goes to w. If the job of s
 // was for another waiter, that one takes over the job that was under way for w, so
-// that no more connects are made than are needed. The failure of a job that was
-// taken over is nobody's (G10).
+// that no more connects are made than are needed. If a job that was
+// taken over fails, it fails no Get (G10).
 func (m *Machine) swapJobs(w *Waiter, s *Slot) {
 	own, other := w.slot, s.waiter
 	m.unassign(s)

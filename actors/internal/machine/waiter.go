@@ -34,7 +34,7 @@ type Waiter struct {
 	prev, next    *Waiter       // in the queue
 }
 
-// simple says that a connection can be granted to the waiter without further ado.
+// simple says that nothing else has to change when the waiter is granted a connection.
 func (w *Waiter) simple() bool { return w.slot == nil && w.Borrower == nil && w.held == nil }
 
 // holdsLease says whether the waiter's caller holds a connection meanwhile.
