@@ -1,0 +1,426 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"go/ast"
+	"go/importer"
+	"go/parser"
+	"go/token"
+	"go/types"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// session is one run of the command.
+type session struct {
+	options
+	temp     string
+	listed   map[string]*listed // every package that matters, by import path
+	targets  []*listed          // those that are mutated
+	unusable map[string]bool    // lines, as file:line, of which a mutant does not compile
+	mutants  []*mutant
+	binaries []*binary
+	tried    []*trial
+}
+
+// listed is a package as the go command lists it.
+type listed struct {
+	ImportPath, Name, Dir, Export string
+	GoFiles, CgoFiles             []string
+	TestGoFiles, XTestGoFiles     []string
+	Deps                          []string
+	DepOnly                       bool
+}
+
+// binary is the compiled tests of one package.
+type binary struct {
+	path, dir string
+	args      []string
+}
+
+// trial is one test, and what is known of it without a mutant.
+type trial struct {
+	binary  *binary
+	name    string
+	took    time.Duration
+	reached map[int]bool
+}
+
+// prepare finds the mutants, and compiles the tests.
+func prepare(o options) (s *session, err error) {
+	s = &session{options: o, unusable: map[string]bool{}}
+	if len(s.tests) == 0 {
+		s.tests = s.packages
+	}
+	if s.temp, err = os.MkdirTemp("", "mutate"); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			s.clean()
+		}
+	}()
+	if s.listed, err = s.list(append([]string{"-deps", "-export"}, s.packages...)); err != nil {
+		return nil, err
+	}
+	for _, p := range s.listed {
+		if !p.DepOnly {
+			s.targets = append(s.targets, p)
+		}
+	}
+	slices.SortFunc(s.targets, func(a, b *listed) int { return strings.Compare(a.ImportPath, b.ImportPath) })
+	// A mutant whose code does not compile is left out with its whole line: that
+	// is simpler than to know beforehand.
+	for range 5 {
+		if err = s.instrument(); err != nil {
+			return nil, err
+		}
+		again, err := s.compile()
+		if err != nil || !again {
+			return s, err
+		}
+	}
+	return nil, errors.New("the instrumented code does not compile")
+}
+
+func (s *session) clean() { os.RemoveAll(s.temp) }
+
+func (s *session) logf(format string, args ...any) { fmt.Fprintf(s.log, format+"\n", args...) }
+
+func (s *session) goCommand(args ...string) *exec.Cmd {
+	cmd := exec.Command("go", args...)
+	cmd.Dir = s.dir
+	return cmd
+}
+
+func (s *session) list(args []string) (map[string]*listed, error) {
+	cmd := s.goCommand(append([]string{"list", "-json"}, args...)...)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("go list: %w\n%s", err, &stderr)
+	}
+	packages := map[string]*listed{}
+	for d := json.NewDecoder(bytes.NewReader(out)); ; {
+		p := &listed{}
+		if err := d.Decode(p); errors.Is(err, io.EOF) {
+			return packages, nil
+		} else if err != nil {
+			return nil, err
+		}
+		packages[p.ImportPath] = p
+	}
+}
+
+// instrument writes the instrumented files, and the overlay that puts them in
+// the place of the originals.
+func (s *session) instrument() error {
+	s.mutants = nil
+	last := 0
+	replace := map[string]string{}
+	write := func(original string, text []byte) error {
+		path := filepath.Join(s.temp, fmt.Sprintf("%d.go", len(replace)))
+		replace[original] = path
+		return os.WriteFile(path, text, 0o644)
+	}
+	for _, p := range s.targets {
+		fset := token.NewFileSet()
+		var files []*ast.File
+		for _, name := range p.GoFiles {
+			f, err := parser.ParseFile(fset, filepath.Join(p.Dir, name), nil, parser.SkipObjectResolution)
+			if err != nil {
+				return err
+			}
+			files = append(files, f)
+		}
+		info := &types.Info{
+			Types: map[ast.Expr]types.TypeAndValue{}, Defs: map[*ast.Ident]types.Object{},
+			Uses: map[*ast.Ident]types.Object{}, Implicits: map[ast.Node]types.Object{},
+		}
+		conf := types.Config{Importer: importer.ForCompiler(fset, "gc", func(path string) (io.ReadCloser, error) {
+			if dep := s.listed[path]; dep != nil && dep.Export != "" {
+				return os.Open(dep.Export)
+			}
+			return nil, fmt.Errorf("no export data of %s", path)
+		})}
+		pkg, err := conf.Check(p.ImportPath, fset, files, info)
+		if err != nil {
+			return err
+		}
+		for _, f := range files {
+			path := fset.File(f.Pos()).Name()
+			src, err := os.ReadFile(path)
+			if err != nil {
+				return err
+			}
+			name := s.relative(path)
+			in := &instrumenter{
+				name: name, src: src, pkg: pkg, info: info, file: fset.File(f.Pos()), next: &last,
+				wanted: func(m *mutant) bool {
+					place := fmt.Sprintf("%s:%d", name, m.Line)
+					return !s.unusable[place] && (s.only == nil || s.only.MatchString(place)) && (s.again == nil || s.again[m.key()])
+				},
+			}
+			in.instrument(f)
+			s.mutants = append(s.mutants, in.mutants...)
+			if err := write(path, in.text()); err != nil {
+				return err
+			}
+		}
+	}
+	for _, p := range s.targets {
+		if err := write(filepath.Join(p.Dir, "mutant_switch.go"), switchFile(p.Name, last)); err != nil {
+			return err
+		}
+	}
+	text, err := json.Marshal(map[string]any{"Replace": replace})
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(s.overlay(), text, 0o644)
+}
+
+func (s *session) overlay() string { return filepath.Join(s.temp, "overlay.json") }
+
+// relative is a file's name as seen from where the command runs.
+func (s *session) relative(path string) string {
+	dir, err := filepath.Abs(s.dir)
+	if err != nil {
+		return path
+	}
+	if name, err := filepath.Rel(dir, path); err == nil {
+		return filepath.ToSlash(name)
+	}
+	return path
+}
+
+var compileError = regexp.MustCompile(`(?m)^(\S+\.go):(\d+):\d+: .*`)
+
+// compile builds the tests. again: some lines were found unusable.
+func (s *session) compile() (again bool, err error) {
+	packages, err := s.list(s.tests)
+	if err != nil {
+		return false, err
+	}
+	s.binaries = nil
+	for i, p := range slices.SortedFunc(mapValues(packages), func(a, b *listed) int { return strings.Compare(a.ImportPath, b.ImportPath) }) {
+		if len(p.TestGoFiles)+len(p.XTestGoFiles) == 0 {
+			continue
+		}
+		b := &binary{path: filepath.Join(s.temp, fmt.Sprintf("%d.test", i)), dir: p.Dir}
+		cmd := s.goCommand("test", "-c", "-gcflags=-e", "-overlay", s.overlay(), "-o", b.path, p.ImportPath)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			for _, m := range compileError.FindAllStringSubmatch(string(out), -1) {
+				path := m[1]
+				if !filepath.IsAbs(path) {
+					path = filepath.Join(s.dir, path)
+				}
+				if abs, err := filepath.Abs(path); err == nil {
+					path = abs
+				}
+				if place := s.relative(path) + ":" + m[2]; !s.unusable[place] {
+					s.unusable[place], again = true, true
+					s.logf("left out, a mutant of it does not compile: %s", m[0])
+				}
+			}
+			if !again {
+				err = fmt.Errorf("go test -c %s: %w\n%s", p.ImportPath, err, out)
+			} else {
+				err = nil
+			}
+			return again, err
+		}
+		b.args = s.arguments(b)
+		s.binaries = append(s.binaries, b)
+	}
+	return false, nil
+}
+
+func mapValues(m map[string]*listed) func(func(*listed) bool) {
+	return func(yield func(*listed) bool) {
+		for _, p := range m {
+			if !yield(p) {
+				return
+			}
+		}
+	}
+}
+
+// arguments are those of every run of a binary. Tests of rapid draw the same
+// histories in each, write no file, and do not look for a shorter failure.
+func (s *session) arguments(b *binary) []string {
+	args := []string{"-test.failfast", "-test.count=1"}
+	if s.short {
+		args = append(args, "-test.short")
+	}
+	help := exec.Command(b.path, "-h")
+	help.Dir = b.dir
+	if out, _ := help.CombinedOutput(); bytes.Contains(out, []byte("-rapid.checks")) {
+		args = append(args, "-rapid.nofailfile", "-rapid.shrinktime=0s", "-rapid.seed=1", fmt.Sprintf("-rapid.checks=%d", s.checks))
+	}
+	return args
+}
+
+// run runs some tests of one binary with a mutant, 0: none. memory bounds what
+// a mutant can take that does not end.
+func (b *binary) run(limit time.Duration, id int, reached string, names ...string) (out []byte, late bool, err error) {
+	const memory = "4194304" // KiB
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	args := append([]string{"-c", "ulimit -v " + memory + ` 2>/dev/null; exec "$0" "$@"`, b.path}, b.args...)
+	cmd := exec.CommandContext(ctx, "sh", append(args, "-test.run=^("+strings.Join(names, "|")+")$")...)
+	cmd.Dir = b.dir
+	cmd.Env = append(os.Environ(), "MUTANT="+strconv.Itoa(id), "MUTANTS_REACHED="+reached)
+	cmd.WaitDelay = time.Second
+	out, err = cmd.CombinedOutput()
+	return out, ctx.Err() != nil, err
+}
+
+// learn runs each test alone without a mutant.
+func (s *session) learn() error {
+	for _, b := range s.binaries {
+		cmd := exec.Command(b.path, "-test.list=^(Test|Example|Fuzz)")
+		cmd.Dir = b.dir
+		out, err := cmd.Output()
+		if err != nil {
+			return fmt.Errorf("list the tests of %s: %w", b.dir, err)
+		}
+		for name := range strings.FieldsSeq(string(out)) {
+			s.tried = append(s.tried, &trial{binary: b, name: name, reached: map[int]bool{}})
+		}
+	}
+	var mu sync.Mutex
+	s.each(len(s.tried), func(i int) {
+		t := s.tried[i]
+		note := filepath.Join(s.temp, fmt.Sprintf("reached%d", i))
+		err := os.WriteFile(note, nil, 0o644)
+		var out []byte
+		start := time.Now()
+		if err == nil {
+			out, _, err = t.binary.run(10*time.Minute, 0, note, t.name)
+		}
+		t.took = time.Since(start)
+		text, _ := os.ReadFile(note)
+		os.Remove(note)
+		if err != nil {
+			mu.Lock()
+			defer mu.Unlock()
+			s.logf("not used, it fails without a mutant: %s: %v\n%s", t.name, err, out)
+			return
+		}
+		for line := range strings.FieldsSeq(string(text)) {
+			if id, err := strconv.Atoi(line); err == nil {
+				t.reached[id] = true
+			}
+		}
+	})
+	slices.SortStableFunc(s.tried, func(a, b *trial) int { return cmp.Compare(a.took, b.took) })
+	return nil
+}
+
+// each calls f for every number below n, so many at a time as there are jobs.
+func (s *session) each(n int, f func(int)) {
+	var wg sync.WaitGroup
+	next := make(chan int)
+	for range max(1, s.jobs) {
+		wg.Go(func() {
+			for i := range next {
+				f(i)
+			}
+		})
+	}
+	for i := range n {
+		next <- i
+	}
+	close(next)
+	wg.Wait()
+}
+
+// judge finds out what becomes of every mutant.
+func (s *session) judge() error {
+	if err := s.learn(); err != nil {
+		return err
+	}
+	s.logf("%d mutants, %d tests", len(s.mutants), len(s.tried))
+	var mu sync.Mutex
+	done, alive, said := 0, 0, time.Now()
+	s.each(len(s.mutants), func(i int) {
+		m := s.mutants[i]
+		s.try(m)
+		mu.Lock()
+		defer mu.Unlock()
+		if done++; m.Status == survived {
+			alive++
+		}
+		if time.Since(said) > 10*time.Second {
+			said = time.Now()
+			s.logf("%d of %d, %d survived", done, len(s.mutants), alive)
+		}
+	})
+	return nil
+}
+
+var failure = regexp.MustCompile(`(?m)^--- FAIL: (\S+)`)
+
+// try runs the tests that reach a mutant, in groups that take longer and longer,
+// until one fails.
+func (s *session) try(m *mutant) {
+	m.Status = notCovered
+	budget := 250 * time.Millisecond
+	var group []*trial
+	var sum time.Duration
+	flush := func() {
+		for _, b := range s.binaries {
+			var names []string
+			var usual time.Duration
+			for _, t := range group {
+				if t.binary == b {
+					names = append(names, t.name)
+					usual += t.took
+				}
+			}
+			if len(names) == 0 || m.Status == killed || m.Status == timedOut {
+				continue
+			}
+			m.Status = survived
+			switch out, late, err := b.run(10*usual+s.slack, m.ID, "", names...); {
+			case late:
+				m.Status, m.By = timedOut, strings.Join(names, " ")
+			case err != nil:
+				m.Status = killed
+				if f := failure.FindSubmatch(out); f != nil {
+					m.By = string(f[1])
+				}
+			}
+		}
+		group, sum = nil, 0
+		budget *= 4
+	}
+	for _, t := range s.tried {
+		if !t.reached[m.ID] {
+			continue
+		}
+		if len(group) > 0 && sum+t.took > budget {
+			if flush(); m.Status != survived {
+				return
+			}
+		}
+		group = append(group, t)
+		sum += t.took
+	}
+	flush()
+}
