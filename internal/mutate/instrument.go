@@ -273,6 +273,9 @@ func (in *instrumenter) role(e ast.Expr, m mark, open func(string, ...any)) {
 		}
 		fixed("operand dropped", m.role == conjunct)
 	case value:
+		if lit, ok := e.(*ast.CompositeLit); ok && len(lit.Elts) == 0 {
+			return // it is zero
+		}
 		if name, ok := in.typeName(m.want); ok && !in.info.Types[e].IsNil() {
 			if id := in.add("zero value", e.Pos(), e.End(), zero(m.want)); id > 0 {
 				open("mutantZero[%s](%d, ", name, id)

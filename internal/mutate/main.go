@@ -21,6 +21,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -37,7 +38,8 @@ type options struct {
 	dir      string // where the go command runs
 	packages []string
 	tests    []string // the packages whose tests run; empty: those of packages
-	only     *regexp.Regexp
+	only     *regexp.Regexp // nil: all
+	skip     *regexp.Regexp // nil: none
 	again    map[string]bool // if not nil, the keys of the only mutants that count
 	jobs     int
 	short    bool
@@ -50,6 +52,7 @@ func main() {
 	o := options{dir: ".", log: os.Stderr}
 	tests := flag.String("tests", "", "the `packages` whose tests run, separated by commas; default: the mutated ones")
 	only := flag.String("run", "", "only mutants whose file:line matches this `regexp`")
+	skip := flag.String("skip", "", "no mutants whose file:line matches this `regexp`")
 	list := flag.Bool("list", false, "list the mutants and run nothing")
 	again := flag.String("again", "", "only mutants that an earlier run has not killed, which wrote this `file` with -json")
 	asJSON := flag.String("json", "", "write all mutants and what became of them to this `file`")
@@ -64,8 +67,11 @@ func main() {
 		o.tests = strings.Split(*tests, ",")
 	}
 	var err error
-	if o.only, err = regexp.Compile(*only); err == nil && len(o.packages) == 0 {
-		err = fmt.Errorf("name the packages to be mutated")
+	if o.only, err = regexp.Compile(*only); err == nil && *skip != "" {
+		o.skip, err = regexp.Compile(*skip)
+	}
+	if err == nil && len(o.packages) == 0 {
+		err = errors.New("name the packages to be mutated")
 	}
 	if err == nil && *again != "" {
 		o.again, err = alive(*again)

@@ -172,7 +172,8 @@ func (s *session) instrument() error {
 				name: name, src: src, pkg: pkg, info: info, file: fset.File(f.Pos()), next: &last,
 				wanted: func(m *mutant) bool {
 					place := fmt.Sprintf("%s:%d", name, m.Line)
-					return !s.unusable[place] && (s.only == nil || s.only.MatchString(place)) && (s.again == nil || s.again[m.key()])
+					return !s.unusable[place] && (s.only == nil || s.only.MatchString(place)) &&
+						(s.skip == nil || !s.skip.MatchString(place)) && (s.again == nil || s.again[m.key()])
 				},
 			}
 			in.instrument(f)
