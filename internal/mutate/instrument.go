@@ -223,7 +223,11 @@ func (in *instrumenter) constant(e ast.Expr, tv types.TypeAndValue, open func(st
 			return // one nanosecond more than nothing is no fault that matters
 		}
 		if name, ok := in.typeName(tv.Type); ok {
-			if id := in.add("one more", e.Pos(), e.End(), e.Value+"+1"); id > 0 {
+			more := e.Value + "+1"
+			if n, err := strconv.ParseInt(e.Value, 10, 64); err == nil {
+				more = strconv.FormatInt(n+1, 10)
+			}
+			if id := in.add("one more", e.Pos(), e.End(), more); id > 0 {
 				open("mutantMore[%s](%d, ", name, id)
 			}
 		}

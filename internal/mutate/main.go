@@ -37,9 +37,9 @@ import (
 type options struct {
 	dir      string // where the go command runs
 	packages []string
-	tests    []string // the packages whose tests run; empty: those of packages
-	only     *regexp.Regexp // nil: all
-	skip     *regexp.Regexp // nil: none
+	tests    []string        // the packages whose tests run; empty: those of packages
+	only     *regexp.Regexp  // nil: all
+	skip     *regexp.Regexp  // nil: none
 	again    map[string]bool // if not nil, the keys of the only mutants that count
 	jobs     int
 	short    bool

@@ -30,6 +30,7 @@ type session struct {
 	temp     string
 	listed   map[string]*listed // every package that matters, by import path
 	targets  []*listed          // those that are mutated
+	original map[string]string  // the name of the file that an instrumented one stands for
 	unusable map[string]bool    // lines, as file:line, of which a mutant does not compile
 	mutants  []*mutant
 	binaries []*binary
@@ -132,9 +133,11 @@ func (s *session) instrument() error {
 	s.mutants = nil
 	last := 0
 	replace := map[string]string{}
+	s.original = map[string]string{}
 	write := func(original string, text []byte) error {
 		path := filepath.Join(s.temp, fmt.Sprintf("%d.go", len(replace)))
 		replace[original] = path
+		s.original[path] = s.relative(original)
 		return os.WriteFile(path, text, 0o644)
 	}
 	for _, p := range s.targets {
@@ -226,16 +229,15 @@ func (s *session) compile() (again bool, err error) {
 		cmd := s.goCommand("test", "-c", "-gcflags=-e", "-overlay", s.overlay(), "-o", b.path, p.ImportPath)
 		if out, err := cmd.CombinedOutput(); err != nil {
 			for _, m := range compileError.FindAllStringSubmatch(string(out), -1) {
-				path := m[1]
-				if !filepath.IsAbs(path) {
-					path = filepath.Join(s.dir, path)
+				path := m[1] // of the instrumented file, or of the one that it stands for
+				if original, ok := s.original[path]; ok {
+					path = original
+				} else if filepath.IsAbs(path) {
+					path = s.relative(path)
 				}
-				if abs, err := filepath.Abs(path); err == nil {
-					path = abs
-				}
-				if place := s.relative(path) + ":" + m[2]; !s.unusable[place] {
+				if place := filepath.ToSlash(filepath.Clean(path)) + ":" + m[2]; !s.unusable[place] {
 					s.unusable[place], again = true, true
-					s.logf("left out, a mutant of it does not compile: %s", m[0])
+					s.logf("left out, a mutant of it does not compile: %s: %s", place, m[0])
 				}
 			}
 			if !again {
