@@ -11,21 +11,24 @@
 // in a temporary folder only, which the go command lays over the working tree.
 //
 // Before any mutant runs, every test runs alone without one. That tells how long
-// it takes and which mutants it reaches. A mutant is then run against the
-// tests that reach it, the quickest first, until one fails. A test that does not
-// end in time counts as failed.
+// it takes and which mutants it reaches. A mutant is then run against the tests
+// that reach it until one fails: first those that have killed its neighbours, then
+// the quickest ones. A test that does not end in time counts as failed. An
+// interrupt ends the run with a report of what is known by then.
 //
 // The tests run in their package's folder, as with go test. Nothing else is done
 // to the working tree.
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"regexp"
 	"runtime"
 	"slices"
@@ -35,21 +38,31 @@ import (
 
 // options are the command line.
 type options struct {
-	dir      string // where the go command runs
+	ctx      context.Context // ends when the command is interrupted
+	dir      string          // where the go command runs
 	packages []string
 	tests    []string        // the packages whose tests run; empty: those of packages
 	only     *regexp.Regexp  // nil: all
 	skip     *regexp.Regexp  // nil: none
 	again    map[string]bool // if not nil, the keys of the only mutants that count
 	jobs     int
-	short    bool
 	checks   int
 	slack    time.Duration
 	log      io.Writer // progress
 }
 
 func main() {
-	o := options{dir: ".", log: os.Stderr}
+	if err := command(); err != nil {
+		fmt.Fprintln(os.Stderr, "mutate:", err)
+		os.Exit(1)
+	}
+}
+
+// command is the command line.
+func command() (err error) {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	o := options{ctx: ctx, dir: ".", log: os.Stderr}
 	tests := flag.String("tests", "", "the `packages` whose tests run, separated by commas; default: the mutated ones")
 	only := flag.String("run", "", "only mutants whose file:line matches this `regexp`")
 	skip := flag.String("skip", "", "no mutants whose file:line matches this `regexp`")
@@ -58,31 +71,32 @@ func main() {
 	asJSON := flag.String("json", "", "write all mutants and what became of them to this `file`")
 	asMarkdown := flag.String("md", "", "write those that survived or were not reached to this `file`, as tables")
 	flag.IntVar(&o.jobs, "jobs", runtime.NumCPU(), "how many tests run at a time")
-	flag.BoolVar(&o.short, "short", false, "run the tests with -test.short")
 	flag.IntVar(&o.checks, "checks", 200, "how many histories each test of rapid's draws, from a fixed seed")
 	flag.DurationVar(&o.slack, "slack", 10*time.Second, "a test that runs for this much more than ten times its usual time has failed")
 	flag.Parse()
-	o.packages = flag.Args()
+	if o.packages = flag.Args(); len(o.packages) == 0 {
+		return errors.New("name the packages to be mutated")
+	}
 	if *tests != "" {
 		o.tests = strings.Split(*tests, ",")
 	}
-	var err error
-	if o.only, err = regexp.Compile(*only); err == nil && *skip != "" {
-		o.skip, err = regexp.Compile(*skip)
+	for _, f := range []struct {
+		text string
+		to   **regexp.Regexp
+	}{{*only, &o.only}, {*skip, &o.skip}} {
+		if f.text == "" {
+			continue
+		}
+		if *f.to, err = regexp.Compile(f.text); err != nil {
+			return err
+		}
 	}
-	if err == nil && len(o.packages) == 0 {
-		err = errors.New("name the packages to be mutated")
+	if *again != "" {
+		if o.again, err = alive(*again); err != nil {
+			return err
+		}
 	}
-	if err == nil && *again != "" {
-		o.again, err = alive(*again)
-	}
-	if err == nil {
-		err = run(o, *list, *asJSON, *asMarkdown)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "mutate:", err)
-		os.Exit(1)
-	}
+	return run(o, *list, *asJSON, *asMarkdown)
 }
 
 func run(o options, list bool, asJSON, asMarkdown string) error {
@@ -153,8 +167,17 @@ func count(mutants []*mutant, st status, kind string) (n int) {
 }
 
 func summary(mutants []*mutant) string {
-	return fmt.Sprintf("%d mutants: %d killed, %d timed out, %d not covered, %d survived", len(mutants),
-		count(mutants, killed, ""), count(mutants, timedOut, ""), count(mutants, notCovered, ""), count(mutants, survived, ""))
+	said := 0
+	text := fmt.Sprintf("%d mutants", len(mutants))
+	for _, st := range []status{killed, timedOut, notCovered, survived} {
+		n := count(mutants, st, "")
+		text += fmt.Sprintf(", %d %s", n, st)
+		said += n
+	}
+	if said < len(mutants) {
+		text += fmt.Sprintf(", %d not run", len(mutants)-said)
+	}
+	return text
 }
 
 // markdown gives the numbers by kind, and a table of what the tests have missed.

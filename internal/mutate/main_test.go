@@ -125,7 +125,7 @@ func writeModule(t *testing.T) (dir string) {
 func TestEveryMutantIsJudged(t *testing.T) {
 	dir := writeModule(t)
 	var log bytes.Buffer
-	s, err := prepare(options{dir: dir, packages: []string{"."}, jobs: 2, checks: 10, slack: 3 * time.Second, log: &log})
+	s, err := prepare(options{ctx: t.Context(), dir: dir, packages: []string{"."}, jobs: 2, checks: 10, slack: 3 * time.Second, log: &log})
 	require.NoError(t, err)
 	defer s.clean()
 	require.NoError(t, s.judge())
@@ -181,7 +181,7 @@ func TestEveryMutantIsJudged(t *testing.T) {
 	require.NoError(t, os.WriteFile(report, text, 0o644))
 	again, err := alive(report)
 	require.NoError(t, err)
-	left, err := prepare(options{dir: dir, packages: []string{"."}, again: again, skip: regexp.MustCompile(`calc.go:26`), log: &log})
+	left, err := prepare(options{ctx: t.Context(), dir: dir, packages: []string{"."}, again: again, skip: regexp.MustCompile(`calc.go:26`), log: &log})
 	require.NoError(t, err)
 	defer left.clean()
 	assert.Len(t, left.mutants, count(s.mutants, survived, "")+count(s.mutants, notCovered, "")-2) // line 26 is Old

@@ -13,6 +13,7 @@ import (
 	"go/token"
 	"go/types"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -34,7 +35,7 @@ type session struct {
 	unusable map[string]bool    // lines, as file:line, of which a mutant does not compile
 	mutants  []*mutant
 	binaries []*binary
-	tried    []*trial
+	trials   []*trial // the quickest first
 }
 
 // listed is a package as the go command lists it.
@@ -221,7 +222,7 @@ func (s *session) compile() (again bool, err error) {
 		return false, err
 	}
 	s.binaries = nil
-	for i, p := range slices.SortedFunc(mapValues(packages), func(a, b *listed) int { return strings.Compare(a.ImportPath, b.ImportPath) }) {
+	for i, p := range slices.SortedFunc(maps.Values(packages), func(a, b *listed) int { return strings.Compare(a.ImportPath, b.ImportPath) }) {
 		if len(p.TestGoFiles)+len(p.XTestGoFiles) == 0 {
 			continue
 		}
@@ -253,23 +254,10 @@ func (s *session) compile() (again bool, err error) {
 	return false, nil
 }
 
-func mapValues(m map[string]*listed) func(func(*listed) bool) {
-	return func(yield func(*listed) bool) {
-		for _, p := range m {
-			if !yield(p) {
-				return
-			}
-		}
-	}
-}
-
 // arguments are those of every run of a binary. Tests of rapid draw the same
 // histories in each, write no file, and do not look for a shorter failure.
 func (s *session) arguments(b *binary) []string {
 	args := []string{"-test.failfast", "-test.count=1"}
-	if s.short {
-		args = append(args, "-test.short")
-	}
 	help := exec.Command(b.path, "-h")
 	help.Dir = b.dir
 	if out, _ := help.CombinedOutput(); bytes.Contains(out, []byte("-rapid.checks")) {
@@ -303,12 +291,12 @@ func (s *session) learn() error {
 			return fmt.Errorf("list the tests of %s: %w", b.dir, err)
 		}
 		for name := range strings.FieldsSeq(string(out)) {
-			s.tried = append(s.tried, &trial{binary: b, name: name, reached: map[int]bool{}})
+			s.trials = append(s.trials, &trial{binary: b, name: name, reached: map[int]bool{}})
 		}
 	}
 	var mu sync.Mutex
-	s.each(len(s.tried), func(i int) {
-		t := s.tried[i]
+	s.each(len(s.trials), func(i int) {
+		t := s.trials[i]
 		note := filepath.Join(s.temp, fmt.Sprintf("reached%d", i))
 		err := os.WriteFile(note, nil, 0o644)
 		var out []byte
@@ -331,11 +319,12 @@ func (s *session) learn() error {
 			}
 		}
 	})
-	slices.SortStableFunc(s.tried, func(a, b *trial) int { return cmp.Compare(a.took, b.took) })
+	slices.SortStableFunc(s.trials, func(a, b *trial) int { return cmp.Compare(a.took, b.took) })
 	return nil
 }
 
-// each calls f for every number below n, so many at a time as there are jobs.
+// each calls f for every number below n, so many at a time as there are jobs,
+// until the command is interrupted.
 func (s *session) each(n int, f func(int)) {
 	var wg sync.WaitGroup
 	next := make(chan int)
@@ -346,7 +335,7 @@ func (s *session) each(n int, f func(int)) {
 			}
 		})
 	}
-	for i := range n {
+	for i := 0; i < n && s.ctx.Err() == nil; i++ {
 		next <- i
 	}
 	close(next)
@@ -358,15 +347,30 @@ func (s *session) judge() error {
 	if err := s.learn(); err != nil {
 		return err
 	}
-	s.logf("%d mutants, %d tests", len(s.mutants), len(s.tried))
+	s.logf("%d mutants, %d tests", len(s.mutants), len(s.trials))
 	var mu sync.Mutex
 	done, alive, said := 0, 0, time.Now()
+	killers := map[string]map[*trial]bool{} // by function
 	s.each(len(s.mutants), func(i int) {
 		m := s.mutants[i]
-		s.try(m)
+		mu.Lock()
+		likely := maps.Clone(killers[m.File+m.Func])
+		mu.Unlock()
+		status, by := s.try(m, likely)
 		mu.Lock()
 		defer mu.Unlock()
-		if done++; m.Status == survived {
+		if s.ctx.Err() != nil {
+			return // its tests may have been interrupted as well
+		}
+		m.Status = status
+		if by != nil {
+			m.By = by.name
+			if killers[m.File+m.Func] == nil {
+				killers[m.File+m.Func] = map[*trial]bool{}
+			}
+			killers[m.File+m.Func][by] = true
+		}
+		if done++; status == survived {
 			alive++
 		}
 		if time.Since(said) > 10*time.Second {
@@ -377,53 +381,71 @@ func (s *session) judge() error {
 	return nil
 }
 
+// try runs the tests that reach a mutant until one fails: first those that have
+// killed other mutants of the same function, and then all in groups that take
+// longer and longer.
+func (s *session) try(m *mutant, likely map[*trial]bool) (st status, by *trial) {
+	var first, rest []*trial
+	for _, t := range s.trials {
+		switch {
+		case !t.reached[m.ID]:
+		case likely[t]:
+			first = append(first, t)
+		default:
+			rest = append(rest, t)
+		}
+	}
+	st = notCovered
+	if len(first) > 0 {
+		if st, by = s.attempt(m, first); st != survived {
+			return st, by
+		}
+	}
+	for budget := 250 * time.Millisecond; len(rest) > 0; budget *= 4 {
+		n, sum := 1, rest[0].took
+		for n < len(rest) && sum+rest[n].took <= budget {
+			sum += rest[n].took
+			n++
+		}
+		if st, by = s.attempt(m, rest[:n]); st != survived {
+			return st, by
+		}
+		rest = rest[n:]
+	}
+	return st, nil
+}
+
 var failure = regexp.MustCompile(`(?m)^--- FAIL: (\S+)`)
 
-// try runs the tests that reach a mutant, in groups that take longer and longer,
-// until one fails.
-func (s *session) try(m *mutant) {
-	m.Status = notCovered
-	budget := 250 * time.Millisecond
-	var group []*trial
-	var sum time.Duration
-	flush := func() {
-		for _, b := range s.binaries {
-			var names []string
-			var usual time.Duration
-			for _, t := range group {
-				if t.binary == b {
-					names = append(names, t.name)
-					usual += t.took
-				}
-			}
-			if len(names) == 0 || m.Status == killed || m.Status == timedOut {
-				continue
-			}
-			m.Status = survived
-			switch out, late, err := b.run(10*usual+s.slack, m.ID, "", names...); {
-			case late:
-				m.Status, m.By = timedOut, strings.Join(names, " ")
-			case err != nil:
-				m.Status = killed
-				if f := failure.FindSubmatch(out); f != nil {
-					m.By = string(f[1])
-				}
+// attempt runs some tests with a mutant. by is the one that has failed, if that is
+// known.
+func (s *session) attempt(m *mutant, trials []*trial) (st status, by *trial) {
+	for _, b := range s.binaries {
+		var names []string
+		var usual time.Duration
+		for _, t := range trials {
+			if t.binary == b {
+				names = append(names, t.name)
+				usual += t.took
 			}
 		}
-		group, sum = nil, 0
-		budget *= 4
-	}
-	for _, t := range s.tried {
-		if !t.reached[m.ID] {
+		if len(names) == 0 {
 			continue
 		}
-		if len(group) > 0 && sum+t.took > budget {
-			if flush(); m.Status != survived {
-				return
+		out, late, err := b.run(10*usual+s.slack, m.ID, "", names...)
+		if err == nil {
+			continue
+		}
+		failed := failure.FindSubmatch(out)
+		for _, t := range trials {
+			if t.binary == b && (len(names) == 1 || failed != nil && t.name == string(failed[1])) {
+				by = t
 			}
 		}
-		group = append(group, t)
-		sum += t.took
+		if late {
+			return timedOut, by
+		}
+		return killed, by
 	}
-	flush()
+	return survived, nil
 }
