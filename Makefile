@@ -7,7 +7,7 @@ FLAP    ?= 1m
 # The race detector, where it works: it needs a C compiler.
 RACE = $(shell go build -race net >/dev/null 2>&1 && echo -race)
 
-.PHONY: test integration lint bench demo traces rules
+.PHONY: test integration lint bench demo traces rules mutate
 
 # All tests, under the race detector, and the model of the mailbox under the model
 # checker. What cannot run on this machine is skipped and listed at the end; with
@@ -49,3 +49,10 @@ traces:
 # tests have moved.
 rules:
 	go test ./internal/architecture -run EveryRuleIs -rewrite
+
+# Makes small faults in the machine and in the shell, one at a time, and shows
+# those that no test notices: see docs/testing.md. Minutes for the machine, more
+# for the shell. invariants.go is a part of the tests.
+mutate:
+	go run ./internal/mutate -skip invariants.go $(MUTATE_FLAGS) ./actors/internal/machine
+	go run ./internal/mutate -tests ./... -longest 2s -slack 5s $(MUTATE_FLAGS) ./actors ./client

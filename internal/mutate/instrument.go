@@ -117,25 +117,25 @@ func (in *instrumenter) walk(root ast.Node) {
 		if in.marks[n].skip {
 			return false
 		}
-		close, descend := in.visit(n)
+		finish, descend := in.visit(n)
 		if descend {
 			in.stack = append(in.stack, n)
-			after = append(after, close)
+			after = append(after, finish)
 		} else {
-			close()
+			finish()
 		}
 		return descend
 	})
 }
 
-// visit makes the mutants of a node. close writes what comes after the node.
-func (in *instrumenter) visit(n ast.Node) (close func(), descend bool) {
+// visit makes the mutants of a node. finish writes what comes after the node.
+func (in *instrumenter) visit(n ast.Node) (finish func(), descend bool) {
 	closing := ""
 	open := func(format string, args ...any) {
 		in.edit(n.Pos(), 0, format, args...)
 		closing = ")" + closing
 	}
-	close = func() {
+	finish = func() {
 		if closing != "" {
 			in.edits = append(in.edits, edit{at: in.offset(n.End()), text: closing, closes: true})
 		}
@@ -144,17 +144,17 @@ func (in *instrumenter) visit(n ast.Node) (close func(), descend bool) {
 	if e, ok := n.(ast.Expr); ok {
 		tv := in.info.Types[e]
 		if tv.IsType() || tv.IsBuiltin() {
-			return close, false
+			return finish, false
 		}
 		if tv.Value != nil {
 			in.constant(e, tv, open)
-			return close, false
+			return finish, false
 		}
 		in.role(e, m, open)
 	}
 	switch n := n.(type) {
 	case *ast.GenDecl:
-		return close, n.Tok == token.VAR
+		return finish, n.Tok == token.VAR
 	case *ast.BlockStmt:
 		in.statements(n.List)
 	case *ast.CommClause:
@@ -211,7 +211,7 @@ func (in *instrumenter) visit(n ast.Node) (close func(), descend bool) {
 			closing = " }"
 		}
 	}
-	return close, true
+	return finish, true
 }
 
 // constant mutates a literal: an integer is one more, a bool is the other one.

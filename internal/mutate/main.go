@@ -26,7 +26,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io"
+	"log"
 	"os"
 	"os/signal"
 	"regexp"
@@ -47,8 +47,9 @@ type options struct {
 	again    map[string]bool // if not nil, the keys of the only mutants that count
 	jobs     int
 	checks   int
+	longest  time.Duration // 0: every test is used
 	slack    time.Duration
-	log      io.Writer // progress
+	log      *log.Logger // of the progress
 }
 
 func main() {
@@ -62,7 +63,7 @@ func main() {
 func command() (err error) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	o := options{ctx: ctx, dir: ".", log: os.Stderr}
+	o := options{ctx: ctx, dir: ".", log: log.New(os.Stderr, "", 0)}
 	tests := flag.String("tests", "", "the `packages` whose tests run, separated by commas; default: the mutated ones")
 	only := flag.String("run", "", "only mutants whose file:line matches this `regexp`")
 	skip := flag.String("skip", "", "no mutants whose file:line matches this `regexp`")
@@ -72,6 +73,7 @@ func command() (err error) {
 	asMarkdown := flag.String("md", "", "write those that survived or were not reached to this `file`, as tables")
 	flag.IntVar(&o.jobs, "jobs", runtime.NumCPU(), "how many tests run at a time")
 	flag.IntVar(&o.checks, "checks", 200, "how many histories each test of rapid's draws, from a fixed seed")
+	flag.DurationVar(&o.longest, "longest", 0, "leave out tests that take longer than this")
 	flag.DurationVar(&o.slack, "slack", 10*time.Second, "a test that runs for this much more than ten times its usual time has failed")
 	flag.Parse()
 	if o.packages = flag.Args(); len(o.packages) == 0 {
@@ -144,7 +146,7 @@ func alive(path string) (map[string]bool, error) {
 	}
 	keys := map[string]bool{}
 	for _, m := range mutants {
-		if m.Status == survived || m.Status == notCovered {
+		if m.Status != killed && m.Status != timedOut {
 			keys[m.key()] = true
 		}
 	}
@@ -168,16 +170,16 @@ func count(mutants []*mutant, st status, kind string) (n int) {
 
 func summary(mutants []*mutant) string {
 	said := 0
-	text := fmt.Sprintf("%d mutants", len(mutants))
+	parts := []string{fmt.Sprintf("%d mutants", len(mutants))}
 	for _, st := range []status{killed, timedOut, notCovered, survived} {
 		n := count(mutants, st, "")
-		text += fmt.Sprintf(", %d %s", n, st)
+		parts = append(parts, fmt.Sprintf("%d %s", n, st))
 		said += n
 	}
 	if said < len(mutants) {
-		text += fmt.Sprintf(", %d not run", len(mutants)-said)
+		parts = append(parts, fmt.Sprintf("%d not run", len(mutants)-said))
 	}
-	return text
+	return strings.Join(parts, ", ")
 }
 
 // markdown gives the numbers by kind, and a table of what the tests have missed.

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"log"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -124,13 +125,13 @@ func writeModule(t *testing.T) (dir string) {
 
 func TestEveryMutantIsJudged(t *testing.T) {
 	dir := writeModule(t)
-	var log bytes.Buffer
-	s, err := prepare(options{ctx: t.Context(), dir: dir, packages: []string{"."}, jobs: 2, checks: 10, slack: 3 * time.Second, log: &log})
+	var progress bytes.Buffer
+	s, err := prepare(options{ctx: t.Context(), dir: dir, packages: []string{"."}, jobs: 2, checks: 10, slack: 3 * time.Second, log: log.New(&progress, "", 0)})
 	require.NoError(t, err)
 	defer s.clean()
 	require.NoError(t, s.judge())
-	assert.Contains(t, log.String(), "left out, a mutant of it does not compile: calc.go:41: ")
-	assert.Contains(t, log.String(), "not used, it fails without a mutant: TestThatFailsWithoutAMutant")
+	assert.Contains(t, progress.String(), "left out, a mutant of it does not compile: calc.go:41: ")
+	assert.Contains(t, progress.String(), "not used, it fails without a mutant: TestThatFailsWithoutAMutant")
 
 	found := map[string]status{}
 	kinds := map[string]bool{}
@@ -181,7 +182,7 @@ func TestEveryMutantIsJudged(t *testing.T) {
 	require.NoError(t, os.WriteFile(report, text, 0o644))
 	again, err := alive(report)
 	require.NoError(t, err)
-	left, err := prepare(options{ctx: t.Context(), dir: dir, packages: []string{"."}, again: again, skip: regexp.MustCompile(`calc.go:26`), log: &log})
+	left, err := prepare(options{ctx: t.Context(), dir: dir, packages: []string{"."}, again: again, skip: regexp.MustCompile(`calc.go:26`), log: log.New(&progress, "", 0)})
 	require.NoError(t, err)
 	defer left.clean()
 	assert.Len(t, left.mutants, count(s.mutants, survived, "")+count(s.mutants, notCovered, "")-2) // line 26 is Old

@@ -41,9 +41,7 @@ type session struct {
 // listed is a package as the go command lists it.
 type listed struct {
 	ImportPath, Name, Dir, Export string
-	GoFiles, CgoFiles             []string
-	TestGoFiles, XTestGoFiles     []string
-	Deps                          []string
+	GoFiles, Deps                 []string
 	DepOnly                       bool
 }
 
@@ -90,6 +88,9 @@ func prepare(o options) (s *session, err error) {
 		if err = s.instrument(); err != nil {
 			return nil, err
 		}
+		if len(s.mutants) == 0 {
+			return s, nil
+		}
 		again, err := s.compile()
 		if err != nil || !again {
 			return s, err
@@ -98,9 +99,7 @@ func prepare(o options) (s *session, err error) {
 	return nil, errors.New("the instrumented code does not compile")
 }
 
-func (s *session) clean() { os.RemoveAll(s.temp) }
-
-func (s *session) logf(format string, args ...any) { fmt.Fprintf(s.log, format+"\n", args...) }
+func (s *session) clean() { _ = os.RemoveAll(s.temp) }
 
 func (s *session) goCommand(args ...string) *exec.Cmd {
 	cmd := exec.Command("go", args...)
@@ -215,34 +214,36 @@ func (s *session) relative(path string) string {
 
 var compileError = regexp.MustCompile(`(?m)^(\S+\.go):(\d+):\d+: .*`)
 
-// compile builds the tests. again: some lines were found unusable.
+// compile builds the tests of those packages that depend on a mutated one. again:
+// some lines were found unusable.
 func (s *session) compile() (again bool, err error) {
-	packages, err := s.list(s.tests)
+	packages, err := s.list(append([]string{"-test"}, s.tests...))
 	if err != nil {
 		return false, err
 	}
 	s.binaries = nil
-	for i, p := range slices.SortedFunc(maps.Values(packages), func(a, b *listed) int { return strings.Compare(a.ImportPath, b.ImportPath) }) {
-		if len(p.TestGoFiles)+len(p.XTestGoFiles) == 0 {
+	for _, name := range slices.Sorted(maps.Keys(packages)) {
+		path, isTest := strings.CutSuffix(name, ".test") // the main package of the tests
+		if !isTest || !slices.ContainsFunc(packages[name].Deps, s.mutated) {
 			continue
 		}
-		b := &binary{path: filepath.Join(s.temp, fmt.Sprintf("%d.test", i)), dir: p.Dir}
-		cmd := s.goCommand("test", "-c", "-gcflags=-e", "-overlay", s.overlay(), "-o", b.path, p.ImportPath)
+		b := &binary{path: filepath.Join(s.temp, fmt.Sprintf("%d.test", len(s.binaries))), dir: packages[name].Dir}
+		cmd := s.goCommand("test", "-c", "-gcflags=-e", "-overlay", s.overlay(), "-o", b.path, path)
 		if out, err := cmd.CombinedOutput(); err != nil {
 			for _, m := range compileError.FindAllStringSubmatch(string(out), -1) {
-				path := m[1] // of the instrumented file, or of the one that it stands for
-				if original, ok := s.original[path]; ok {
-					path = original
-				} else if filepath.IsAbs(path) {
-					path = s.relative(path)
+				file := m[1] // the instrumented one, or that which it stands for
+				if original, ok := s.original[file]; ok {
+					file = original
+				} else if filepath.IsAbs(file) {
+					file = s.relative(file)
 				}
-				if place := filepath.ToSlash(filepath.Clean(path)) + ":" + m[2]; !s.unusable[place] {
+				if place := filepath.ToSlash(filepath.Clean(file)) + ":" + m[2]; !s.unusable[place] {
 					s.unusable[place], again = true, true
-					s.logf("left out, a mutant of it does not compile: %s: %s", place, m[0])
+					s.log.Printf("left out, a mutant of it does not compile: %s: %s", place, m[0])
 				}
 			}
 			if !again {
-				err = fmt.Errorf("go test -c %s: %w\n%s", p.ImportPath, err, out)
+				err = fmt.Errorf("go test -c %s: %w\n%s", path, err, out)
 			} else {
 				err = nil
 			}
@@ -252,6 +253,12 @@ func (s *session) compile() (again bool, err error) {
 		s.binaries = append(s.binaries, b)
 	}
 	return false, nil
+}
+
+// mutated says whether a package, or a variant of it for tests, is a target.
+func (s *session) mutated(path string) bool {
+	path, _, _ = strings.Cut(path, " ")
+	return slices.ContainsFunc(s.targets, func(p *listed) bool { return p.ImportPath == path })
 }
 
 // arguments are those of every run of a binary. Tests of rapid draw the same
@@ -306,11 +313,11 @@ func (s *session) learn() error {
 		}
 		t.took = time.Since(start)
 		text, _ := os.ReadFile(note)
-		os.Remove(note)
+		_ = os.Remove(note)
 		if err != nil {
 			mu.Lock()
 			defer mu.Unlock()
-			s.logf("not used, it fails without a mutant: %s: %v\n%s", t.name, err, out)
+			s.log.Printf("not used, it fails without a mutant: %s: %v\n%s", t.name, err, out)
 			return
 		}
 		for line := range strings.FieldsSeq(string(text)) {
@@ -319,6 +326,14 @@ func (s *session) learn() error {
 			}
 		}
 	})
+	if s.longest > 0 {
+		s.trials = slices.DeleteFunc(s.trials, func(t *trial) bool {
+			if t.took > s.longest {
+				s.log.Printf("not used, it takes %v: %s", t.took.Round(time.Millisecond), t.name)
+			}
+			return t.took > s.longest
+		})
+	}
 	slices.SortStableFunc(s.trials, func(a, b *trial) int { return cmp.Compare(a.took, b.took) })
 	return nil
 }
@@ -344,10 +359,13 @@ func (s *session) each(n int, f func(int)) {
 
 // judge finds out what becomes of every mutant.
 func (s *session) judge() error {
+	if len(s.mutants) == 0 {
+		return nil
+	}
 	if err := s.learn(); err != nil {
 		return err
 	}
-	s.logf("%d mutants, %d tests", len(s.mutants), len(s.trials))
+	s.log.Printf("%d mutants, %d tests", len(s.mutants), len(s.trials))
 	var mu sync.Mutex
 	done, alive, said := 0, 0, time.Now()
 	killers := map[string]map[*trial]bool{} // by function
@@ -375,7 +393,7 @@ func (s *session) judge() error {
 		}
 		if time.Since(said) > 10*time.Second {
 			said = time.Now()
-			s.logf("%d of %d, %d survived", done, len(s.mutants), alive)
+			s.log.Printf("%d of %d, %d survived", done, len(s.mutants), alive)
 		}
 	})
 	return nil

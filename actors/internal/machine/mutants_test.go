@@ -35,11 +35,11 @@ func TestTheFastPathsDecideAsTheSlowOnesDo(t *testing.T) {
 					tr.d = d
 					tr.run()
 					w := tr.world
-					w.halves = i == 1
-					for _, e := range w.news {
+					w.fastPaths = i == 1
+					for _, e := range w.events {
 						looks[i] += tr.event(e) + "\n"
 					}
-					w.news = nil
+					w.events = nil
 					looks[i] += fmt.Sprintf("%+v\n%v", w.m.Stats(), w.m.Explain(w.now))
 				}
 				if looks[0] != looks[1] {
@@ -74,31 +74,31 @@ func TestTheClockIsCoarseOnlyWhereThatIsHarmless(t *testing.T) {
 		"min idle":                    {Config{Coarse: true, IdleTimeout: 64 * second, MinIdle: 1}, 0},
 		"leak after":                  {Config{Coarse: true, IdleTimeout: 64 * second, LeakAfter: time.Hour}, 0},
 		"max lease":                   {Config{Coarse: true, IdleTimeout: 64 * second, MaxLease: time.Hour}, 0},
-		"all events":                  {Config{Coarse: true, IdleTimeout: 64 * second, Events: AllEvents}, 0},
-		"rare events":                 {Config{Coarse: true, IdleTimeout: 64 * second, Events: RareEvents}, second},
+		"all events":                  {Config{Coarse: true, IdleTimeout: 64 * second, EventLevel: AllEvents}, 0},
+		"rare events":                 {Config{Coarse: true, IdleTimeout: 64 * second, EventLevel: RareEvents}, second},
 	} {
-		if period, youth := tt.cfg.coarse(); period != tt.period || youth != 64*tt.period {
-			t.Errorf("%s: period %v, youth %v; want %v", name, period, youth, tt.period)
+		if period, while := tt.cfg.coarseClock(); period != tt.period || while != 64*tt.period {
+			t.Errorf("%s: period %v, while %v; want %v", name, period, while, tt.period)
 		}
 	}
 }
 
 func TestNoExactTimeIsAskedForWhileTheCoarseClockRuns(t *testing.T) {
 	m := newTestMachine(t, Config{Capacity: 1, IdleTimeout: 64 * time.Second, Coarse: true})
-	if m.Timed() {
+	if m.NeedsClock() {
 		t.Error("the clock ticks a second from now, and the exact time is asked for")
 	}
 	exact := newTestMachine(t, Config{Capacity: 1, IdleTimeout: 64 * time.Second})
-	if !exact.Timed() {
+	if !exact.NeedsClock() {
 		t.Error("there is no coarse clock, and the exact time is not asked for")
 	}
 }
 
 func TestTheOldestEventsAreLostIfNobodyTakesThem(t *testing.T) {
-	m := New(Config{Capacity: 1, MaxConnecting: 1, ConnectTimeout: time.Minute, Events: AllEvents, Backlog: 3})
+	m := New(Config{Capacity: 1, MaxConnecting: 1, ConnectTimeout: time.Minute, EventLevel: AllEvents, Backlog: 3})
 	m.Start(5 * time.Second) // two events
 	taken := func(buffer []messages.Event) (kinds []messages.EventKind, numbers []uint64) {
-		events, first := m.TakeNews(buffer)
+		events, first := m.TakeEvents(buffer)
 		for i := range events {
 			e := events[(first+i)%len(events)]
 			kinds, numbers = append(kinds, e.Kind), append(numbers, e.Seq)
@@ -133,7 +133,7 @@ func TestTheOldestEventsAreLostIfNobodyTakesThem(t *testing.T) {
 	for range 3 { // a CheckOutStarted and a CheckOutFailed each
 		m.Get(5*time.Second, &Waiter{Label: "import"})
 	}
-	events, _ := m.TakeNews(nil)
+	events, _ := m.TakeEvents(nil)
 	for _, e := range events {
 		if failed := e.Kind == messages.CheckOutFailed; (e.Err != nil) != failed || (e.Reason != 0) != failed {
 			t.Errorf("%+v", e)
@@ -144,34 +144,34 @@ func TestTheOldestEventsAreLostIfNobodyTakesThem(t *testing.T) {
 func TestTheMachineAnswersWhatTheShellAsks(t *testing.T) {
 	m := newTestMachine(t, Config{Capacity: 2})
 	n := 0
-	m.Slots(func(*Slot) { n++ })
+	m.EachSlot(func(*Slot) { n++ })
 	if n != 2 || m.Decided() {
 		t.Errorf("%d slots, decided %v", n, m.Decided())
 	}
 	a, b, c := &Waiter{}, &Waiter{}, &Waiter{}
-	s, other := m.Take(0, a), m.Take(0, b)
+	s, other := m.TryGet(0, a), m.TryGet(0, b)
 	if m.Decided() {
-		t.Error("Take has decided something")
+		t.Error("TryGet has decided something")
 	}
-	id, epoch := s.ID, s.Epoch
+	id, epoch := s.ID, s.LeaseEpoch
 	m.Get(0, c)
-	if !m.Waits(c) || m.Waits(a) || !m.Lent(s, id, epoch) || m.Lent(s, id, epoch+1) || m.Lent(s, id+1, epoch) {
+	if !m.Waits(c) || m.Waits(a) || !m.IsLent(s, id, epoch) || m.IsLent(s, id, epoch+1) || m.IsLent(s, id+1, epoch) {
 		t.Error("a holds, and c waits")
 	}
-	if !m.Lost(0, s, id, epoch) || m.Lent(s, id, epoch) || m.Lost(0, s, id, epoch) {
+	if !m.LeaseLost(0, s, id, epoch) || m.IsLent(s, id, epoch) || m.LeaseLost(0, s, id, epoch) {
 		t.Error("the lease of a is lost, once")
 	}
-	if !m.Decided() || len(m.News()) != 0 {
+	if !m.Decided() || len(m.Events()) != 0 {
 		t.Error("the loss decides something, and nobody listens")
 	}
 	m.Done()
-	m.Put(0, other, other.ID, other.Epoch)
+	m.Put(0, other, other.ID, other.LeaseEpoch)
 	if n := len(m.Effects()); n != 1 || !m.Decided() { // the Grant to c
 		t.Errorf("%d effects, decided %v", n, m.Decided())
 	}
-	told := New(Config{Events: AllEvents, PauseOnClear: true})
+	told := New(Config{EventLevel: AllEvents, PauseOnClear: true})
 	told.Start(0)
-	if len(told.Effects()) != 0 || len(told.News()) != 1 || !told.Decided() {
+	if len(told.Effects()) != 0 || len(told.Events()) != 1 || !told.Decided() {
 		t.Error("one event is something to be done")
 	}
 }
@@ -186,11 +186,11 @@ func (o *origin) Goroutine() uint64 { return o.goroutine }
 func (o *origin) Stack() string     { o.asked++; return fmt.Sprintf("stack %d", o.goroutine) }
 
 func TestALeaseIsReportedWithWhereItsGetCameFrom(t *testing.T) {
-	for level, want := range map[Events]int{NoEvents: 0, RareEvents: 1} {
-		m := newTestMachine(t, Config{Capacity: 2, LeakAfter: time.Minute, Events: level})
+	for level, want := range map[EventLevel]int{NoEvents: 0, RareEvents: 1} {
+		m := newTestMachine(t, Config{Capacity: 2, LeakAfter: time.Minute, EventLevel: level})
 		one, two := &origin{goroutine: 7}, &origin{goroutine: 8}
-		s := m.Take(0, &Waiter{Trace: one})
-		m.Take(time.Second, &Waiter{})
+		s := m.TryGet(0, &Waiter{Trace: one})
+		m.TryGet(time.Second, &Waiter{})
 		m.Get(2*time.Second, &Waiter{Trace: &origin{goroutine: 7}})
 		m.Get(2*time.Second, &Waiter{Trace: two})
 		m.Get(2*time.Second, &Waiter{})
@@ -213,9 +213,9 @@ func TestALeaseIsReportedWithWhereItsGetCameFrom(t *testing.T) {
 
 		asked := one.asked
 		for tick := range 70 { // once a second, to look for those that were forgotten
-			m.Tick(time.Duration(tick)*time.Second, m.tickEpoch)
+			m.Tick(time.Duration(tick)*time.Second, m.timers.tickEpoch)
 		}
-		events, _ := m.TakeNews(nil)
+		events, _ := m.TakeEvents(nil)
 		if one.asked-asked != want || level == RareEvents && (len(events) != 2 || events[0].Stack != "stack 7" || events[1].Stack != "") {
 			t.Errorf("level %v: asked %d times, events %+v", level, one.asked-asked, events)
 		}
@@ -224,7 +224,7 @@ func TestALeaseIsReportedWithWhereItsGetCameFrom(t *testing.T) {
 
 func TestAGoroutineOfNumberOneIsOneToo(t *testing.T) {
 	m := newTestMachine(t, Config{Capacity: 1, LeakAfter: time.Minute})
-	m.Take(0, &Waiter{Trace: &origin{goroutine: 1}})
+	m.TryGet(0, &Waiter{Trace: &origin{goroutine: 1}})
 	m.Get(0, &Waiter{Trace: &origin{goroutine: 1}})
 	if e := m.Explain(0); len(e.Suspicions) != 1 {
 		t.Errorf("suspicions %q", e.Suspicions)
@@ -235,12 +235,12 @@ func TestNoExplanationIsLongerThanAHundred(t *testing.T) {
 	const many = 150
 	m := newTestMachine(t, Config{Capacity: many, LeakAfter: time.Hour})
 	for range many {
-		m.Take(0, &Waiter{})
+		m.TryGet(0, &Waiter{})
 	}
 	for range many {
 		m.Get(0, &Waiter{})
 	}
-	if e := m.Explain(time.Minute); len(e.Holders) != survey.most || len(e.Waiters) != survey.most || len(e.Suspicions) != 0 {
+	if e := m.Explain(time.Minute); len(e.Holders) != forExplain.describe || len(e.Waiters) != forExplain.describe || len(e.Suspicions) != 0 {
 		t.Errorf("%d holders, %d waiters, %q", len(e.Holders), len(e.Waiters), e.Suspicions)
 	}
 	m = New(Config{Capacity: many, MaxConnecting: many, ConnectTimeout: time.Hour})
@@ -248,7 +248,7 @@ func TestNoExplanationIsLongerThanAHundred(t *testing.T) {
 	for range many {
 		m.Get(0, &Waiter{})
 	}
-	if e := m.Explain(0); len(e.Jobs) != survey.most {
+	if e := m.Explain(0); len(e.Jobs) != forExplain.describe {
 		t.Errorf("%d jobs", len(e.Jobs))
 	}
 }
@@ -258,20 +258,20 @@ func TestAPoolThatWatchesLeasesNamesTheOldestOne(t *testing.T) {
 	m := newTestMachine(t, Config{Capacity: 100, LeakAfter: time.Hour})
 	var oldest *Slot
 	for i := range 100 {
-		s := m.Take(time.Duration(i)*time.Second, &Waiter{})
+		s := m.TryGet(time.Duration(i)*time.Second, &Waiter{})
 		if i == 0 {
 			oldest = s // the last one that came back: it has the last slot
 		}
 	}
-	if oldest.index < glance.reach {
+	if oldest.index < forError.lookAt {
 		t.Fatalf("the oldest lease is that of slot %d", oldest.index)
 	}
 	w := &Waiter{}
 	m.Get(100*time.Second, w)
 	m.Done()
-	m.Leave(100*time.Second, w, context.Canceled)
+	m.CancelGet(100*time.Second, w, context.Canceled)
 	var e *messages.GetError
-	if !errors.As(m.Effects()[0].Err, &e) || len(e.Holders) != glance.most || e.Holders[0].ConnID != oldest.ID {
+	if !errors.As(m.Effects()[0].Err, &e) || len(e.Holders) != forError.describe || e.Holders[0].ConnID != oldest.ID {
 		t.Errorf("%+v", e)
 	}
 }
@@ -281,13 +281,13 @@ func TestADeadlockNamesNotMoreThanSixteenLeases(t *testing.T) {
 		m := newTestMachine(t, Config{Capacity: n})
 		var held []*Slot
 		for range n {
-			held = append(held, m.Take(0, &Waiter{}))
+			held = append(held, m.TryGet(0, &Waiter{}))
 		}
 		for _, s := range held {
 			w := &Waiter{}
 			m.Get(0, w)
 			m.Done()
-			m.Tie(0, w, []Tie{{s, s.ID, s.Epoch}})
+			m.Holds(0, w, []HeldLease{{s, s.ID, s.LeaseEpoch}})
 		}
 		var e *messages.DeadlockError
 		if effects := m.Effects(); len(effects) == 0 || !errors.As(effects[0].Err, &e) || len(e.Cycle) != 16 {
@@ -299,16 +299,16 @@ func TestADeadlockNamesNotMoreThanSixteenLeases(t *testing.T) {
 // A waiter may be used again, and says anew what its caller holds.
 func TestAWaiterThatIsUsedAgainHoldsWhatItSaysThen(t *testing.T) {
 	m := newTestMachine(t, Config{Capacity: 2})
-	s, other := m.Take(0, &Waiter{}), m.Take(0, &Waiter{})
+	s, other := m.TryGet(0, &Waiter{}), m.TryGet(0, &Waiter{})
 	w := &Waiter{}
 	m.Get(0, w)
-	m.Tie(0, w, []Tie{{s, s.ID, s.Epoch}})
-	m.Leave(0, w, context.Canceled)
+	m.Holds(0, w, []HeldLease{{s, s.ID, s.LeaseEpoch}})
+	m.CancelGet(0, w, context.Canceled)
 	m.Get(0, w)
 	if e := m.Explain(0); len(e.Waiters[0].Holds) != 0 || e.Holders[0].Waits || e.Holders[1].Waits {
 		t.Errorf("before it says anything: %+v", e)
 	}
-	m.Tie(0, w, []Tie{{other, other.ID, other.Epoch}})
+	m.Holds(0, w, []HeldLease{{other, other.ID, other.LeaseEpoch}})
 	if e := m.Explain(0); !slices.Equal(e.Waiters[0].Holds, []uint64{other.ID}) {
 		t.Errorf("holds %v, want %d", e.Waiters[0].Holds, other.ID)
 	}
@@ -327,7 +327,7 @@ func TestATurnEndsAfterABatch(t *testing.T) {
 		return n
 	}
 	turn := func(m *Machine, now time.Duration, kind EffectKind) int {
-		m.Tick(now, m.tickEpoch)
+		m.Tick(now, m.timers.tickEpoch)
 		return count(m, kind)
 	}
 	expect := func(what string, got []int, want ...int) {
@@ -339,13 +339,13 @@ func TestATurnEndsAfterABatch(t *testing.T) {
 
 	m := newTestMachine(t, Config{Capacity: 100, MaxLease: time.Minute})
 	for range 100 {
-		m.Take(0, &Waiter{})
+		m.TryGet(0, &Waiter{})
 	}
 	m.Done()
 	expect("leases", []int{turn(m, time.Minute, Revoke), turn(m, time.Minute, Revoke)}, batch, 100-batch)
 
 	m = newTestMachine(t, Config{Capacity: 1, CoDel: CoDel{Target: time.Second, Interval: 10 * time.Second}})
-	m.Take(0, &Waiter{})
+	m.TryGet(0, &Waiter{})
 	for range 100 {
 		m.Get(0, &Waiter{})
 	}
@@ -364,22 +364,22 @@ func TestATurnEndsAfterABatch(t *testing.T) {
 func TestAMachineThatWasTornDownLendsNothing(t *testing.T) {
 	m := newTestMachine(t, Config{Capacity: 1})
 	tickets := 0
-	m.Abandon(func(*Waiter) {}, func(*Ticket) { tickets++ })
-	if m.Take(0, &Waiter{}) != nil || tickets != 0 || !m.Closed() {
-		t.Errorf("%d tickets, closed %v", tickets, m.Closed())
+	m.TearDown(func(*Waiter) {}, func(*Ticket) { tickets++ })
+	if m.TryGet(0, &Waiter{}) != nil || tickets != 0 || m.phase != phaseClosed {
+		t.Errorf("%d tickets, closed %v", tickets, m.phase == phaseClosed)
 	}
-	if newTestMachine(t, Config{}).Closed() {
-		t.Error("a machine is closed from the beginning")
+	if newTestMachine(t, Config{}).phase != phaseOpen {
+		t.Error("a machine is not open from the beginning")
 	}
 }
 
 func TestWithoutABackoffAnErrorNamesNoNextAttempt(t *testing.T) {
 	m := newTestMachine(t, Config{Capacity: 1, Start: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)})
-	m.Take(0, &Waiter{})
+	m.TryGet(0, &Waiter{})
 	w := &Waiter{}
 	m.Get(0, w)
 	m.Done()
-	m.Leave(time.Second, w, context.Canceled)
+	m.CancelGet(time.Second, w, context.Canceled)
 	var e *messages.GetError
 	if !errors.As(m.Effects()[0].Err, &e) || e.Attempt != 0 || !e.NextAttempt.IsZero() {
 		t.Errorf("%+v", e)
@@ -390,7 +390,7 @@ func TestWithoutABackoffAnErrorNamesNoNextAttempt(t *testing.T) {
 	m.Start(0)
 	m.Ready(time.Second, ready)
 	m.Done()
-	m.GiveUp(3*time.Second, ready, context.Canceled)
+	m.CancelControl(3*time.Second, ready, context.Canceled)
 	if !errors.As(m.Effects()[0].Err, &e) || e.Waited != 0 {
 		t.Errorf("%+v", e)
 	}
