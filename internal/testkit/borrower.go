@@ -19,9 +19,9 @@ type Borrower struct {
 	Root *actor.RootContext
 	PID  *actor.PID
 
-	mu           sync.Mutex
-	received     []any
-	starts       int
+	mu         sync.Mutex
+	received   []any
+	starts     int
 	hasStopped bool
 }
 
