@@ -277,7 +277,7 @@ func TestAnOutageIsCalm(t *testing.T) {
 		b.onDial(refuse)
 		_, err := pool.Get(background)
 		assert.ErrorIs(t, err, errRefused, "the caller whose connect failed is told why")
-		assert.Equal(t, messages.StateBackoff, pool.Stats().State)
+		assert.EqualValues(t, 1, pool.Stats().Backoffs)
 
 		var waiters []<-chan result
 		for range 10 {

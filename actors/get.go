@@ -68,7 +68,9 @@ func (r *Ref) Get(ctx context.Context, label string, setting any) (Lease, error)
 	g := r.requests.Get().(*getRequest)
 	g.waiter.Label, g.waiter.Setting = label, setting
 	if deadline, ok := ctx.Deadline(); ok {
-		g.waiter.Deadline = r.clock.at(deadline)
+		r.setDeadline(g, deadline)
+	} else {
+		g.waiter.Timeout = r.getTimeout
 	}
 	if ctx.Err() != nil {
 		g.ended = contextError(ctx)
@@ -106,7 +108,8 @@ func (r *Ref) TryGet() (Lease, bool) {
 func (r *Ref) finish(g *getRequest) (Lease, error) {
 	lease, err := g.lease, g.err
 	g.lease, g.err, g.ended, g.try = Lease{}, nil, nil, false
-	g.waiter.Label, g.waiter.Setting, g.waiter.Deadline = "", nil, 0
+	g.waiter.Label, g.waiter.Setting = "", nil
+	g.waiter.Deadline, g.waiter.Reserve, g.waiter.Timeout = 0, 0, 0
 	if r.findsLeaks {
 		g.waiter.Trace = nil
 		if err == nil {
@@ -132,8 +135,13 @@ func (r *Ref) wait(ctx context.Context, g *getRequest) (Lease, error) {
 	}
 	r.tellHeldLeases(ctx, g)
 	var bound <-chan time.Time
-	if r.getTimeout > 0 && g.waiter.Deadline == 0 && !g.try {
-		t := time.NewTimer(r.getTimeout)
+	switch {
+	case g.waiter.Timeout > 0:
+		t := time.NewTimer(g.waiter.Timeout)
+		defer t.Stop()
+		bound = t.C
+	case g.waiter.Reserve > 0:
+		t := time.NewTimer(g.waiter.Deadline - r.clock.now())
 		defer t.Stop()
 		bound = t.C
 	}
@@ -155,12 +163,34 @@ func (r *Ref) wait(ctx context.Context, g *getRequest) (Lease, error) {
 		case <-done:
 			g.cancel.err = contextError(ctx)
 		case <-bound:
-			g.cancel.err = context.DeadlineExceeded
+			g.cancel.err = boundError(g)
 		case <-ended:
 			return r.orphan(g)
 		}
 	}
 	return r.leave(g)
+}
+
+// setDeadline sets when a Get must end whose caller has a deadline.
+func (r *Ref) setDeadline(g *getRequest, deadline time.Time) {
+	g.waiter.Deadline = r.clock.at(deadline)
+	if r.reserve > 0 {
+		g.waiter.Reserve = r.reserve
+		if g.waiter.Deadline <= r.reserve {
+			g.waiter.Deadline = -1 // it has passed; 0 would mean that there is none
+		} else {
+			g.waiter.Deadline -= r.reserve
+		}
+	}
+}
+
+// boundError is the error of a Get whose own bound has ended it: GetTimeout, a
+// deadline, or the Reserve before one.
+func boundError(g *getRequest) error {
+	if g.waiter.Reserve > 0 {
+		return &messages.ReserveError{Reserve: g.waiter.Reserve}
+	}
+	return context.DeadlineExceeded
 }
 
 // leave ends a wait whose caller has left. The pool actor decides whether the caller

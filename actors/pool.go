@@ -92,7 +92,7 @@ func (p *pool) guard() {
 func (p *pool) get(g *getRequest) {
 	if g.ended == nil {
 		var now time.Duration
-		if p.m.NeedsClock() || g.waiter.Label != "" {
+		if p.m.NeedsClock() || g.waiter.Label != "" || g.waiter.Reserve > 0 {
 			now = p.now()
 		}
 		if s := p.m.TryGet(now, &g.waiter); s != nil {

@@ -29,7 +29,8 @@ type Ref struct {
 	isClosedConn func(conn any) bool
 	clock        clock
 	getTimeout   time.Duration
-	findsLeaks   bool // LeakAfter: leases are traced, and missed when they are forgotten
+	reserve      time.Duration // see client.Config.Reserve
+	findsLeaks   bool          // LeakAfter: leases are traced, and missed when they are forgotten
 	forgotten    forgottenList
 	regions      regions
 
@@ -60,6 +61,7 @@ func newRef(ctx actor.Context, spec *Spec) *Ref {
 		isClosedConn: spec.IsClosed,
 		clock:        spec.clock,
 		getTimeout:   spec.GetTimeout,
+		reserve:      spec.Policy.Reserve,
 		findsLeaks:   spec.Policy.LeakAfter > 0,
 		regions:      spec.regions,
 		ended:        make(chan struct{}),

@@ -1,7 +1,6 @@
 package actors
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"reflect"
@@ -75,9 +74,9 @@ func (p *pool) getFor(now time.Duration, msg *messages.Get) {
 	g.sender = sender
 	g.waiter.Label, g.waiter.Setting = msg.Label, msg.Setting
 	if !msg.Deadline.IsZero() {
-		g.waiter.Deadline = p.spec.clock.at(msg.Deadline)
+		p.ref.setDeadline(g, msg.Deadline)
 		if g.waiter.Deadline <= now {
-			p.m.RejectGet(now, &g.waiter, context.DeadlineExceeded)
+			p.m.RejectGet(now, &g.waiter, boundError(g))
 			return
 		}
 	}
@@ -86,7 +85,7 @@ func (p *pool) getFor(now time.Duration, msg *messages.Get) {
 	}
 	p.m.Get(now, &g.waiter)
 	if p.m.Waits(&g.waiter) && g.waiter.Deadline != 0 {
-		g.cancel.err = context.DeadlineExceeded
+		g.cancel.err = boundError(g)
 		g.timer = p.sendAt(g.waiter.Deadline, &g.cancel)
 	}
 }

@@ -159,7 +159,8 @@ func TestAConnectionThatComesBackDuringABackoffServesAWaiter(t *testing.T) {
 			}
 			testkit.Put(t, held)
 			testkit.Put(t, testkit.Get(t, p))
-			assert.Equal(t, messages.StateBackoff, p.Stats().State)
+			assert.Equal(t, messages.StateReady, p.Stats().State, "B16: it serves")
+			assert.Equal(t, 1, attempt(t, p), "the backoff is unchanged")
 			assert.Equal(t, 2, w.Server.Dials())
 		})
 	}
@@ -246,8 +247,9 @@ func TestHealthReportsFromOutside(t *testing.T) {
 		_, err := p.Get(ctx)
 		require.Error(t, err)
 		w.System.Root.Send(p.PID(), &messages.HealthOK{})
-		assert.Equal(t, messages.StateBackoff, p.Stats().State)
+		assert.Equal(t, 1, attempt(t, p))
 		w.System.Root.Send(p.PID(), &messages.HealthFailed{Err: testkit.ErrApp})
+		assert.Zero(t, attempt(t, p))
 		st := p.Stats()
 		assert.Equal(t, messages.StateReady, st.State)
 		assert.EqualValues(t, 1, st.Generation)
@@ -396,4 +398,12 @@ func TestAThousandWaitersInAnOutageOfAMinute(t *testing.T) {
 		}
 		assert.Equal(t, waiters, next)
 	})
+}
+
+// attempt is the number of failed attempts of the pool's backoff; 0: there is none.
+func attempt(t *testing.T, p *testkit.Pool) int {
+	t.Helper()
+	e, err := p.Explain(ctx)
+	require.NoError(t, err)
+	return e.Attempt
 }

@@ -69,8 +69,10 @@ type Config[C any] struct {
 	// MaxIdle is the largest number of idle connections: with so many idle, one that
 	// is returned is closed. Default: the current capacity.
 	MaxIdle int
-	// MaxConnecting is the largest number of simultaneous connects. Default 2. While
-	// the pool backs off there is at most one: see Backoff.
+	// MaxConnecting bounds simultaneous connects. 0: they ramp up. Two may run at
+	// once, and each success allows one more, up to Capacity; after a failure, or
+	// when no connect is under way, it is two again. Connects in the background are
+	// then two at once at most.
 	MaxConnecting int
 	// MaxWaiters is the largest number of Gets that wait, not counting those for
 	// which the pool opens or checks a connection. One more fails with
@@ -107,6 +109,10 @@ type Config[C any] struct {
 	// fails with context.DeadlineExceeded. It does not apply to a messages.Get.
 	// 0: none.
 	GetTimeout time.Duration
+	// Reserve is what a caller needs at least to use a connection: a Get whose
+	// context has a deadline ends as a timeout when less than Reserve is left, also
+	// in the queue, with a *messages.ReserveError. GetTimeout is not shortened. 0: off.
+	Reserve time.Duration
 	// LeakAfter is the time after which a lease that is still held is reported as a
 	// leak, once: by an event and a warning in the log, with the stack of the Get.
 	// With it the pool also finds leases that were dropped without Put or Taint:
@@ -271,7 +277,7 @@ func (cfg Config[C]) spec() (actors.Spec, error) {
 			Capacity:       cfg.effectiveCapacity(),
 			MinIdle:        cfg.MinIdle,
 			MaxIdle:        cfg.MaxIdle,
-			MaxConnecting:  or(cfg.MaxConnecting, 2),
+			MaxConnecting:  cfg.MaxConnecting,
 			MaxWaiters:     cfg.MaxWaiters,
 			PauseOnClear:   cfg.PauseOnClear,
 			Check:          cfg.Check != nil,
@@ -284,6 +290,7 @@ func (cfg Config[C]) spec() (actors.Spec, error) {
 			MaxLifetime:    cfg.MaxLifetime,
 			LifetimeJitter: or(cfg.MaxLifetimeJitter, cfg.MaxLifetime/10),
 			ConnectTimeout: or(cfg.ConnectTimeout, 10*time.Second),
+			Reserve:        cfg.Reserve,
 			LeakAfter:      cfg.LeakAfter,
 			MaxLease:       cfg.MaxLease,
 			ShedHopeless:   cfg.ShedHopeless,
@@ -349,6 +356,7 @@ func (cfg Config[C]) validate() error {
 		{"MaxLifetimeJitter", cfg.MaxLifetimeJitter},
 		{"ConnectTimeout", cfg.ConnectTimeout},
 		{"GetTimeout", cfg.GetTimeout},
+		{"Reserve", cfg.Reserve},
 		{"LeakAfter", cfg.LeakAfter},
 		{"MaxLease", cfg.MaxLease},
 		{"Shed.Target", cfg.Shed.Target},

@@ -3,7 +3,6 @@ package client_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -13,7 +12,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/actorpool/actorpool/client"
-	"github.com/actorpool/actorpool/messages"
 )
 
 // numbers connects to the numbers 1, 2, 3 and so on.
@@ -73,58 +71,6 @@ func TestDecideIsAskedOnceAtTheStart(t *testing.T) {
 			assert.Equal(t, backsOff, pool.Stats().Backoffs > 0)
 			require.NoError(t, pool.Close(t.Context()))
 			assert.Equal(t, 1, asked)
-		})
-	}
-}
-
-// G7
-func TestASettingIsLookedForAmongTheFirst64WaitersOnly(t *testing.T) {
-	for place, found := range map[int]bool{64: true, 65: false} {
-		t.Run(fmt.Sprint("place ", place), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				nothing := func(context.Context, int) error { return nil }
-				pool, err := client.New(client.Config[int]{
-					Capacity: 1, Connect: numbers(), Unapply: nothing,
-					Apply: func(context.Context, int, any) error { return nil },
-				})
-				require.NoError(t, err)
-				get := func(ctx context.Context, setting string) (client.Lease[int], error) {
-					return pool.GetWith(ctx, client.GetOptions{Setting: setting})
-				}
-				held, err := get(t.Context(), "red")
-				require.NoError(t, err)
-
-				ctx, leave := context.WithCancel(t.Context())
-				defer leave()
-				served := make(chan int, place)
-				for i := 1; i <= place; i++ {
-					setting := "blue"
-					if i == place {
-						setting = "red"
-					}
-					go func() {
-						lease, err := get(ctx, setting)
-						if err != nil {
-							assert.ErrorIs(t, err, context.Canceled)
-							return
-						}
-						served <- i
-						<-ctx.Done() // keeps it, so that nobody else is served
-						assert.NoError(t, lease.Put())
-					}()
-					synctest.Wait() // they arrive in this order
-				}
-				require.NoError(t, held.Put())
-				want := 1 // in order of arrival
-				if found {
-					want = place
-				}
-				assert.Equal(t, want, <-served)
-				leave()
-				synctest.Wait()
-				require.NoError(t, pool.Close(t.Context()))
-				assert.Equal(t, messages.StateClosed, pool.Stats().State)
-			})
 		})
 	}
 }

@@ -1,6 +1,7 @@
 package messages
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strconv"
@@ -261,6 +262,22 @@ func (e *ShedError) Error() string {
 
 // Is says that a ShedError is ErrShed.
 func (e *ShedError) Is(target error) bool { return target == ErrShed }
+
+// ReserveError says that less than Config.Reserve was left until the caller's
+// deadline: a connection would have come too late to be used. It unwraps to
+// context.DeadlineExceeded.
+type ReserveError struct {
+	// Reserve is that of the pool's configuration.
+	Reserve time.Duration
+}
+
+// Error implements error.
+func (e *ReserveError) Error() string {
+	return fmt.Sprintf("actorpool: less than Reserve, %s, is left until the deadline", e.Reserve)
+}
+
+// Unwrap gives context.DeadlineExceeded.
+func (e *ReserveError) Unwrap() error { return context.DeadlineExceeded }
 
 // DeadlockError says that every connection is held by a caller that waits for another
 // one, so that none can be returned. The newest of these waits ends with this error. It

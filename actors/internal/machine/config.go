@@ -13,7 +13,7 @@ type Config struct {
 	Capacity      int
 	MinIdle       int
 	MaxIdle       int // 0: the capacity of the moment
-	MaxConnecting int
+	MaxConnecting int // 0: connects ramp up (L11)
 	MaxWaiters    int // 0: unlimited
 	PauseOnClear  bool
 
@@ -29,6 +29,7 @@ type Config struct {
 	ConnectTimeout time.Duration // bounds every connector job
 	LeakAfter      time.Duration // 0: off
 	MaxLease       time.Duration // 0: off
+	Reserve        time.Duration // what the shell takes off a caller's deadline (G15); 0: off
 	ShedHopeless   bool          // reject a Get whose deadline cannot be met
 	CoDel          CoDel         // shed waits of a bad queue
 

@@ -3,6 +3,7 @@
 package machine
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"sort"
@@ -167,6 +168,14 @@ func (m *Machine) getError(w *Waiter, err error) error {
 	e.Attempt, e.NextAttempt, _ = m.NextAttempt()
 	e.Holders, e.Jobs = m.describeHolders(forError), m.describeJobs(forError)
 	return e
+}
+
+// deadlineError is the reason of a wait that ends with its deadline.
+func deadlineError(w *Waiter) error {
+	if w.Reserve > 0 {
+		return &messages.ReserveError{Reserve: w.Reserve}
+	}
+	return context.DeadlineExceeded
 }
 
 // notReady explains why a Ready has ended badly, as the error of a Get does.

@@ -16,8 +16,8 @@ import (
 
 // fastPathTime is the time that the shell gives to a fast path: exact only if it must
 // be.
-func (w *world) fastPathTime(label string) time.Duration {
-	if w.m.NeedsClock() || label != "" {
+func (w *world) fastPathTime(g *Waiter) time.Duration {
+	if w.m.NeedsClock() || g.Label != "" || g.Reserve > 0 {
 		return w.now
 	}
 	return 0
@@ -28,13 +28,14 @@ func (w *world) fastPathTime(label string) time.Duration {
 func (w *world) get(g *get) (fast bool) {
 	w.tb.Helper()
 	w.gets++
+	g.askedAt = w.now
 	w.step(func() {
 		if g.actor != nil { // for a borrower the fast paths must not be used
 			w.enqueue(g)
 			w.m.Get(w.now, &g.Waiter)
 			return
 		}
-		if s := w.m.TryGet(w.fastPathTime(g.Label), &g.Waiter); s != nil {
+		if s := w.m.TryGet(w.fastPathTime(&g.Waiter), &g.Waiter); s != nil {
 			fast = true
 			if len(w.queue) > 0 {
 				w.fail("TryGet has overtaken %d waiters", len(w.queue))
@@ -99,7 +100,7 @@ func (w *world) put(l *lease) (fast, ok bool) {
 		step = func(f func()) { w.stepInVain("the second return", f) }
 	}
 	step(func() {
-		if fast = w.m.TryPut(w.fastPathTime(""), l.slot, l.id, l.epoch); fast {
+		if fast = w.m.TryPut(w.fastPathTime(&Waiter{}), l.slot, l.id, l.epoch); fast {
 			ok = true
 			w.returned(l, out)
 			return
@@ -236,6 +237,7 @@ func (w *world) connected(c *conn) {
 	c.established, c.readyAt = true, w.now
 	if !c.givenUp && !c.stale && w.closedAt < 0 {
 		w.probing = false
+		w.permits++
 	}
 	if len(w.queue) > 0 { // without a waiter it may be given an inherited setting first
 		w.comesFree(c)
@@ -248,6 +250,9 @@ func (w *world) connectFailed(c *conn, err error, class messages.Class) {
 	w.connEnded(c)
 	if !c.givenUp && !c.stale && w.closedAt < 0 && class == messages.ClassClear {
 		w.newGeneration()
+	}
+	if !c.givenUp && !c.stale && class != messages.ClassIgnore {
+		w.permits = 2
 	}
 	waiting := slices.Clone(w.queue)
 	w.failing = true
@@ -462,6 +467,9 @@ func (w *world) tickElapsed(epoch uint64) {
 			if g := w.settingWaiter(c); g != nil {
 				failed = append(failed, g)
 			}
+		}
+		if overdue && c.job == Open && !c.givenUp && !c.stale {
+			w.permits = 2
 		}
 		c.givenUp = c.givenUp || overdue || graceOver
 	}

@@ -25,7 +25,7 @@ func (m *Machine) CheckInvariants() error {
 // checkSlots verifies the counts, and the links between slots and waiters.
 func (m *Machine) checkSlots() error {
 	var count [len(m.count)]int
-	var givenUp, unclaimed int
+	var givenUp, unclaimed, standing int
 	for i, s := range m.slots {
 		if s.index != i {
 			return fmt.Errorf("slot %d has index %d", i, s.index)
@@ -35,8 +35,20 @@ func (m *Machine) checkSlots() error {
 			continue
 		}
 		count[s.state]++
-		if s.state == connecting && s.waiter == nil {
+		if s.state == connecting && s.waiter == nil && s.generation == m.generation {
 			unclaimed++
+			if i := s.unclaimed; i < 1 || i > len(m.jobs.unclaimed) || m.jobs.unclaimed[i-1] != s {
+				return fmt.Errorf("connect %d is for nobody and not in the list of those", s.ID)
+			}
+		} else if s.unclaimed != 0 {
+			return fmt.Errorf("slot %d is %v and in the list of connects for nobody", i, s.state)
+		}
+		stands := s.state != vacant && s.state != connecting && s.state != closing && s.generation == m.generation
+		if stands != s.standing && m.phase == phaseOpen {
+			return fmt.Errorf("slot %d is %v, and stands: %v", i, s.state, s.standing)
+		}
+		if s.standing {
+			standing++
 		}
 		if (s.state == vacant) != (s.ID == 0) {
 			return fmt.Errorf("slot %d is %v and has id %d", i, s.state, s.ID)
@@ -48,9 +60,9 @@ func (m *Machine) checkSlots() error {
 			return fmt.Errorf("slot %d is %v and works for a waiter", i, s.state)
 		}
 	}
-	if count != m.count || givenUp != m.jobs.givenUp || unclaimed != m.jobs.unclaimed {
-		return fmt.Errorf("counts %v, given up %d, unclaimed %d, but slots say %v, %d, %d",
-			m.count, m.jobs.givenUp, m.jobs.unclaimed, count, givenUp, unclaimed)
+	if count != m.count || givenUp != m.jobs.givenUp || unclaimed != len(m.jobs.unclaimed) || standing != m.standing {
+		return fmt.Errorf("counts %v, given up %d, unclaimed %d, standing %d, but slots say %v, %d, %d, %d",
+			m.count, m.jobs.givenUp, len(m.jobs.unclaimed), m.standing, count, givenUp, unclaimed, standing)
 	}
 	return nil
 }
@@ -127,10 +139,13 @@ func (m *Machine) checkGroups() error {
 
 // checkQueue verifies the queue and its counts.
 func (m *Machine) checkQueue() error {
-	length, unstarted, withSetting := 0, 0, 0
+	length, unstarted, withSetting, overtaken := 0, 0, 0, 0
+	groups := map[any][]*Waiter{}
 	var prev *Waiter
 	for w := m.queue.head; w != nil; prev, w = w, w.next {
 		length++
+		overtaken += w.overtakes
+		groups[w.Setting] = append(groups[w.Setting], w)
 		if !w.queued || w.prev != prev {
 			return fmt.Errorf("waiter %d in the queue is not marked as queued", length)
 		}
@@ -142,6 +157,24 @@ func (m *Machine) checkQueue() error {
 		} else if w.slot.waiter != w {
 			return fmt.Errorf("waiter %d waits for a slot that works for another", length)
 		}
+	}
+	for setting, waiters := range groups {
+		w := m.queue.firstWith(setting)
+		for _, want := range waiters {
+			if w != want {
+				return fmt.Errorf("the waiters for %v are not in the order of the queue", setting)
+			}
+			w = w.groupNext
+		}
+		if w != nil {
+			return fmt.Errorf("a waiter for %v is not in the queue", setting)
+		}
+	}
+	if clean := len(groups[nil]); len(m.queue.groups) != len(groups)-min(clean, 1) || clean == 0 && m.queue.clean.head != nil {
+		return fmt.Errorf("the queue knows %d settings, and its waiters ask for %d", len(m.queue.groups), len(groups)-min(clean, 1))
+	}
+	if overtaken != m.queue.overtaken {
+		return fmt.Errorf("the head has been overtaken %d times, and the waiters say %d", m.queue.overtaken, overtaken)
 	}
 	if length != m.queue.n || unstarted != m.queue.unstarted || withSetting != m.queue.withSetting || m.queue.tail != prev {
 		return fmt.Errorf("queue says %d waiters, %d unstarted, %d with a setting; it holds %d, %d, %d",
@@ -249,10 +282,15 @@ func (m *Machine) useful() bool {
 		if w == nil {
 			break
 		}
-		if w.slot == nil && m.count[idle] > 0 && m.chooseIdle(w) != nil {
+		if w.slot == nil && m.count[idle] > 0 && !m.expired(w) && m.chooseIdle(w) != nil {
 			return true
 		}
 		w = w.next
+	}
+	for s := m.lists.idleWithSetting.head; s != nil; s = s.next {
+		if w := m.nextMatch(s); w != nil && w.slot == nil && !m.expired(w) {
+			return true
+		}
 	}
 	return false
 }
@@ -266,6 +304,8 @@ func (m *Machine) checkPromises() error {
 	switch {
 	case m.serving() && m.useful():
 		return fmt.Errorf("%d wait with no job under way while %d connections are idle", m.queue.unstarted, m.count[idle])
+	case m.serving() && m.queue.unstarted > 0 && len(m.jobs.unclaimed) > 0:
+		return fmt.Errorf("%d wait with no job under way while %d connects are for nobody", m.queue.unstarted, len(m.jobs.unclaimed))
 	case m.serving() && m.queue.unstarted > 0 && m.mayConnect():
 		return fmt.Errorf("%d wait with no job under way while a connect is allowed", m.queue.unstarted)
 	case m.serving() && m.deadlocked():

@@ -54,6 +54,10 @@ func (m *Machine) Get(now time.Duration, w *Waiter) {
 		m.reject(w, messages.ErrCleared, messages.ReasonCleared)
 		return
 	}
+	if w.Reserve > 0 && w.Deadline <= m.now {
+		m.reject(w, deadlineError(w), messages.ReasonTimeout)
+		return
+	}
 	if m.backoff.phase == backoffBlocked && m.cfg.Backoff.Mode == BackoffFailFast && m.count[idle] == 0 && !m.suspended {
 		m.failFast(w)
 		return
@@ -76,7 +80,7 @@ func (m *Machine) Get(now time.Duration, w *Waiter) {
 
 // TryGet is the fast path of Get: it lends the newest idle connection if nothing
 // has to be decided. Otherwise it returns nil and has changed nothing. The time
-// need be exact only if NeedsClock says so or the waiter has a label.
+// need be exact only if NeedsClock says so, or the waiter has a label or a Reserve.
 func (m *Machine) TryGet(now time.Duration, w *Waiter) *Slot {
 	s := m.lists.idle.head
 	if w.Setting != nil {
@@ -84,7 +88,7 @@ func (m *Machine) TryGet(now time.Duration, w *Waiter) *Slot {
 			s = m.newestIdle(w.Setting)
 		}
 	}
-	if s == nil || !m.fastPath || m.queue.n > 0 {
+	if s == nil || !m.fastPath || m.queue.n > 0 || w.Reserve > 0 && w.Deadline <= now {
 		return nil
 	}
 	if m.opts.needsClock {
@@ -92,7 +96,7 @@ func (m *Machine) TryGet(now time.Duration, w *Waiter) *Slot {
 		if m.tooOld(s) || m.mayNeedCheck(s) {
 			return nil
 		}
-	} else if w.Label != "" {
+	} else if w.Label != "" || w.Reserve > 0 {
 		m.advance(now)
 	}
 	m.counters.Gets++
@@ -119,7 +123,7 @@ func (m *Machine) TryGet(now time.Duration, w *Waiter) *Slot {
 // changed nothing.
 func (m *Machine) TryQueue(now time.Duration, w *Waiter) bool {
 	if !m.fastPath || m.backoff.phase != backoffOff || m.count[idle] > 0 || m.counted() < m.capacity ||
-		m.opts.limitsQueue && !m.surelyAdmits(w) {
+		len(m.jobs.unclaimed) > 0 || w.Reserve > 0 && w.Deadline <= now || m.opts.limitsQueue && !m.surelyAdmits(w) {
 		return false
 	}
 	m.advance(now)
@@ -129,6 +133,7 @@ func (m *Machine) TryQueue(now time.Duration, w *Waiter) bool {
 		m.emitStarted(w)
 	}
 	w.since = m.now
+	m.setDeadline(w)
 	m.queue.push(w)
 	return true
 }
@@ -145,6 +150,9 @@ func (m *Machine) CancelGet(now time.Duration, w *Waiter, err error) {
 		err = &joinedError{"%v: %v", messages.ErrSuspended, err}
 	}
 	m.reject(w, err, endReason(err))
+	if m.serving() {
+		m.adopt() // its connect
+	}
 	m.schedule()
 }
 
@@ -208,7 +216,7 @@ func (m *Machine) TryPut(now time.Duration, s *Slot, id, epoch uint64) bool {
 func (m *Machine) TryHandOff(now time.Duration, s *Slot, id, epoch uint64) *Waiter {
 	w := m.queue.head
 	if w == nil || !m.fastPath || m.cfg.Reset || m.queue.withSetting > 0 || m.queue.codel.bad ||
-		!w.simple() || !s.simple() || !s.hasLease(id, epoch) || s.generation != m.generation {
+		!w.simple() || !s.simple() || w.Deadline > 0 && w.Deadline <= now || !s.hasLease(id, epoch) || s.generation != m.generation {
 		return nil
 	}
 	m.advance(now)
@@ -331,6 +339,8 @@ func (m *Machine) Connected(now time.Duration, s *Slot, conn any) {
 		m.closeConn(s, messages.ReasonStale, nil)
 	default:
 		m.lastConnectErr = nil
+		m.stands(s, true)
+		m.permits++ // mayConnect is bounded by the capacity, too
 		if m.cfg.MaxLifetime > 0 {
 			s.expires = m.now + m.cfg.MaxLifetime - time.Duration(float64(m.cfg.LifetimeJitter)*m.cfg.Random())
 		}

@@ -294,7 +294,7 @@ func TestCheckInvariantsFindsEachFault(t *testing.T) {
 		"index":             {plain, func(m *Machine) { m.slots[1].index = 7 }, "index"},
 		"id":                {plain, func(m *Machine) { m.slots[0].ID = 0 }, "id"},
 		"count":             {plain, func(m *Machine) { m.count[idle]++ }, "counts"},
-		"unclaimed":         {plain, func(m *Machine) { m.jobs.unclaimed++ }, "unclaimed 1"},
+		"unclaimed":         {plain, func(m *Machine) { m.jobs.unclaimed = append(m.jobs.unclaimed, nil) }, "unclaimed 1"},
 		"given up":          {plain, func(m *Machine) { m.jobs.givenUp++ }, "given up 1"},
 		"length of a list":  {plain, func(m *Machine) { m.jobs.busy.n-- }, "list of busy"},
 		"end of a list":     {plain, func(m *Machine) { m.jobs.busy.tail = nil }, "list of busy"},
@@ -303,6 +303,7 @@ func TestCheckInvariantsFindsEachFault(t *testing.T) {
 		"in another list":   {plain, func(m *Machine) { m.leases.out.pushTail(m.slots[0]) }, "in the list of leases"},
 		"link of a list":    {annotated, func(m *Machine) { m.jobs.busy.head.prev = m.slots[0] }, "in the list of busy"},
 		"order of a list": {plain, func(m *Machine) {
+			m.stands(m.slots[0], false)
 			m.slots[0].state = closing
 			m.count[borrowed]--
 			m.count[closing]++

@@ -279,6 +279,7 @@ func (w *world) checkBackground() {
 		}
 	}
 	if len(w.queue) == 0 && len(w.idle)+w.running(Open)+w.inTransition() < w.cfg.MinIdle && w.mayConnect() &&
+		(w.cfg.MaxConnecting > 0 || w.unclaimedConnects(nil) < 2) &&
 		w.now >= w.m.backgroundAfter && (!w.tick.armed || w.tick.at > w.now) {
 		w.fail("%d idle, MinIdle is %d, and no connect begins", len(w.idle), w.cfg.MinIdle)
 	}

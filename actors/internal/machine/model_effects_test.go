@@ -251,6 +251,8 @@ func (w *world) grant(g *get, s *Slot) {
 		w.fail("%s asks for %v and is granted c%d, which has %v", g.name, g.Setting, c.id, c.setting)
 	case c.stale:
 		w.fail("%s is granted c%d, which is stale", g.name, c.id)
+	case w.expired(g):
+		w.fail("%s is granted c%d at %v, after its deadline %v", g.name, c.id, w.now, g.Deadline)
 	case w.closedAt >= 0 || w.paused || w.suspended:
 		w.fail("%s is granted c%d: closed at %v, paused %v, suspended %v", g.name, c.id, w.closedAt, w.paused, w.suspended)
 	case w.counted()-w.running(Disconnect) > w.capacity:
@@ -259,8 +261,7 @@ func (w *world) grant(g *get, s *Slot) {
 		w.fail("%s is granted c%d, which is %v old", g.name, c.id, w.now-c.readyAt)
 	}
 	if slices.Contains(w.idle, c) {
-		if w.cfg.Check && w.cfg.CheckAfterIdle >= 0 && (w.now-c.idleSince > w.cfg.CheckAfterIdle && !w.tickLate || w.backoff.armed ||
-			w.probing && c.aliveAt <= w.failedAt) {
+		if w.cfg.Check && w.cfg.CheckAfterIdle >= 0 && (w.now-c.idleSince > w.cfg.CheckAfterIdle && !w.tickLate || (w.backoff.armed || w.probing) && c.aliveAt <= w.failedAt) {
 			w.fail("%s is granted c%d without a check after %v", g.name, c.id, w.now-c.idleSince)
 		}
 		if newest := w.newestIdle(c.setting); c != newest {

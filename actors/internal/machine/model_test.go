@@ -34,6 +34,8 @@ type model struct {
 	backoff    timer
 	tick       timer
 
+	permits int // how many connects may run at once while they ramp up
+
 	// Counts.
 	gets             int
 	grants           int
@@ -59,7 +61,8 @@ type get struct {
 	err       error
 	actor     *borrower // nil: the caller is no actor
 	holds     []*lease  // what its caller holds while it waits
-	overtaken int       // how often a later waiter was served first, for its setting
+	askedAt   time.Duration
+	overtaken int // how often a later waiter was served first, for its setting
 }
 
 // ended says whether the Get has been granted or rejected.
@@ -155,7 +158,7 @@ func (t *timer) disarm() {
 
 func newModel(cfg Config) model {
 	return model{
-		cfg: cfg, capacity: cfg.Capacity, paused: cfg.PauseOnClear, closedAt: -1,
+		cfg: cfg, permits: 2, capacity: cfg.Capacity, paused: cfg.PauseOnClear, closedAt: -1,
 		current: map[*Slot]*conn{}, retired: map[*Slot]bool{},
 	}
 }
@@ -197,11 +200,11 @@ func (mo *model) borrowed() (n int) {
 	return n
 }
 
-// unclaimedConnects counts the connects that no waiter waits for, without that in
-// one slot.
+// unclaimedConnects counts the connects that no waiter waits for, without stale ones
+// and without that in one slot.
 func (mo *model) unclaimedConnects(but *Slot) (n int) {
 	for _, c := range mo.conns {
-		if c.job == Open && !c.givenUp && c.slot != but && jobFor(c.slot) == nil {
+		if c.job == Open && !c.givenUp && !c.stale && c.slot != but && jobFor(c.slot) == nil {
 			n++
 		}
 	}
@@ -228,7 +231,15 @@ func (mo *model) connectLimit() int {
 	if mo.probing {
 		return 1
 	}
+	if mo.cfg.MaxConnecting == 0 {
+		return mo.permits
+	}
 	return mo.cfg.MaxConnecting
+}
+
+// expired says whether the deadline of a waiter has passed (G11).
+func (mo *model) expired(g *get) bool {
+	return g.Deadline > 0 && g.Deadline <= mo.now && g.askedAt < mo.now
 }
 
 // deadlocked says whether every connection is held by a caller that waits for
@@ -255,6 +266,7 @@ func (mo *model) hopeless(g *get) bool {
 // newGeneration makes all connections stale.
 func (mo *model) newGeneration() {
 	mo.generation++
+	mo.permits = 2
 	mo.probing = false
 	mo.paused = mo.cfg.PauseOnClear
 	for _, c := range mo.conns {
@@ -335,19 +347,23 @@ func (mo *model) comesFree(c *conn) {
 	if mo.suspended || mo.paused || mo.condemned(c) || mo.cfg.CoDel.on() { // CoDel may shed the waiter
 		return
 	}
-	for i, g := range mo.queue {
-		if i >= lookahead || mo.queue[0].overtaken >= 8 {
+	waiters := slices.DeleteFunc(slices.Clone(mo.queue), mo.expired) // the waits of the others end (G11)
+	for i, g := range waiters {
+		fixed := !mo.canBecome(c, waiters[0]) // c is of use only to those that ask for its setting
+		if i > 0 && waiters[0].overtaken >= 8 && !fixed {
 			break
 		}
 		if g.Setting == c.setting {
-			for _, o := range mo.queue[:i] {
-				o.overtaken++
+			for _, o := range mo.queue[:slices.Index(mo.queue, g)] {
+				if !fixed {
+					o.overtaken++
+				}
 			}
 			mo.freed.next = g
 			return
 		}
 	}
-	for _, g := range mo.queue {
+	for _, g := range waiters {
 		if !mo.settingChanging(g) && mo.canBecome(c, g) {
 			mo.freed.next = g
 			return
@@ -358,7 +374,7 @@ func (mo *model) comesFree(c *conn) {
 // settingChanged says that the setting of c was changed for g, which gets c whatever
 // its place in the queue. nil: the change was for no waiter, and c comes free.
 func (mo *model) settingChanged(c *conn, g *get) {
-	if g == nil || mo.suspended || mo.condemned(c) {
+	if g == nil || mo.expired(g) || mo.suspended || mo.condemned(c) {
 		mo.comesFree(c)
 		return
 	}

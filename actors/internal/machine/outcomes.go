@@ -20,7 +20,7 @@ var errOverdue = fmt.Errorf("actorpool: the function ignores its context and was
 func (m *Machine) failConnect(s *Slot, err error, class messages.Class, end func(*Slot)) {
 	m.counters.ConnectErrors++
 	w := s.waiter
-	if !s.bearsFailure {
+	if !s.bearsFailure || w != nil && m.outlives(w) {
 		w = nil
 	}
 	m.unassign(s)
@@ -30,6 +30,9 @@ func (m *Machine) failConnect(s *Slot, err error, class messages.Class, end func
 		return
 	}
 	m.lastConnectErr = err
+	if class != messages.ClassIgnore {
+		m.permits = initialPermits
+	}
 	if class == messages.ClassClear {
 		m.newGeneration(err, false)
 	}
@@ -49,6 +52,13 @@ func (m *Machine) failConnect(s *Slot, err error, class messages.Class, end func
 		// No blocking period keeps the background from connecting in a loop.
 		m.backgroundAfter = m.now + max(m.cfg.Backoff.Base, time.Millisecond)
 	}
+}
+
+// outlives says that a waiter keeps its place although the connect that was begun for
+// it fails (G18): it does not wait for ever, and a connection stands that can come
+// back.
+func (m *Machine) outlives(w *Waiter) bool {
+	return m.cfg.Backoff.Mode == BackoffWait && w.Deadline > 0 && m.standing > 0
 }
 
 // jobDone goes on with an established connection whose job has come back: it is
@@ -87,6 +97,11 @@ func (m *Machine) failApply(w *Waiter, err error) {
 // afterSettingChange goes on with a connection whose setting was changed for w. If w
 // still waits, the connection is for w, whatever its place in the queue.
 func (m *Machine) afterSettingChange(s *Slot, w *Waiter) {
+	if w != nil && m.expired(w) {
+		m.unassign(s)
+		m.rejectExpired(w)
+		w = nil
+	}
 	if w != nil && !m.suspended && m.condemned(s) == 0 {
 		m.give(s, w)
 	} else {

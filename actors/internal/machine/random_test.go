@@ -46,7 +46,7 @@ func drawConfig(t *rapid.T) Config {
 		Name:           "pool",
 		Start:          time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC),
 		Capacity:       rapid.IntRange(0, 4).Draw(t, "capacity"),
-		MaxConnecting:  rapid.IntRange(1, 3).Draw(t, "max connecting"),
+		MaxConnecting:  rapid.IntRange(0, 3).Draw(t, "max connecting"),
 		MinIdle:        max(0, rapid.IntRange(-2, 2).Draw(t, "min idle")),
 		MaxWaiters:     max(0, rapid.IntRange(-4, 3).Draw(t, "max waiters")),
 		PauseOnClear:   seldom("pause on clear"),
@@ -193,6 +193,15 @@ func (h *history) get() {
 	if rapid.IntRange(0, 3).Draw(h.t, "deadline") == 3 {
 		g.Deadline = w.now + rapid.SampledFrom([]time.Duration{time.Millisecond, time.Second, 10 * time.Second}).Draw(h.t, "in")
 	}
+	switch rapid.IntRange(0, 4).Draw(h.t, "bound") {
+	case 3:
+		g.Timeout = time.Second
+	case 4:
+		if g.Deadline > 0 {
+			g.Reserve = 300 * time.Millisecond
+			g.Deadline -= g.Reserve
+		}
+	}
 	g.Setting = pick(h.t, h.settings)
 	if rapid.Bool().Draw(h.t, "labelled") {
 		g.Label = g.name
@@ -212,6 +221,10 @@ func (h *history) get() {
 	}
 	w.get(g)
 	switch {
+	case g.Reserve > 0 && g.Deadline <= w.now && w.closedAt < 0 && !w.paused:
+		if !errors.Is(g.err, context.DeadlineExceeded) {
+			w.fail("less than Reserve is left, and a Get ends with %v", g.err)
+		}
 	case w.closedAt >= 0 && !errors.Is(g.err, messages.ErrClosed), w.closedAt < 0 && w.paused && !errors.Is(g.err, messages.ErrCleared):
 		w.fail("the pool is closed at %v, paused %v, and a Get ends with %v", w.closedAt, w.paused, g.err)
 	}

@@ -62,6 +62,7 @@ func (m *Machine) stateName() string {
 		return messages.StatePaused
 	case m.suspended:
 		return messages.StateSuspended
+	case m.standing > 0: // a pool that can serve is ready, however its last growth has ended (B16)
 	case m.backoff.phase == backoffProbing:
 		return messages.StateProbing
 	case m.backoff.phase == backoffBlocked:

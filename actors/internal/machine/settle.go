@@ -6,8 +6,8 @@ package machine
 
 import "github.com/actorpool/actorpool/messages"
 
-// lookahead bounds how far down the queue a match of settings is looked for, and
-// maxOvertaken how often a waiter is passed over for one (G7).
+// lookahead bounds how far down the queue serve looks, and maxOvertaken how often a
+// waiter is passed over for one whose setting matches (G7).
 const (
 	lookahead    = 64
 	maxOvertaken = 8
@@ -27,6 +27,10 @@ func (m *Machine) settle() {
 			m.rejectHopeless()
 		}
 		m.breakDeadlocks()
+		m.adopt() // the connects of the waits that have just ended
+	}
+	if m.count[connecting] == 0 {
+		m.permits = initialPermits // nothing is known any more of what the server can take
 	}
 	m.schedule()
 	m.answerControls() // last: after Stopped nothing follows, no timer is left
@@ -38,29 +42,63 @@ func (m *Machine) settle() {
 // for which a new connection is the better choice has its connect begun when its
 // turn comes, so that a later waiter does not take the permit to connect.
 func (m *Machine) serve() {
+	m.serveInOrder()
+	m.serveMatches()
+}
+
+// serveInOrder serves the first waiters.
+func (m *Machine) serveInOrder() {
 	w := m.queue.head
 	for range lookahead + m.cfg.MaxConnecting + m.count[idle] + m.queue.n - m.queue.unstarted {
 		if w == nil || m.count[idle] == 0 {
 			return
 		}
+		next := w.next
+		if m.expired(w) {
+			m.rejectExpired(w)
+			w = next
+			continue
+		}
 		s := m.chooseIdle(w)
 		switch {
-		case s == nil && w.slot == nil && m.mayConnect():
-			m.beginConnect(w)
-			w = w.next
-		case s == nil, w.slot != nil && m.needsCheck(s):
-			w = w.next
+		case s == nil && w.slot == nil:
+			m.connectFor(w)
+		case s == nil:
 		case m.tooOld(s):
 			m.closeConn(s, messages.ReasonLifetime, nil)
-		case m.needsCheck(s):
-			m.beginJob(s, checking, Check)
-			m.assign(w, s, false)
-			w = w.next
+			continue // with another one for the same waiter
 		default:
-			next := w.next
-			m.give(s, w)
-			w = next
+			m.serveWith(w, s)
 		}
+		w = next
+	}
+}
+
+// serveMatches serves waiters that ask for exactly the setting of an idle connection,
+// wherever they are in the queue (G14).
+func (m *Machine) serveMatches() {
+	if m.queue.withSetting == 0 {
+		return
+	}
+	left := lookahead
+	for s := m.lists.idleWithSetting.head; s != nil && left > 0; left-- {
+		next := s.next
+		if w := m.nextMatch(s); w != nil && !m.tooOld(s) {
+			m.overtake(w, s)
+			m.serveWith(w, s)
+		}
+		s = next
+	}
+}
+
+// serveWith serves a waiter with an idle connection, or first begins a check of it.
+func (m *Machine) serveWith(w *Waiter, s *Slot) {
+	switch {
+	case !m.needsCheck(s):
+		m.give(s, w)
+	case w.slot == nil:
+		m.beginJob(s, checking, Check)
+		m.assign(w, s, false)
 	}
 }
 
@@ -75,7 +113,7 @@ func (m *Machine) chooseIdle(w *Waiter) *Slot {
 	if m.lists.idle.head != nil {
 		return m.lists.idle.head
 	}
-	if s := m.lists.idleWithSetting.tail; s != nil && !m.mayConnect() && m.canBecome(s, w) {
+	if s := m.lists.idleWithSetting.tail; s != nil && !m.mayConnect() && !m.isFixed(s) {
 		return s
 	}
 	return nil
@@ -107,38 +145,94 @@ func (m *Machine) putToUse(s *Slot) {
 	m.makeIdle(s)
 }
 
-// nextWaiter finds the waiter that gets a connection which has come free: the
-// first in the queue, or a later one that asks for the setting which is on the
-// connection, unless that would overtake an earlier one too often. A waiter for
-// which another connection is being changed already is passed over. nil: there is
-// no waiter that can use the connection.
+// nextWaiter finds the waiter that gets a connection which has come free: the first
+// that asks for the setting which is on the connection, unless that would overtake an
+// earlier waiter too often (G7); otherwise the first that can use it, without those
+// for which another connection is being changed already. A waiter whose deadline has
+// passed is not served any more: its wait ends (G11). nil: there is no waiter that can
+// use the connection.
 func (m *Machine) nextWaiter(s *Slot) *Waiter {
-	setting := s.Setting()
-	w := m.queue.head
-	for range lookahead {
-		if w == nil || w.overtaken >= maxOvertaken {
-			break
+	for quota := batch; ; quota-- {
+		w := m.nextMatch(s)
+		match := w != nil
+		if !match {
+			w = m.nextUser(s)
 		}
-		if w.Setting == setting {
-			for o := m.queue.head; o != w; o = o.next {
-				o.overtaken++
+		if w == nil {
+			return nil
+		}
+		if quota == 0 { // the others are left to their own timers
+			return m.nextInTime(s)
+		}
+		if !m.expired(w) {
+			if match {
+				m.overtake(w, s)
 			}
 			return w
 		}
-		w = w.next
+		m.rejectExpired(w)
 	}
-	w = m.queue.head
-	for w != nil && (!m.canBecome(s, w) || w.slot != nil && (w.slot.state == applying || w.slot.state == unapplying)) {
+}
+
+// nextInTime is the first waiter that a connection can be changed for and whose
+// deadline has not passed.
+func (m *Machine) nextInTime(s *Slot) *Waiter {
+	w := m.queue.head
+	if m.isFixed(s) {
+		w = m.queue.firstWith(s.Setting())
+	}
+	for w != nil && (m.expired(w) || m.isFixed(s) && w.Setting != s.Setting()) {
 		w = w.next
 	}
 	return w
 }
 
-// canBecome says whether a connection can be turned into what a waiter asks for.
-// It cannot if its setting cannot be taken off and no other connection can be
+// nextMatch is the first waiter that asks for the setting of a connection, if it may
+// overtake those before it.
+func (m *Machine) nextMatch(s *Slot) *Waiter {
+	w := m.queue.firstWith(s.Setting())
+	if w == nil || w.prev != nil && m.queue.overtaken >= maxOvertaken && !m.isFixed(s) {
+		return nil
+	}
+	return w
+}
+
+// overtake notes that a waiter is served before those ahead of it. A waiter that
+// cannot use a connection is not overtaken by its going to another.
+func (m *Machine) overtake(w *Waiter, s *Slot) {
+	if !m.isFixed(s) {
+		m.queue.overtake(w)
+	}
+}
+
+// nextUser is the first waiter that a connection can be changed for.
+func (m *Machine) nextUser(s *Slot) *Waiter {
+	if m.isFixed(s) {
+		return nil
+	}
+	w := m.queue.head
+	for w != nil && w.slot != nil && (w.slot.state == applying || w.slot.state == unapplying) {
+		w = w.next
+	}
+	return w
+}
+
+// isFixed says that a connection is of use only to waiters that ask for the setting
+// which is on it: the setting cannot be taken off, and no other connection can be
 // opened in its place.
-func (m *Machine) canBecome(s *Slot, w *Waiter) bool {
-	return s.group == nil || m.cfg.Unapply || m.backoff.phase != backoffBlocked || s.group.setting == w.Setting
+func (m *Machine) isFixed(s *Slot) bool {
+	return s.group != nil && !m.cfg.Unapply && m.backoff.phase == backoffBlocked
+}
+
+// expired says that the deadline of a waiter has passed. A Get that has only just
+// come is served all the same (G11).
+func (m *Machine) expired(w *Waiter) bool {
+	return w.Deadline > 0 && w.Deadline <= m.now && w.since < m.now
+}
+
+// rejectExpired ends a wait whose deadline has passed.
+func (m *Machine) rejectExpired(w *Waiter) {
+	m.reject(w, deadlineError(w), messages.ReasonTimeout)
 }
 
 // give lends a connection to a waiter, or first begins to make it what the waiter
@@ -202,13 +296,33 @@ func (m *Machine) grant(w *Waiter, s *Slot) {
 // dial begins the connects that are wanted and allowed: first for the waiters, in
 // their order, then in the background.
 func (m *Machine) dial() {
-	for m.mayConnect() {
-		w := m.queue.firstUnstarted()
-		if w == nil && !m.wantsBackground() {
-			return
-		}
-		m.beginConnect(w)
+	for w := m.queue.firstUnstarted(); w != nil && m.connectFor(w); {
+		w = m.queue.firstUnstarted()
 	}
+	for m.queue.unstarted == 0 && m.mayConnect() && m.mayConnectInBackground() && m.wantsBackground() {
+		m.beginConnect(nil)
+	}
+}
+
+// adopt gives connects that are under way for nobody to waiters that have none (G12).
+func (m *Machine) adopt() {
+	for len(m.jobs.unclaimed) > 0 && m.queue.unstarted > 0 {
+		m.connectFor(m.queue.firstUnstarted())
+	}
+}
+
+// connectFor gives a waiter a connect: one that is under way for nobody (G12), or a
+// new one. False: neither is to be had.
+func (m *Machine) connectFor(w *Waiter) bool {
+	if n := len(m.jobs.unclaimed); n > 0 {
+		m.assign(w, m.jobs.unclaimed[0], false)
+		return true
+	}
+	if !m.mayConnect() {
+		return false
+	}
+	m.beginConnect(w)
+	return true
 }
 
 // wantsBackground says whether one more connect is wanted that no waiter needs: for
@@ -226,7 +340,7 @@ func (m *Machine) wantsBackground() bool {
 // queued, and nothing to begin for it. It may say no where admit would say yes.
 func (m *Machine) surelyAdmits(w *Waiter) bool {
 	return m.queue.n > 0 && !m.queue.codel.bad && (m.cfg.MaxWaiters == 0 || m.queue.unstarted < m.cfg.MaxWaiters) &&
-		(w.Deadline == 0 || !m.cfg.ShedHopeless)
+		(w.Deadline == 0 && w.Timeout == 0 || !m.cfg.ShedHopeless)
 }
 
 // admit says whether a Get that has just been queued may stay. It rejects the Get
@@ -247,6 +361,7 @@ func (m *Machine) admit(w *Waiter) bool {
 	}
 	w.position = 0
 	m.reject(w, err, messages.ReasonExhausted)
+	m.adopt()
 	m.schedule()
 	return false
 }

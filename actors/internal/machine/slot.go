@@ -29,6 +29,7 @@ type Slot struct {
 	expires       time.Duration // the end of its MaxLifetime; 0: none
 	aliveAt       time.Duration // when it was last known to be alive
 	group         *settingGroup // the setting on it; nil: it is clean
+	standing      bool          // it is counted in Machine.standing
 	closedEmitted bool          // ConnectionClosed has been emitted
 
 	// The job under way.
@@ -36,6 +37,7 @@ type Slot struct {
 	bearsFailure bool          // it was begun for waiter, which fails if it does (G10)
 	background   bool          // a check that does not end the connection's idling
 	idleSince    time.Duration // then: when the idling began
+	unclaimed    int           // its place in jobs.unclaimed, from 1; 0: it is not there
 	givenUp      bool          // it is overdue: the slot is not counted any more
 
 	// The lease.

@@ -49,6 +49,8 @@ type Machine struct {
 	queue  queue
 
 	// Connects. A failed connect begins a blocking period (backoff.go).
+	permits         int // how many may run at once, while they ramp up (L11)
+	standing        int // established connections of the current generation
 	backoff         backoffState
 	lastConnectErr  error         // of the last connect; nil once one has succeeded
 	backgroundAfter time.Duration // no connect for MinIdle before: background connects must not loop
@@ -86,7 +88,7 @@ type lists struct {
 // context costs the pool neither a place nor a permit to connect.
 type jobs struct {
 	busy           slotList // slots with a job, oldest job first
-	unclaimed      int      // connects under way that no waiter is assigned to
+	unclaimed      []*Slot  // connects under way for nobody, of the current generation
 	givenUp        int      // slots whose job was given up
 	givenUpClosing int      // those of them whose Disconnect still runs
 }
@@ -169,6 +171,7 @@ func New(cfg Config) *Machine {
 		},
 		timers:   timers{tickAt: never, idleDue: never, coarseTick: tick, coarseWhile: while},
 		capacity: cfg.Capacity,
+		permits:  initialPermits,
 		paused:   cfg.PauseOnClear,
 	}
 	m.refreshFastPath()
@@ -220,16 +223,23 @@ func (m *Machine) maxIdle() int {
 // missingIdle is how many more connections MinIdle asks for. Those that will soon
 // be idle count as idle.
 func (m *Machine) missingIdle() int {
-	return m.cfg.MinIdle - m.count[idle] - m.jobs.unclaimed - m.inTransition()
+	return m.cfg.MinIdle - m.count[idle] - len(m.jobs.unclaimed) - m.inTransition()
 }
 
 // readyTarget is how many connections must stand for Ready to succeed.
 func (m *Machine) readyTarget() int { return max(1, min(m.cfg.MinIdle, m.capacity)) }
 
+// initialPermits is how many connects may run at once before one has succeeded, and
+// how many may run for nobody, where MaxConnecting gives no bound (L11).
+const initialPermits = 2
+
 // mayConnect says whether one more connect is allowed now. While probing there is
-// one at a time.
+// one at a time. Without a MaxConnecting the bound grows with each success.
 func (m *Machine) mayConnect() bool {
 	limit := m.cfg.MaxConnecting
+	if limit == 0 {
+		limit = m.permits
+	}
 	switch m.backoff.phase {
 	case backoffBlocked:
 		return false
@@ -237,6 +247,12 @@ func (m *Machine) mayConnect() bool {
 		limit = 1
 	}
 	return m.count[connecting] < limit && m.counted() < m.capacity
+}
+
+// mayConnectInBackground says whether one more connect for nobody is allowed, as far
+// as that differs from one for a waiter.
+func (m *Machine) mayConnectInBackground() bool {
+	return m.cfg.MaxConnecting > 0 || len(m.jobs.unclaimed) < initialPermits
 }
 
 // The connections.
@@ -298,15 +314,14 @@ func (m *Machine) condemned(s *Slot) messages.Reason {
 // tooOld says whether a connection has reached its MaxLifetime.
 func (m *Machine) tooOld(s *Slot) bool { return s.expires > 0 && s.expires <= m.now }
 
-// needsCheck says whether an idle connection must be checked before it is lent:
-// when it has been idle for long, and always in a blocking period (B5). After the
-// period, until a connect succeeds, the connection must have proved that it is
-// alive since the last failed connect.
+// needsCheck says whether an idle connection must be checked before it is lent: when
+// it has been idle for long; and after a failed connect, until one succeeds, when it
+// has not proved since that it is alive (B5, B16).
 func (m *Machine) needsCheck(s *Slot) bool {
 	if !m.cfg.Check || m.cfg.CheckAfterIdle < 0 {
 		return false
 	}
-	return m.backoff.phase == backoffBlocked || m.backoff.phase == backoffProbing && s.aliveAt <= m.backoff.failedAt ||
+	return m.backoff.phase != backoffOff && s.aliveAt <= m.backoff.failedAt ||
 		m.now-s.since > m.cfg.CheckAfterIdle
 }
 

@@ -25,6 +25,7 @@ import (
 //
 //	new key=val...             start a pool; the options are in trace.start
 //	get NAME                   a Get, by the fast path first; setting= label= deadline=
+//	                           timeout= reserve=
 //	get NAME ended=cancel      a Get whose context has ended; or ended=timeout
 //	get NAME borrower=B        a Get of an actor
 //	borrower-gone B            the actor has stopped
@@ -286,6 +287,13 @@ func (tr *trace) get() string {
 	if tr.d.HasArg("deadline") {
 		g.Deadline = tr.duration("deadline")
 	}
+	if tr.d.HasArg("timeout") {
+		g.Timeout = tr.duration("timeout")
+	}
+	if tr.d.HasArg("reserve") {
+		g.Reserve = tr.duration("reserve")
+		g.Deadline -= g.Reserve
+	}
 	if tr.d.HasArg("borrower") {
 		g.actor = tr.borrower(tr.value("borrower"))
 		g.Borrower = &g.actor.Borrower
@@ -297,8 +305,11 @@ func (tr *trace) get() string {
 	if w.get(g) {
 		return tr.output(fmt.Sprintf("TryGet c%d/%d -> %s", g.lease.id, g.lease.epoch, name))
 	}
-	if !g.ended() && g.slot == nil {
+	switch {
+	case !g.ended() && g.slot == nil:
 		return tr.output(fmt.Sprintf("%s waits", name))
+	case !g.ended() && len(w.effects) == 0:
+		return tr.output(fmt.Sprintf("%s waits for c%d", name, g.slot.ID))
 	}
 	return tr.output("")
 }

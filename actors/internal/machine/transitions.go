@@ -32,7 +32,7 @@ func (m *Machine) move(s *Slot, to state) {
 			m.clearAnnotations(s)
 		}
 	case connecting:
-		m.jobs.unclaimed-- // it has been unassigned before
+		m.claim(s)
 		m.jobs.busy.remove(s)
 	default:
 		m.jobs.busy.remove(s)
@@ -81,7 +81,7 @@ func (m *Machine) beginConnect(w *Waiter) {
 	m.counters.Connects++
 	m.emit(messages.Event{Kind: messages.ConnectionCreated, ConnID: s.ID})
 	m.beginJob(s, connecting, Open)
-	m.jobs.unclaimed++
+	m.unclaim(s)
 	if w != nil {
 		m.assign(w, s, true)
 	} else if n := len(m.lists.inherited); n > 0 {
@@ -110,6 +110,7 @@ func (m *Machine) closeConn(s *Slot, reason messages.Reason, err error) {
 		m.counters.ClosedCapacity++
 	}
 	m.emitClosed(s, reason, err)
+	m.stands(s, false)
 	m.beginJob(s, closing, Disconnect)
 }
 
@@ -149,9 +150,8 @@ func (m *Machine) vacate(s *Slot) {
 
 // stopCounting takes a slot whose job is given up out of the lists and counts.
 func (m *Machine) stopCounting(s *Slot) {
-	if s.state == connecting {
-		m.jobs.unclaimed--
-	}
+	m.claim(s)
+	m.stands(s, false)
 	m.jobs.busy.remove(s)
 	m.count[s.state]--
 	m.jobs.givenUp++
@@ -214,9 +214,7 @@ func (m *Machine) inheritSetting(s *Slot) {
 func (m *Machine) assign(w *Waiter, s *Slot, bearsFailure bool) {
 	w.slot, s.waiter, s.bearsFailure = s, w, bearsFailure
 	m.queue.unstarted--
-	if s.state == connecting {
-		m.jobs.unclaimed--
-	}
+	m.claim(s)
 }
 
 // unassign separates a slot's job from the waiter that it is done for, if there is
@@ -229,7 +227,41 @@ func (m *Machine) unassign(s *Slot) {
 	w.slot, s.waiter, s.bearsFailure = nil, nil, false
 	m.queue.unstarted++
 	if s.state == connecting {
-		m.jobs.unclaimed++
+		m.unclaim(s)
+	}
+}
+
+// unclaim notes that a connect is under way for nobody. A stale one is of no use.
+func (m *Machine) unclaim(s *Slot) {
+	if s.generation == m.generation {
+		m.jobs.unclaimed = append(m.jobs.unclaimed, s)
+		s.unclaimed = len(m.jobs.unclaimed)
+	}
+}
+
+// claim takes a connect out of those that are under way for nobody, if it is there.
+func (m *Machine) claim(s *Slot) {
+	if s.unclaimed == 0 {
+		return
+	}
+	last := len(m.jobs.unclaimed)
+	moved := m.jobs.unclaimed[last-1]
+	m.jobs.unclaimed[s.unclaimed-1], moved.unclaimed = moved, s.unclaimed
+	m.jobs.unclaimed[last-1] = nil
+	m.jobs.unclaimed = m.jobs.unclaimed[:last-1]
+	s.unclaimed = 0
+}
+
+// stands notes whether a slot holds an established connection of the current
+// generation.
+func (m *Machine) stands(s *Slot, stands bool) {
+	if s.standing == stands {
+		return
+	}
+	if s.standing = stands; stands {
+		m.standing++
+	} else {
+		m.standing--
 	}
 }
 
@@ -258,6 +290,7 @@ func (m *Machine) swapJobs(w *Waiter, s *Slot) {
 
 // enqueue puts a waiter in the queue.
 func (m *Machine) enqueue(w *Waiter) {
+	m.setDeadline(w)
 	if m.opts.measuresWaits && m.queue.n == 0 {
 		m.queue.pace.began(m.now)
 		m.queue.codel.began(m.cfg.CoDel, m.now, m.counters.Grants)
@@ -268,6 +301,16 @@ func (m *Machine) enqueue(w *Waiter) {
 			m.effect(Effect{Kind: Watch, Borrower: b})
 		}
 		b.addWait(w)
+	}
+}
+
+// setDeadline gives a Get that has to wait and has no deadline that of GetTimeout
+// (G16).
+func (m *Machine) setDeadline(w *Waiter) {
+	if w.Deadline == 0 && w.Timeout > 0 {
+		if w.Deadline = m.now + w.Timeout; w.Deadline < 0 { // it means never
+			w.Deadline = 0
+		}
 	}
 }
 
@@ -466,6 +509,7 @@ func (m *Machine) newGeneration(err error, interrupt bool) {
 	m.lists.inherited = nil
 	m.resetBackoff()
 	m.backoff.epoch++
+	m.permits = initialPermits
 	if !m.paused {
 		m.emit(messages.Event{Kind: messages.PoolCleared, Interrupt: interrupt, Err: err})
 	}
@@ -476,6 +520,8 @@ func (m *Machine) newGeneration(err error, interrupt bool) {
 		if s.givenUp {
 			continue
 		}
+		m.stands(s, false)
+		m.claim(s)
 		switch s.state {
 		case idle:
 			m.closeConn(s, messages.ReasonStale, nil)

@@ -15,9 +15,14 @@ type Waiter struct {
 	// Setting is the setting that is asked for, nil for a clean connection. It is
 	// compared with ==, so its type must be comparable.
 	Setting any
-	// Deadline is the caller's, in the machine's time; 0: none. The machine does not
-	// enforce it: it only rejects a Get early that cannot meet it (G9).
+	// Deadline is when the wait must end, in the machine's time; 0: none. It is the
+	// caller's deadline, less Config.Reserve. The machine arms no timer for it. It
+	// ends a wait early that cannot meet it (G9), and grants nothing after it (G11).
 	Deadline time.Duration
+	// Reserve is what has been taken off the caller's deadline (G15); 0: nothing.
+	Reserve time.Duration
+	// Timeout makes a Deadline for a Get that has to wait and has none (G16); 0: none.
+	Timeout time.Duration
 	// Borrower is the actor that borrows; nil: none that can be watched. A Get with
 	// a Borrower must not use the fast paths.
 	Borrower *Borrower
@@ -27,11 +32,14 @@ type Waiter struct {
 	queued        bool
 	position      int           // the place in the queue that it was given, from 1
 	since         time.Duration // when it was queued
-	overtaken     int           // how often a later waiter was served first, for its setting (G7)
+	overtakes     int           // see waiterList.overtake
 	slot          *Slot         // the slot whose job is under way for it
 	held          []HeldLease   // what its own caller holds meanwhile
 	borrowerIndex int           // in Borrower.waits
 	prev, next    *Waiter       // in the queue
+
+	group                *waiterGroup // the waiters that ask for the same setting
+	groupPrev, groupNext *Waiter
 }
 
 // simple says that nothing else has to change when the waiter is granted a connection.
@@ -47,12 +55,42 @@ func (w *Waiter) holdsLease() bool {
 	return false
 }
 
-// waiterList is a list of Gets that wait, in order of arrival.
+// waiterList is a list of Gets that wait, in order of arrival. The waiters that ask
+// for one setting are also in the list of their group, so that the first of them is
+// found behind any number of others (G14).
 type waiterList struct {
 	head, tail  *Waiter
 	n           int
-	withSetting int // how many ask for a setting
-	unstarted   int // how many have no job under way for them
+	withSetting int                  // how many ask for a setting
+	unstarted   int                  // how many have no job under way for them
+	clean       waiterGroup          // those that ask for no setting
+	groups      map[any]*waiterGroup // the others, by setting; without empty ones
+	overtaken   int                  // how often the head has been overtaken
+}
+
+// waiterGroup is the waiters that ask for one setting, in order of arrival.
+type waiterGroup struct{ head, tail *Waiter }
+
+// firstWith is the first waiter that asks for exactly this setting.
+func (l *waiterList) firstWith(setting any) *Waiter {
+	if setting == nil {
+		return l.clean.head
+	}
+	if g := l.groups[setting]; g != nil {
+		return g.head
+	}
+	return nil
+}
+
+// overtake notes that w is served before the waiters ahead of it. Each of them has
+// then been overtaken once more. The number of times is the sum of overtakes of a
+// waiter and of those behind it, so the head's is the greatest: it alone is asked
+// for, and kept in overtaken.
+func (l *waiterList) overtake(w *Waiter) {
+	if w.prev != nil {
+		w.prev.overtakes++
+		l.overtaken++
+	}
 }
 
 // push adds a waiter at the end.
@@ -66,18 +104,35 @@ func (l *waiterList) push(w *Waiter) {
 	l.tail = w
 	l.n++
 	l.unstarted++
+	w.position, w.overtakes = l.n, 0
+	g := &l.clean
 	if w.Setting != nil {
 		l.withSetting++
+		if g = l.groups[w.Setting]; g == nil {
+			if l.groups == nil {
+				l.groups = make(map[any]*waiterGroup)
+			}
+			g = &waiterGroup{}
+			l.groups[w.Setting] = g
+		}
 	}
-	w.position, w.overtaken = l.n, 0
+	w.group, w.groupPrev, w.groupNext = g, g.tail, nil
+	if g.tail != nil {
+		g.tail.groupNext = w
+	} else {
+		g.head = w
+	}
+	g.tail = w
 }
 
 // remove takes a waiter out. No job may be assigned to it any more.
 func (l *waiterList) remove(w *Waiter) {
 	if w.prev != nil {
 		w.prev.next = w.next
+		w.prev.overtakes += w.overtakes
 	} else {
 		l.head = w.next
+		l.overtaken -= w.overtakes
 	}
 	if w.next != nil {
 		w.next.prev = w.prev
@@ -87,8 +142,23 @@ func (l *waiterList) remove(w *Waiter) {
 	w.prev, w.next, w.queued = nil, nil, false
 	l.n--
 	l.unstarted--
+	g := w.group
+	if w.groupPrev != nil {
+		w.groupPrev.groupNext = w.groupNext
+	} else {
+		g.head = w.groupNext
+	}
+	if w.groupNext != nil {
+		w.groupNext.groupPrev = w.groupPrev
+	} else {
+		g.tail = w.groupPrev
+	}
+	w.group, w.groupPrev, w.groupNext = nil, nil, nil
 	if w.Setting != nil {
 		l.withSetting--
+		if g.head == nil {
+			delete(l.groups, w.Setting)
+		}
 	}
 }
 

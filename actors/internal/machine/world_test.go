@@ -72,6 +72,9 @@ func (w *world) step(input func()) {
 	if armed := w.tick.epoch; w.tick.armed && armed != epoch && w.tick.at < w.now && !w.anyExpired() && !w.tickLate {
 		w.fail("a tick is armed for %v, and nothing is due", w.tick.at)
 	}
+	if w.running(Open) == 0 {
+		w.permits = 2
+	}
 	w.m.Done()
 	w.m.TakeEvents(nil)
 	for _, e := range w.events {
