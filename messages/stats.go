@@ -8,8 +8,8 @@ const (
 	StateReady     = "ready"     // lends, and connects when it needs to
 	StatePaused    = "paused"    // PauseOnClear: Gets fail with ErrCleared until Resume
 	StateSuspended = "suspended" // Gets wait until Resume
-	StateBackoff   = "backoff"   // a blocking period: no connect begins
-	StateProbing   = "probing"   // after a blocking period: one connect at a time
+	StateBackoff   = "backoff"   // nothing stands, and no connect begins until the period is over
+	StateProbing   = "probing"   // nothing stands, and one connect at a time is tried
 	StateClosing   = "closing"   // Close has begun, some connections are not closed yet
 	StateClosed    = "closed"    // no connection is left
 )
