@@ -306,9 +306,11 @@ func (p *pool) reject(g *getRequest, err error) {
 // now is the machine's time.
 func (p *pool) now() time.Duration { return p.spec.clock.now() }
 
-// sendAt sends this actor a message at a time of the machine.
+// sendAt sends this actor a message at a time of the machine. The time may be long
+// past, even before the start: the difference must not wrap.
 func (p *pool) sendAt(at time.Duration, message any) *time.Timer {
-	return p.send(at-p.now(), message)
+	now := p.now()
+	return p.send(max(at, now)-now, message)
 }
 
 // send sends this actor a message after a while.

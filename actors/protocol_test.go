@@ -115,6 +115,20 @@ func TestCloseByMessageWaitsUntilItsDeadline(t *testing.T) {
 	})
 }
 
+// N1
+func TestADeadlineLongBeforeThePoolsStartIsOver(t *testing.T) {
+	testkit.Run(t, func(t *testing.T, w *testkit.World) {
+		p := w.Pool()
+		l := testkit.Ask[*messages.Lease](t, w, p, &messages.Get{})
+		time.Sleep(time.Second)
+		longAgo := time.Date(-290_000_000, 1, 1, 0, 0, 0, 0, time.UTC)
+		assert.ErrorIs(t, testkit.Ask[*messages.Denied](t, w, p, &messages.Get{Deadline: longAgo}).Err, context.DeadlineExceeded)
+		var e *messages.DrainError
+		require.ErrorAs(t, testkit.Ask[*messages.Done](t, w, p, &messages.Close{Deadline: longAgo}).Err, &e)
+		assert.NoError(t, testkit.Ask[*messages.Done](t, w, p, &messages.Put{Lease: l.ID}).Err)
+	})
+}
+
 func TestAGrantToAFutureThatTimedOutIsTakenBack(t *testing.T) {
 	testkit.Run(t, func(t *testing.T, w *testkit.World) {
 		p := w.Pool(testkit.Capacity(1))

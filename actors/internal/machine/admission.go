@@ -27,13 +27,13 @@ func (p *pace) served(now time.Duration) {
 	d := now - p.last
 	p.last = now
 	p.samples++
-	p.mean += (d - p.mean) / time.Duration(min(p.samples, paceWeight))
+	p.mean -= (p.mean - d) / time.Duration(min(p.samples, paceWeight))
 }
 
 // estimate is how long the waiter in this place of the queue, counted from 1, will
 // wait.
 func (p *pace) estimate(position int) (wait time.Duration, ok bool) {
-	return time.Duration(position) * p.mean, p.samples >= paceSamples
+	return times(position, p.mean), p.samples >= paceSamples
 }
 
 // CoDel is the policy of controlled delay. A queue is bad once no waiter has been
@@ -45,7 +45,7 @@ type CoDel struct{ Target, Interval time.Duration }
 func (c CoDel) on() bool { return c.Target > 0 }
 
 // limit is how long a waiter may wait in a bad queue.
-func (c CoDel) limit() time.Duration { return 2 * c.Target }
+func (c CoDel) limit() time.Duration { return times(2, c.Target) }
 
 // codelState judges the queue by CoDel, as the pool of Elixir's DBConnection does
 // (after Facebook's simplification, for servers, of the algorithm for routers).
@@ -69,7 +69,9 @@ func (d *codelState) began(c CoDel, now time.Duration, grants uint64) {
 }
 
 // restart begins a new interval with a good queue.
-func (d *codelState) restart(c CoDel, now time.Duration) { d.bad, d.ends = false, now+c.Interval }
+func (d *codelState) restart(c CoDel, now time.Duration) {
+	d.bad, d.ends = false, after(now, c.Interval)
+}
 
 // emptied notes that the queue is empty.
 func (d *codelState) emptied(grants uint64) { d.grants = grants }

@@ -43,7 +43,7 @@ func (m *Machine) beginBackoff(s *Slot, err error) {
 	b.cause = err
 	b.failedAt = m.now
 	d := m.cfg.backoffDelay(b.attempt)
-	b.until = m.now + d
+	b.until = after(m.now, d)
 	b.nothingOut = false
 	m.counters.Backoffs++
 	m.effect(Effect{Kind: ArmBackoff, At: b.until, Epoch: b.epoch, Generation: m.generation, Attempt: b.attempt})

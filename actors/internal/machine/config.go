@@ -76,7 +76,7 @@ const (
 // that keeps to its context ends within ConnectTimeout; the quarter more lets its
 // own error arrive first.
 func (c *Config) jobTimeout() time.Duration {
-	return c.ConnectTimeout + c.ConnectTimeout/4
+	return after(c.ConnectTimeout, c.ConnectTimeout/4)
 }
 
 // backoffDelay is the length of the blocking period after a failed attempt,
@@ -90,11 +90,11 @@ func (c *Config) jobTimeout() time.Duration {
 func (c *Config) backoffDelay(attempt int) time.Duration {
 	d := c.Backoff.Base
 	for i := 1; i < attempt && d < c.Backoff.Cap; i++ {
-		d *= 2
+		d = times(2, d)
 	}
 	d = min(d, c.Backoff.Cap)
 	if j := c.Backoff.Jitter; j > 0 {
-		d -= time.Duration(float64(d) * j * c.Random())
+		d -= part(d, j*c.Random())
 	}
 	return d
 }

@@ -50,10 +50,10 @@ func (m *Machine) sweep() {
 			s.background, s.idleSince = true, since
 		default:
 			if expiry <= m.now { // half of them have been closed
-				expiry = m.now + m.sweepPause()
+				expiry = after(m.now, m.sweepPause())
 			}
 			if check <= m.now { // a tenth of them is under check
-				check = m.now + max(m.cfg.KeepAlive/100, time.Millisecond)
+				check = after(m.now, max(m.cfg.KeepAlive/100, time.Millisecond))
 			}
 			m.timers.idleDue = min(m.timers.idleDue, expiry, check)
 		}
@@ -67,9 +67,9 @@ func (m *Machine) endOldLeases() {
 	for quota := batch; m.leases.out.n > 0 && quota > 0; quota-- {
 		oldest, unreported := m.leases.out.head, m.leases.unreported
 		switch {
-		case m.cfg.MaxLease > 0 && oldest.since+m.cfg.MaxLease <= m.now:
+		case m.cfg.MaxLease > 0 && after(oldest.since, m.cfg.MaxLease) <= m.now:
 			m.takeBack(oldest, messages.ErrLeaseExpired)
-		case unreported != nil && m.cfg.LeakAfter > 0 && m.phase == phaseOpen && unreported.since+m.cfg.LeakAfter <= m.now:
+		case unreported != nil && m.cfg.LeakAfter > 0 && m.phase == phaseOpen && after(unreported.since, m.cfg.LeakAfter) <= m.now:
 			m.reportLeak(unreported, nil)
 		default:
 			return

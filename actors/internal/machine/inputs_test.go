@@ -460,8 +460,8 @@ func (w *world) tickElapsed(epoch uint64) {
 		if c.job == 0 {
 			continue
 		}
-		overdue := c.jobSince+w.cfg.ConnectTimeout+w.cfg.ConnectTimeout/4 <= w.now
-		graceOver := w.closedAt >= 0 && w.now >= w.closedAt+closeGrace && c.job != Open && c.job != Disconnect
+		overdue := after(c.jobSince, after(w.cfg.ConnectTimeout, w.cfg.ConnectTimeout/4)) <= w.now
+		graceOver := w.closedAt >= 0 && w.now >= after(w.closedAt, closeGrace) && c.job != Open && c.job != Disconnect
 		w.failing = w.failing || overdue && (c.job == Open || c.job == Apply)
 		if overdue && c.job == Apply {
 			if g := w.settingWaiter(c); g != nil {

@@ -227,7 +227,7 @@ func (m *Machine) TryHandOff(now time.Duration, s *Slot, id, epoch uint64) *Wait
 	wait := m.now - w.since
 	m.counters.Puts++
 	m.counters.Grants++
-	m.counters.WaitTime += wait
+	m.counters.WaitTime = after(m.counters.WaitTime, wait)
 	if m.opts.measuresWaits {
 		m.observeWait(wait)
 		if m.queue.n == 0 {
@@ -341,8 +341,8 @@ func (m *Machine) Connected(now time.Duration, s *Slot, conn any) {
 		m.lastConnectErr = nil
 		m.stands(s, true)
 		m.permits++ // mayConnect is bounded by the capacity, too
-		if m.cfg.MaxLifetime > 0 {
-			s.expires = m.now + m.cfg.MaxLifetime - time.Duration(float64(m.cfg.LifetimeJitter)*m.cfg.Random())
+		if m.cfg.MaxLifetime > 0 && m.cfg.MaxLifetime < never {
+			s.expires = after(m.now, m.cfg.MaxLifetime-part(m.cfg.LifetimeJitter, m.cfg.Random()))
 		}
 		m.emit(messages.Event{Kind: messages.ConnectionReady, ConnID: s.ID, Duration: m.now - s.since})
 		m.endBackoff()
@@ -649,7 +649,7 @@ func (m *Machine) Tick(now time.Duration, epoch uint64) {
 	for s := m.jobs.busy.head; s != nil && m.jobDeadline(s) <= m.now; s = m.jobs.busy.head {
 		m.giveUpJob(s)
 	}
-	if m.phase != phaseOpen && m.now >= m.drain.since+closeGrace {
+	if m.phase != phaseOpen && m.now >= after(m.drain.since, closeGrace) {
 		for s := m.jobs.busy.head; s != nil; {
 			next := s.next
 			if s.state != connecting && s.state != closing {

@@ -137,10 +137,10 @@ func (w *world) checkSweep(before []*conn) {
 func (w *world) checkOldLeases() {
 	w.tb.Helper()
 	for _, c := range w.conns {
-		if w.cfg.LeakAfter > 0 && c.holder != nil && w.now >= c.lentAt+w.cfg.LeakAfter && w.cfg.EventLevel != NoEvents && w.closedAt < 0 && c.reported != c.leases {
+		if w.cfg.LeakAfter > 0 && c.holder != nil && w.now >= after(c.lentAt, w.cfg.LeakAfter) && w.cfg.EventLevel != NoEvents && w.closedAt < 0 && c.reported != c.leases {
 			w.fail("the lease of c%d is out for %v and has not been reported", c.id, w.now-c.lentAt)
 		}
-		if w.cfg.MaxLease > 0 && c.holder != nil && w.now >= c.lentAt+w.cfg.MaxLease {
+		if w.cfg.MaxLease > 0 && c.holder != nil && w.now >= after(c.lentAt, w.cfg.MaxLease) {
 			w.fail("the lease of c%d is out for %v and has not been ended", c.id, w.now-c.lentAt)
 		}
 	}
@@ -272,8 +272,8 @@ func (w *world) checkBackground() {
 	w.tb.Helper()
 	if w.cfg.KeepAlive > 0 && !w.backoff.armed {
 		for _, c := range w.idle {
-			latest := max(w.now, w.keepAliveDue(c)) + max(w.cfg.KeepAlive/10, time.Millisecond)
-			if !w.tick.armed || w.tick.at > latest {
+			latest := after(max(w.now, w.keepAliveDue(c)), max(w.cfg.KeepAlive/10, time.Millisecond))
+			if latest != never && (!w.tick.armed || w.tick.at > latest) {
 				w.fail("c%d is to be checked at %v, and the tick is armed (%v) for %v", c.id, w.keepAliveDue(c), w.tick.armed, w.tick.at)
 			}
 		}

@@ -190,7 +190,7 @@ func (w *world) checkJob(c *conn, e Effect) {
 			w.inherited = append(w.inherited, c.setting)
 		}
 		if wasIdle && g == nil && w.closedAt < 0 && !c.stale && w.counted() <= w.capacity && !w.tooOld(c) &&
-			(w.cfg.IdleTimeout == 0 || w.now < c.idleSince+w.cfg.IdleTimeout) {
+			(w.cfg.IdleTimeout == 0 || w.now < after(c.idleSince, w.cfg.IdleTimeout)) {
 			w.fail("c%d is idle and closed without a reason", c.id)
 		}
 	}
@@ -257,7 +257,7 @@ func (w *world) grant(g *get, s *Slot) {
 		w.fail("%s is granted c%d: closed at %v, paused %v, suspended %v", g.name, c.id, w.closedAt, w.paused, w.suspended)
 	case w.counted()-w.running(Disconnect) > w.capacity:
 		w.fail("%s is granted c%d above the capacity", g.name, c.id)
-	case w.cfg.MaxLifetime > 0 && w.now >= c.readyAt+w.cfg.MaxLifetime, w.tooOld(c):
+	case w.cfg.MaxLifetime > 0 && w.now >= after(c.readyAt, w.cfg.MaxLifetime), w.tooOld(c):
 		w.fail("%s is granted c%d, which is %v old", g.name, c.id, w.now-c.readyAt)
 	}
 	if slices.Contains(w.idle, c) {

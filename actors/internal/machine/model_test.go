@@ -319,7 +319,7 @@ func (mo *model) condemned(c *conn) bool {
 func (mo *model) tooOld(c *conn) bool { return c.slot.expires > 0 && c.slot.expires <= mo.now }
 
 // keepAliveDue is when an idle connection is to be checked to keep it alive.
-func (mo *model) keepAliveDue(c *conn) time.Duration { return c.aliveAt + mo.cfg.KeepAlive }
+func (mo *model) keepAliveDue(c *conn) time.Duration { return after(c.aliveAt, mo.cfg.KeepAlive) }
 
 // settingWaiter is the Get for which the setting of c was changed, if it still waits.
 func (mo *model) settingWaiter(c *conn) *get {

@@ -50,7 +50,7 @@ func (m *Machine) failConnect(s *Slot, err error, class messages.Class, end func
 	m.rejectIfPaused() // after the reject above, which tells the cause
 	if m.backoff.phase != backoffBlocked {
 		// No blocking period keeps the background from connecting in a loop.
-		m.backgroundAfter = m.now + max(m.cfg.Backoff.Base, time.Millisecond)
+		m.backgroundAfter = after(m.now, max(m.cfg.Backoff.Base, time.Millisecond))
 	}
 }
 
@@ -91,7 +91,7 @@ func (m *Machine) failApply(w *Waiter, err error) {
 	if w != nil {
 		m.reject(w, &messages.ConnectError{Phase: messages.PhaseApply, Err: err}, messages.ReasonConnectionError)
 	}
-	m.backgroundAfter = m.now + max(m.cfg.Backoff.Base, time.Millisecond)
+	m.backgroundAfter = after(m.now, max(m.cfg.Backoff.Base, time.Millisecond))
 }
 
 // afterSettingChange goes on with a connection whose setting was changed for w. If w

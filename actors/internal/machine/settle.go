@@ -49,7 +49,7 @@ func (m *Machine) serve() {
 // serveInOrder serves the first waiters.
 func (m *Machine) serveInOrder() {
 	w := m.queue.head
-	for range lookahead + m.cfg.MaxConnecting + m.count[idle] + m.queue.n - m.queue.unstarted {
+	for range lookahead + min(m.cfg.MaxConnecting, m.queue.n) + m.count[idle] + m.queue.n - m.queue.unstarted {
 		if w == nil || m.count[idle] == 0 {
 			return
 		}
@@ -279,7 +279,7 @@ func (m *Machine) grant(w *Waiter, s *Slot) {
 	m.swapJobs(w, s)
 	wait := m.now - w.since
 	m.counters.Grants++
-	m.counters.WaitTime += wait
+	m.counters.WaitTime = after(m.counters.WaitTime, wait)
 	if m.opts.measuresWaits {
 		m.observeWait(wait)
 	}
@@ -353,7 +353,7 @@ func (m *Machine) admit(w *Waiter) bool {
 	switch limit := m.cfg.MaxWaiters; {
 	case limit > 0 && m.queue.unstarted > limit:
 		err = messages.ErrExhausted
-	case m.cfg.ShedHopeless && m.queue.unstarted > 1 && known && w.Deadline > 0 && m.now+estimate > w.Deadline:
+	case m.cfg.ShedHopeless && m.queue.unstarted > 1 && known && w.Deadline > 0 && after(m.now, estimate) > w.Deadline:
 		m.counters.Sheds++
 		err = &messages.ShedError{Estimate: estimate}
 	default:

@@ -331,11 +331,11 @@ func (m *Machine) mayNeedCheck(s *Slot) bool {
 	if !m.cfg.Check || m.cfg.CheckAfterIdle < 0 {
 		return false
 	}
-	return m.backoff.phase != backoffOff || m.now+m.timers.coarseTick-s.since > m.cfg.CheckAfterIdle
+	return m.backoff.phase != backoffOff || after(m.now, m.timers.coarseTick)-s.since > m.cfg.CheckAfterIdle
 }
 
 // coarseTicking says that the coarse clock runs: the machine's time is late by one
 // period of it at most.
 func (m *Machine) coarseTicking() bool {
-	return m.timers.coarseTick > 0 && m.timers.tickAt <= m.now+m.timers.coarseTick
+	return m.timers.coarseTick > 0 && m.timers.tickAt <= after(m.now, m.timers.coarseTick)
 }

@@ -2,13 +2,7 @@
 
 package machine
 
-import (
-	"math"
-	"time"
-)
-
-// never is the time of what does not happen.
-const never = time.Duration(math.MaxInt64)
+import "time"
 
 // lookEvery is how often, at least, the shell gets to look for leases that were
 // forgotten, while any are out.
@@ -46,7 +40,7 @@ func (m *Machine) nextDue() time.Duration {
 	if m.count[idle] > 0 {
 		due = min(due, m.timers.idleDue)
 		if m.timers.coarseTick > 0 && m.now-m.newestIdleSince() < m.timers.coarseWhile {
-			due = min(due, m.now+m.timers.coarseTick)
+			due = min(due, after(m.now, m.timers.coarseTick))
 		}
 	}
 	if m.backgroundAfter > m.now && m.missingIdle() > 0 {
@@ -63,13 +57,13 @@ func (m *Machine) jobsDue() time.Duration {
 	}
 	due := m.jobDeadline(s)
 	if m.phase != phaseOpen && m.inTransition() > 0 {
-		due = min(due, m.drain.since+closeGrace)
+		due = min(due, after(m.drain.since, closeGrace))
 	}
 	return due
 }
 
 // jobDeadline is when a job under way is overdue.
-func (m *Machine) jobDeadline(s *Slot) time.Duration { return s.since + m.cfg.jobTimeout() }
+func (m *Machine) jobDeadline(s *Slot) time.Duration { return after(s.since, m.cfg.jobTimeout()) }
 
 // leasesDue is when a lease is to be ended, to be reported, or to be looked for.
 func (m *Machine) leasesDue() time.Duration {
@@ -79,12 +73,12 @@ func (m *Machine) leasesDue() time.Duration {
 		return due
 	}
 	if m.cfg.MaxLease > 0 {
-		due = min(due, oldest.since+m.cfg.MaxLease)
+		due = min(due, after(oldest.since, m.cfg.MaxLease))
 	}
 	if m.cfg.LeakAfter > 0 {
-		due = min(due, m.leases.lastLook+min(m.cfg.LeakAfter, lookEvery))
+		due = min(due, after(m.leases.lastLook, min(m.cfg.LeakAfter, lookEvery)))
 		if s := m.leases.unreported; s != nil && m.phase == phaseOpen {
-			due = min(due, s.since+m.cfg.LeakAfter)
+			due = min(due, after(s.since, m.cfg.LeakAfter))
 		}
 	}
 	return due
@@ -99,7 +93,7 @@ func (m *Machine) shedDue() time.Duration {
 		return m.queue.codel.ends
 	}
 	if w := m.queue.firstUnstarted(); w != nil {
-		return w.since + m.cfg.CoDel.limit()
+		return after(w.since, m.cfg.CoDel.limit())
 	}
 	return never
 }
@@ -108,7 +102,7 @@ func (m *Machine) shedDue() time.Duration {
 func (m *Machine) expiryDue(s *Slot) time.Duration {
 	due := never
 	if m.cfg.IdleTimeout > 0 && m.count[idle] > m.cfg.MinIdle {
-		due = s.since + m.cfg.IdleTimeout
+		due = after(s.since, m.cfg.IdleTimeout)
 	}
 	if s.expires > 0 {
 		due = min(due, s.expires)
@@ -122,7 +116,7 @@ func (m *Machine) checkDue(s *Slot) time.Duration {
 	if m.cfg.KeepAlive == 0 || !m.cfg.Check || m.backoff.phase == backoffBlocked {
 		return never
 	}
-	return max(s.aliveAt, s.since) + m.cfg.KeepAlive
+	return after(max(s.aliveAt, s.since), m.cfg.KeepAlive)
 }
 
 // sweepPause is the time between two sweeps, if the first has left connections
