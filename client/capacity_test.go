@@ -2,7 +2,9 @@ package client_test
 
 import (
 	"context"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -129,16 +131,96 @@ func TestANegativeCapacityIsRefused(t *testing.T) {
 // H11
 func TestSetCapacityWaitsForAConnectUnderWay(t *testing.T) {
 	testkit.Run(t, func(t *testing.T, w *testkit.World) {
-		w.Server.SetDial(testkit.Delay(time.Second))
+		w.Server.SetDial(cleansUp)
 		p := w.Pool(testkit.Capacity(1))
 		g := testkit.BeginGet(ctx, p)
 		took := testkit.Elapsed(func() { require.NoError(t, p.SetCapacity(ctx, 0)) })
-		assert.Equal(t, time.Second, took)
+		assert.Equal(t, 10*time.Millisecond, took)
 		g.Waits(t)
 		st := p.Stats()
 		assert.Zero(t, st.Open+st.Connecting+st.Closing)
+		w.Server.SetDial(testkit.Delay(time.Second))
 		require.NoError(t, p.SetCapacity(ctx, 1))
 		time.Sleep(time.Second)
 		testkit.Put(t, g.Granted(t))
+	})
+}
+
+// cleansUp is a connect that hangs, and needs 10ms to clean up when it is cancelled.
+func cleansUp(ctx context.Context, _ int) error {
+	<-ctx.Done()
+	time.Sleep(10 * time.Millisecond)
+	return ctx.Err()
+}
+
+// C4
+func TestLoweringTheCapacityUnderLoadClosesExactlyWhatIsTooMany(t *testing.T) {
+	testkit.Run(t, func(t *testing.T, w *testkit.World) {
+		w.Server.OnClose = func(*testkit.Conn) { time.Sleep(100 * time.Millisecond) }
+		p := w.Pool(testkit.Capacity(20))
+		load, stop := context.WithCancel(ctx)
+		var callers sync.WaitGroup
+		for i := range 30 {
+			callers.Go(func() {
+				time.Sleep(time.Duration(i) * 37 * time.Microsecond)
+				for load.Err() == nil {
+					if l, err := p.Get(load); err == nil {
+						time.Sleep(time.Millisecond)
+						assert.NoError(t, l.Put())
+					}
+				}
+			})
+		}
+		time.Sleep(time.Second)
+		require.NoError(t, p.SetCapacity(ctx, 17))
+		time.Sleep(time.Second)
+		st := p.Stats()
+		assert.EqualValues(t, 3, st.ClosedCapacity)
+		assert.EqualValues(t, 20, st.Connects)
+		stop()
+		callers.Wait()
+	})
+}
+
+// C4
+func TestLoweringTheCapacityCancelsTheConnectsThatAreTooMany(t *testing.T) {
+	testkit.Run(t, func(t *testing.T, w *testkit.World) {
+		w.Server.SetDial(testkit.Delay(3 * time.Second))
+		p := w.Pool(testkit.Capacity(4), func(cfg *testkit.Config) { cfg.MaxConnecting = 4 })
+		var gets []*testkit.Getting
+		for range 4 {
+			gets = append(gets, testkit.BeginGet(ctx, p))
+		}
+		time.Sleep(time.Second)
+		assert.Zero(t, testkit.Elapsed(func() { require.NoError(t, p.SetCapacity(ctx, 1)) }))
+		assert.Equal(t, messages.StateReady, p.Stats().State, "no backoff")
+		time.Sleep(2 * time.Second)
+		for _, g := range gets { // in their order, with the one connection
+			testkit.Put(t, g.Granted(t))
+			synctest.Wait()
+		}
+		assert.Equal(t, 4, w.Server.Dials())
+		assert.Zero(t, p.Stats().ClosedCapacity)
+	})
+}
+
+// C4
+func TestACancelledConnectThatIgnoresItsContextIsLeftBehind(t *testing.T) {
+	testkit.Run(t, func(t *testing.T, w *testkit.World) {
+		release := make(chan struct{})
+		w.Server.SetDial(testkit.IgnoreContext(release))
+		p := w.Pool(testkit.Capacity(1))
+		g := testkit.BeginGet(ctx, p)
+		took := testkit.Elapsed(func() { require.NoError(t, p.SetCapacity(ctx, 0)) })
+		assert.Equal(t, 20*time.Millisecond, took)
+		w.Server.SetDial(testkit.Accept)
+		require.NoError(t, p.SetCapacity(ctx, 1))
+		synctest.Wait()
+		l := g.Granted(t)
+		close(release)
+		synctest.Wait()
+		_, opened, closed := w.Server.Counts()
+		assert.Equal(t, []int{2, 1}, []int{opened, closed}, "opened, closed")
+		testkit.Put(t, l)
 	})
 }

@@ -170,6 +170,38 @@ func TestAConnectThatIgnoresItsContextDoesNotHoldCloseBack(t *testing.T) {
 	})
 }
 
+// X6
+func TestWhenCloseHasReturnedNoConnectRunsAndNothingIsOpen(t *testing.T) {
+	for name, refuses := range map[string]bool{"a connect that cleans up": true, "a connect that succeeds at that moment": false} {
+		t.Run(name, func(t *testing.T) {
+			testkit.Run(t, func(t *testing.T, w *testkit.World) {
+				var running, gone atomic.Int32
+				w.Server.OnClose = func(*testkit.Conn) {
+					time.Sleep(time.Millisecond)
+					gone.Add(1)
+				}
+				w.Server.SetDial(func(ctx context.Context, n int) error {
+					running.Add(1)
+					defer running.Add(-1)
+					err := cleansUp(ctx, n)
+					if refuses {
+						return err
+					}
+					return nil
+				})
+				p := w.Pool()
+				g := testkit.BeginGet(ctx, p)
+				require.NoError(t, p.Close(ctx))
+				assert.Zero(t, running.Load())
+				_, opened, _ := w.Server.Counts()
+				assert.EqualValues(t, opened, gone.Load())
+				assert.Equal(t, refuses, opened == 0)
+				assert.ErrorIs(t, g.Failed(t), messages.ErrClosed)
+			})
+		})
+	}
+}
+
 // X3
 func TestACheckThatIgnoresItsContextDoesNotHoldCloseBack(t *testing.T) {
 	testkit.Run(t, func(t *testing.T, w *testkit.World) {

@@ -264,9 +264,10 @@ func (p *Pool[C]) Explain(ctx context.Context) (messages.Explanation, error) {
 }
 
 // SetCapacity changes the largest number of connections to n. If that is more,
-// connects for waiting Gets begin at once. If it is less, idle connections are
-// closed at once and borrowed ones when they are returned, and SetCapacity waits
-// until no more than n connections are left. If ctx ends before, it returns a
+// connects for waiting Gets begin at once. If it is less, as many connections are
+// closed as are too many: idle ones at once and borrowed ones when they are returned.
+// Connects that are too many are cancelled, and their Gets go on waiting. SetCapacity
+// waits until no more than n connections are left. If ctx ends before, it returns a
 // *[messages.DrainError], and the new capacity stays. With 0, Gets wait until the
 // capacity is raised. A negative n is a *[messages.ConfigError]. If another
 // SetCapacity overtakes this one, it returns messages.ErrSuperseded.

@@ -72,10 +72,13 @@ const (
 	AllEvents
 )
 
-// jobTimeout is how long after its start a connector's job is given up. A function
-// that keeps to its context ends within ConnectTimeout; the quarter more lets its
-// own error arrive first.
-func (c *Config) jobTimeout() time.Duration {
+// jobTimeout is how long after its start, or after it was cancelled, a connector's job
+// is given up. A function that keeps to its context ends within its timeout; the
+// quarter more lets its own error arrive first.
+func (c *Config) jobTimeout(b bound) time.Duration {
+	if b == boundGrace {
+		return closeGrace
+	}
 	return after(c.ConnectTimeout, c.ConnectTimeout/4)
 }
 

@@ -70,7 +70,22 @@ func address(b *Borrower) string {
 // describeJobs says which jobs are under way, longest first.
 func (m *Machine) describeJobs(sc scope) []messages.Job {
 	var jobs []messages.Job
-	for s := m.jobs.busy.head; s != nil && len(jobs) < sc.describe; s = s.next {
+	var next [bounds]*Slot
+	for i := range next {
+		next[i] = m.jobs.busy[i].head
+	}
+	for len(jobs) < sc.describe {
+		longest := -1
+		for i, s := range next {
+			if s != nil && (longest < 0 || s.since < next[longest].since) {
+				longest = i
+			}
+		}
+		if longest < 0 {
+			break
+		}
+		s := next[longest]
+		next[longest] = s.next
 		j := messages.Job{ConnID: s.ID, Doing: s.state.String(), Age: m.now - s.since}
 		if s.waiter != nil {
 			j.For = s.waiter.Label

@@ -61,6 +61,15 @@ func (m *Machine) sweep() {
 	m.timers.sweeping = false
 }
 
+// giveUpOverdue gives up the jobs that are overdue.
+func (m *Machine) giveUpOverdue() {
+	for i := range m.jobs.busy {
+		for s := m.jobs.busy[i].head; s != nil && s.due <= m.now; s = m.jobs.busy[i].head {
+			m.giveUpJob(s)
+		}
+	}
+}
+
 // endOldLeases reports the leases that are out for longer than LeakAfter, and ends
 // those that are out for longer than MaxLease, a batch at once.
 func (m *Machine) endOldLeases() {

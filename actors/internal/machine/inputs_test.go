@@ -235,7 +235,7 @@ func (w *world) connEnded(c *conn) {
 func (w *world) connected(c *conn) {
 	w.jobDone(c, Open)
 	c.established, c.readyAt = true, w.now
-	if !c.givenUp && !c.stale && w.closedAt < 0 {
+	if !c.givenUp && !c.stale && !c.cancelled && w.closedAt < 0 {
 		w.probing = false
 		w.permits++
 	}
@@ -248,14 +248,20 @@ func (w *world) connected(c *conn) {
 func (w *world) connectFailed(c *conn, err error, class messages.Class) {
 	w.jobDone(c, Open)
 	w.connEnded(c)
-	if !c.givenUp && !c.stale && w.closedAt < 0 && class == messages.ClassClear {
+	if !c.givenUp && !c.stale && !c.cancelled && w.closedAt < 0 && class == messages.ClassClear {
 		w.newGeneration()
 	}
 	if !c.givenUp && !c.stale && class != messages.ClassIgnore {
 		w.permits = 2
 	}
 	waiting := slices.Clone(w.queue)
-	w.failing = true
+	w.failing = !c.cancelled
+	backoffs := w.backoffs
+	defer func() {
+		if c.cancelled && w.backoffs > backoffs {
+			w.fail("c%d was cancelled, and a backoff begins", c.id)
+		}
+	}()
 	w.step(func() { w.m.ConnectFailed(w.now, c.slot, err, class) })
 	w.failing = false
 	failed := 0
@@ -359,7 +365,12 @@ func (w *world) setCapacity(t *ticket, n int) {
 	if w.closedAt < 0 {
 		w.capacity = n
 	}
+	for _, c := range w.conns {
+		c.forNobody = c.job == Open && jobFor(c.slot) == nil
+	}
+	w.lowering = true
 	w.step(func() { w.m.SetCapacity(w.now, n, &t.Ticket) })
+	w.lowering = false
 }
 
 func (w *world) close(t *ticket) {
@@ -461,8 +472,15 @@ func (w *world) tickElapsed(epoch uint64) {
 			continue
 		}
 		overdue := after(c.jobSince, after(w.cfg.ConnectTimeout, w.cfg.ConnectTimeout/4)) <= w.now
-		graceOver := w.closedAt >= 0 && w.now >= after(w.closedAt, closeGrace) && c.job != Open && c.job != Disconnect
-		w.failing = w.failing || overdue && (c.job == Open || c.job == Apply)
+		graceOver := false
+		if w.closedAt >= 0 && c.job != Disconnect { // it was cancelled, and has its grace
+			overdue, graceOver = false, w.now >= after(w.closedAt, closeGrace)
+		}
+		if c.cancelled && c.job == Open {
+			overdue = w.now >= after(c.cancelAt, closeGrace)
+		} else {
+			w.failing = w.failing || overdue && (c.job == Open || c.job == Apply)
+		}
 		if overdue && c.job == Apply {
 			if g := w.settingWaiter(c); g != nil {
 				failed = append(failed, g)

@@ -25,7 +25,7 @@ func (m *Machine) CheckInvariants() error {
 // checkSlots verifies the counts, and the links between slots and waiters.
 func (m *Machine) checkSlots() error {
 	var count [len(m.count)]int
-	var givenUp, unclaimed, standing int
+	var givenUp, unclaimed, standing, cancelled int
 	for i, s := range m.slots {
 		if s.index != i {
 			return fmt.Errorf("slot %d has index %d", i, s.index)
@@ -35,7 +35,7 @@ func (m *Machine) checkSlots() error {
 			continue
 		}
 		count[s.state]++
-		if s.state == connecting && s.waiter == nil && s.generation == m.generation {
+		if s.state == connecting && s.waiter == nil && s.generation == m.generation && !s.cancelled {
 			unclaimed++
 			if i := s.unclaimed; i < 1 || i > len(m.jobs.unclaimed) || m.jobs.unclaimed[i-1] != s {
 				return fmt.Errorf("connect %d is for nobody and not in the list of those", s.ID)
@@ -50,6 +50,12 @@ func (m *Machine) checkSlots() error {
 		if s.standing {
 			standing++
 		}
+		if s.cancelled {
+			cancelled++
+		}
+		if s.cancelled && (s.state != connecting || s.waiter != nil || s.bound != boundGrace) {
+			return fmt.Errorf("slot %d is %v and cancelled", i, s.state)
+		}
 		if (s.state == vacant) != (s.ID == 0) {
 			return fmt.Errorf("slot %d is %v and has id %d", i, s.state, s.ID)
 		}
@@ -60,9 +66,10 @@ func (m *Machine) checkSlots() error {
 			return fmt.Errorf("slot %d is %v and works for a waiter", i, s.state)
 		}
 	}
-	if count != m.count || givenUp != m.jobs.givenUp || unclaimed != len(m.jobs.unclaimed) || standing != m.standing {
-		return fmt.Errorf("counts %v, given up %d, unclaimed %d, standing %d, but slots say %v, %d, %d, %d",
-			m.count, m.jobs.givenUp, len(m.jobs.unclaimed), m.standing, count, givenUp, unclaimed, standing)
+	if count != m.count || givenUp != m.jobs.givenUp || unclaimed != len(m.jobs.unclaimed) || standing != m.standing ||
+		cancelled != m.jobs.cancelled {
+		return fmt.Errorf("counts %v, given up %d, unclaimed %d, standing %d, cancelled %d, but slots say %v, %d, %d, %d, %d",
+			m.count, m.jobs.givenUp, len(m.jobs.unclaimed), m.standing, m.jobs.cancelled, count, givenUp, unclaimed, standing, cancelled)
 	}
 	return nil
 }
@@ -71,18 +78,28 @@ func (m *Machine) checkSlots() error {
 // lists are in order.
 func (m *Machine) checkLists() error {
 	listed := map[*Slot]string{}
-	for _, l := range []struct {
+	type listing struct {
 		name   string
 		list   *slotList
 		holds  func(*Slot) bool
 		oldest bool // first, otherwise last
-	}{
+	}
+	lists := []listing{
 		{"vacant", &m.lists.vacant, func(s *Slot) bool { return s.state == vacant }, false},
 		{"idle", &m.lists.idle, func(s *Slot) bool { return s.state == idle && s.group == nil }, false},
 		{"idle with a setting", &m.lists.idleWithSetting, func(s *Slot) bool { return s.state == idle && s.group != nil }, false},
-		{"busy", &m.jobs.busy, func(s *Slot) bool { return s.state != vacant && s.state != idle && s.state != borrowed }, true},
 		{"leases", &m.leases.out, func(s *Slot) bool { return m.opts.tracksLeases && s.state == borrowed }, true},
-	} {
+	}
+	for b := range bounds {
+		busy := func(s *Slot) bool { return s.state != vacant && s.state != idle && s.state != borrowed && s.bound == b }
+		lists = append(lists, listing{fmt.Sprintf("busy %d", b), &m.jobs.busy[b], busy, true})
+		for s := m.jobs.busy[b].head; s != nil; s = s.next {
+			if s.prev != nil && s.due < s.prev.due || s.bound != b {
+				return fmt.Errorf("slot %d, due at %v, is at the wrong place of the jobs with bound %d", s.index, s.due, b)
+			}
+		}
+	}
+	for _, l := range lists {
 		n := 0
 		var prev *Slot
 		for s := l.list.head; s != nil; prev, s = s, s.next {
@@ -91,7 +108,8 @@ func (m *Machine) checkLists() error {
 				return fmt.Errorf("slot %d is %v and in the list of %s (and of %q)", s.index, s.state, l.name, listed[s])
 			}
 			listed[s] = l.name
-			if prev != nil && l.name != "vacant" && (s.since < prev.since) == l.oldest && s.since != prev.since {
+			sorted := l.name != "vacant" && l.list != &m.jobs.busy[boundGrace] // that is in the order of cancelling
+			if prev != nil && sorted && (s.since < prev.since) == l.oldest && s.since != prev.since {
 				return fmt.Errorf("list of %s: connection %d is out of order", l.name, s.ID)
 			}
 		}
@@ -257,7 +275,7 @@ func (m *Machine) checkBorrowers() error {
 
 // checkFastPath verifies what the fast paths trust without a look.
 func (m *Machine) checkFastPath() error {
-	fastPath := m.phase == phaseOpen && !m.paused && !m.suspended && m.counted() <= m.capacity &&
+	fastPath := m.phase == phaseOpen && !m.paused && !m.suspended && m.surplus() <= 0 &&
 		(m.backoff.phase == backoffOff || !m.cfg.Check)
 	if m.fastPath != fastPath {
 		return fmt.Errorf("the fast paths are open: %v, and the state says %v", m.fastPath, fastPath)
@@ -297,8 +315,7 @@ func (m *Machine) useful() bool {
 
 // checkPromises verifies what the pool owes to waiters and to control requests.
 func (m *Machine) checkPromises() error {
-	over := m.counted() > m.capacity
-	if over != m.overCapacity {
+	if over := m.surplus() > 0; over != m.overCapacity {
 		return fmt.Errorf("%d counted, capacity %d, over capacity %v", m.counted(), m.capacity, m.overCapacity)
 	}
 	switch {
@@ -310,12 +327,13 @@ func (m *Machine) checkPromises() error {
 		return fmt.Errorf("%d wait with no job under way while a connect is allowed", m.queue.unstarted)
 	case m.serving() && m.deadlocked():
 		return errors.New("every connection is held by a caller that waits for another")
-	case m.serving() && m.count[idle] > 0 && m.counted()-m.count[closing] > m.capacity:
-		return fmt.Errorf("%d connections are idle and not closing while %d are counted above capacity %d", m.count[idle], m.counted(), m.capacity)
-	case m.drain.resize != nil && !over:
+	case m.count[idle]+m.count[connecting]-m.jobs.cancelled > 0 && m.surplus() > 0 && m.phase == phaseOpen:
+		return fmt.Errorf("%d connections are idle, and %d connects are under way, while %d are counted above capacity %d",
+			m.count[idle], m.count[connecting], m.counted(), m.capacity)
+	case m.drain.resize != nil && m.counted() <= m.capacity:
 		return errors.New("a SetCapacity waits for nothing")
-	case m.phase == phaseClosed && (m.established() > 0 || m.queue.n > 0):
-		return fmt.Errorf("closed with %d open and %d waiting", m.established(), m.queue.n)
+	case m.phase == phaseClosed && (m.counted() > m.count[closing] || m.queue.n > 0):
+		return fmt.Errorf("closed with %d open or connecting and %d waiting", m.established()+m.count[connecting], m.queue.n)
 	case m.phase != phaseOpen && (m.count[idle] > 0 || m.queue.n > 0 || m.drain.resize != nil || m.drain.readies.head != nil):
 		return fmt.Errorf("closing with %d idle, %d waiting, or a request to be answered", m.count[idle], m.queue.n)
 	case m.phase == phaseClosed && m.drain.closes.head != nil && m.count[closing] == 0 && m.jobs.givenUpClosing == 0:

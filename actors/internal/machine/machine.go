@@ -334,6 +334,8 @@ func (m *Machine) Connected(now time.Duration, s *Slot, conn any) {
 		m.closeLate(s)
 	case m.phase != phaseOpen:
 		m.closeConn(s, messages.ReasonPoolClosed, nil)
+	case s.cancelled:
+		m.closeConn(s, messages.ReasonCapacity, nil)
 	case s.generation != m.generation:
 		m.unassign(s)
 		m.closeConn(s, messages.ReasonStale, nil)
@@ -359,9 +361,13 @@ func (m *Machine) Connected(now time.Duration, s *Slot, conn any) {
 // ConnectFailed reports that Open has failed, and what the failure means.
 func (m *Machine) ConnectFailed(now time.Duration, s *Slot, err error, class messages.Class) {
 	m.advance(now)
-	if s.givenUp {
+	switch {
+	case s.givenUp:
 		m.dropSlot(s)
-	} else {
+	case s.cancelled:
+		m.counters.ConnectErrors++
+		m.vacate(s)
+	default:
 		m.failConnect(s, err, class, m.vacate)
 	}
 	m.settle()
@@ -459,9 +465,11 @@ func (m *Machine) SetCapacity(now time.Duration, n int, t *Ticket) {
 		m.emit(messages.Event{Kind: messages.CapacityChanged, From: m.capacity, To: n})
 		m.capacity = n
 	}
-	for m.count[idle] > 0 && m.counted()-m.count[closing] > m.capacity {
+	for m.count[idle] > 0 && m.surplus() > 0 {
 		m.closeConn(m.oldestIdle(), messages.ReasonCapacity, nil)
 	}
+	m.cancelConnects(func(s *Slot) bool { return s.waiter == nil })
+	m.cancelConnects(func(*Slot) bool { return true })
 	for m.lists.vacant.n > 0 && len(m.slots)-m.jobs.givenUp > m.capacity {
 		m.dropSlot(m.lists.vacant.head)
 	}
@@ -573,6 +581,7 @@ func (m *Machine) Close(now time.Duration, t *Ticket) {
 				m.closeConn(s, messages.ReasonPoolClosed, nil)
 			case connecting, checking, resetting, applying, unapplying:
 				m.emitClosed(s, messages.ReasonPoolClosed, nil)
+				m.giveGrace(s)
 			}
 		}
 		m.emit(messages.Event{Kind: messages.PoolClosed})
@@ -646,18 +655,7 @@ func (m *Machine) Tick(now time.Duration, epoch uint64) {
 		return
 	}
 	m.timers.tickAt = never
-	for s := m.jobs.busy.head; s != nil && m.jobDeadline(s) <= m.now; s = m.jobs.busy.head {
-		m.giveUpJob(s)
-	}
-	if m.phase != phaseOpen && m.now >= after(m.drain.since, closeGrace) {
-		for s := m.jobs.busy.head; s != nil; {
-			next := s.next
-			if s.state != connecting && s.state != closing {
-				m.giveUpJob(s)
-			}
-			s = next
-		}
-	}
+	m.giveUpOverdue()
 	if m.timers.idleDue <= m.now {
 		m.sweep()
 	}

@@ -296,19 +296,19 @@ func TestCheckInvariantsFindsEachFault(t *testing.T) {
 		"count":             {plain, func(m *Machine) { m.count[idle]++ }, "counts"},
 		"unclaimed":         {plain, func(m *Machine) { m.jobs.unclaimed = append(m.jobs.unclaimed, nil) }, "unclaimed 1"},
 		"given up":          {plain, func(m *Machine) { m.jobs.givenUp++ }, "given up 1"},
-		"length of a list":  {plain, func(m *Machine) { m.jobs.busy.n-- }, "list of busy"},
-		"end of a list":     {plain, func(m *Machine) { m.jobs.busy.tail = nil }, "list of busy"},
-		"not in a list":     {plain, func(m *Machine) { m.jobs.busy.remove(m.slots[1]) }, "not in the list of busy"},
+		"length of a list":  {plain, func(m *Machine) { m.jobs.busy[boundConnect].n-- }, "list of busy"},
+		"end of a list":     {plain, func(m *Machine) { m.jobs.busy[boundConnect].tail = nil }, "list of busy"},
+		"not in a list":     {plain, func(m *Machine) { m.jobs.busy[boundConnect].remove(m.slots[1]) }, "not in the list of busy"},
 		"in the wrong list": {annotated, func(m *Machine) { m.lists.idle.pushHead(m.slots[1]) }, "in the list of idle"},
 		"in another list":   {plain, func(m *Machine) { m.leases.out.pushTail(m.slots[0]) }, "in the list of leases"},
-		"link of a list":    {annotated, func(m *Machine) { m.jobs.busy.head.prev = m.slots[0] }, "in the list of busy"},
+		"link of a list":    {annotated, func(m *Machine) { m.jobs.busy[boundConnect].head.prev = m.slots[0] }, "in the list of busy"},
 		"order of a list": {plain, func(m *Machine) {
 			m.stands(m.slots[0], false)
 			m.slots[0].state = closing
 			m.count[borrowed]--
 			m.count[closing]++
 			m.slots[0].since = -1
-			m.jobs.busy.pushTail(m.slots[0])
+			m.jobs.busy[boundConnect].pushTail(m.slots[0])
 		}, "out of order"},
 		"job of no waiter":   {plain, func(*Machine) { b.slot = nil }, "works for a waiter"},
 		"waiter, but no job": {plain, func(m *Machine) { m.slots[0].waiter, b.slot = &b, m.slots[0] }, "works for a waiter"},

@@ -22,8 +22,12 @@ func (w *world) perform(e Effect) {
 	case Check, Reset, Apply, Unapply, Disconnect:
 		w.beginJob(e)
 	case Interrupt:
-		if c := w.current[e.Slot]; c == nil || c.job == 0 {
+		c := w.current[e.Slot]
+		if c == nil || c.job == 0 {
 			w.fail("Interrupt of a slot without a job")
+		}
+		if w.lowering {
+			w.checkCancel(c)
 		}
 	case Revoke:
 		c := w.current[e.Slot]
@@ -132,6 +136,22 @@ func (w *world) open(s *Slot) {
 	w.current[s] = c
 }
 
+// checkCancel checks that a connect that is cancelled because the capacity was lowered
+// is too many, and the right one: one for no waiter if there is any, and then the newest.
+func (w *world) checkCancel(c *conn) {
+	w.tb.Helper()
+	if c.job != Open || c.cancelled || w.surplus() <= 0 || len(w.idle) > 0 {
+		w.fail("c%d is cancelled with %d idle and %d too many", c.id, len(w.idle), w.surplus())
+	}
+	for _, o := range w.conns {
+		candidate := o.job == Open && !o.givenUp && !o.cancelled && o != c
+		if candidate && (o.forNobody && !c.forNobody || o.forNobody == c.forNobody && o.id > c.id) {
+			w.fail("c%d is cancelled before c%d", c.id, o.id)
+		}
+	}
+	c.cancelled, c.cancelAt = true, w.now
+}
+
 // beginJob begins a job on an established connection.
 func (w *world) beginJob(e Effect) {
 	w.tb.Helper()
@@ -189,7 +209,7 @@ func (w *world) checkJob(c *conn, e Effect) {
 		if c.setting != nil && (wasIdle || w.tooOld(c)) {
 			w.inherited = append(w.inherited, c.setting)
 		}
-		if wasIdle && g == nil && w.closedAt < 0 && !c.stale && w.counted() <= w.capacity && !w.tooOld(c) &&
+		if wasIdle && g == nil && w.closedAt < 0 && !c.stale && w.surplus() <= 0 && !w.tooOld(c) &&
 			(w.cfg.IdleTimeout == 0 || w.now < after(c.idleSince, w.cfg.IdleTimeout)) {
 			w.fail("c%d is idle and closed without a reason", c.id)
 		}
@@ -255,7 +275,7 @@ func (w *world) grant(g *get, s *Slot) {
 		w.fail("%s is granted c%d at %v, after its deadline %v", g.name, c.id, w.now, g.Deadline)
 	case w.closedAt >= 0 || w.paused || w.suspended:
 		w.fail("%s is granted c%d: closed at %v, paused %v, suspended %v", g.name, c.id, w.closedAt, w.paused, w.suspended)
-	case w.counted()-w.running(Disconnect) > w.capacity:
+	case w.surplus() > 0:
 		w.fail("%s is granted c%d above the capacity", g.name, c.id)
 	case w.cfg.MaxLifetime > 0 && w.now >= after(c.readyAt, w.cfg.MaxLifetime), w.tooOld(c):
 		w.fail("%s is granted c%d, which is %v old", g.name, c.id, w.now-c.readyAt)
@@ -344,6 +364,9 @@ func (w *world) answer(mt *Ticket, err error) {
 	case opClose:
 		for _, c := range w.conns {
 			leftBehind := c.givenUp && c.job != Open && c.job != Disconnect
+			if c.job == Open && !c.givenUp {
+				w.fail("%s is answered while the connect of c%d runs", t.name, c.id)
+			}
 			if c.established && !c.ended && !leftBehind {
 				w.fail("%s is answered while c%d is left", t.name, c.id)
 			}

@@ -48,6 +48,7 @@ type model struct {
 
 	// The step that is running.
 	failing    bool   // a connect or Apply fails in it
+	lowering   bool   // it is a SetCapacity
 	tickLate   bool   // the tick was due before it
 	freed      *freed // the connection that comes free in it
 	passedOver []*get // waiters before one that is granted a connection that they could use
@@ -100,6 +101,9 @@ type conn struct {
 	job        EffectKind // 0: none
 	jobSince   time.Duration
 	givenUp    bool // the job is overdue
+	cancelled  bool // it is a connect that was too many
+	cancelAt   time.Duration
+	forNobody  bool // no waiter waited for it when the capacity was lowered
 	background bool // it is a check for KeepAlive, which does not end the idling
 
 	// The setting.
@@ -175,6 +179,18 @@ func (mo *model) counted() (n int) {
 	return n
 }
 
+// surplus counts the connections that are too many and not on their way out; negative:
+// there is room.
+func (mo *model) surplus() int {
+	n := mo.counted() - mo.running(Disconnect) - mo.capacity
+	for _, c := range mo.conns {
+		if c.cancelled && !c.ended && !c.givenUp && c.job == Open {
+			n--
+		}
+	}
+	return n
+}
+
 // running counts the jobs of one kind, without those that were given up.
 func (mo *model) running(job EffectKind) (n int) {
 	for _, c := range mo.conns {
@@ -204,7 +220,7 @@ func (mo *model) borrowed() (n int) {
 // and without that in one slot.
 func (mo *model) unclaimedConnects(but *Slot) (n int) {
 	for _, c := range mo.conns {
-		if c.job == Open && !c.givenUp && !c.stale && c.slot != but && jobFor(c.slot) == nil {
+		if c.job == Open && !c.givenUp && !c.cancelled && !c.stale && c.slot != but && jobFor(c.slot) == nil {
 			n++
 		}
 	}
@@ -312,7 +328,7 @@ func (mo *model) canBecome(c *conn, g *get) bool {
 
 // condemned says whether c must be closed when it comes free.
 func (mo *model) condemned(c *conn) bool {
-	return mo.closedAt >= 0 || c.stale || c.givenUp || mo.counted() > mo.capacity || mo.tooOld(c)
+	return mo.closedAt >= 0 || c.stale || c.givenUp || c.cancelled || mo.surplus() > 0 || mo.tooOld(c)
 }
 
 // tooOld says whether c is past its MaxLifetime.

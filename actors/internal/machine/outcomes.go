@@ -116,6 +116,11 @@ func (m *Machine) afterSettingChange(s *Slot, w *Waiter) {
 func (m *Machine) giveUpJob(s *Slot) {
 	switch s.state {
 	case connecting:
+		if s.cancelled {
+			m.counters.ConnectErrors++
+			m.stopCounting(s)
+			return
+		}
 		m.failConnect(s, errOverdue, messages.ClassOverload, m.stopCounting)
 	case checking, resetting, applying, unapplying:
 		w := s.waiter

@@ -328,7 +328,7 @@ func (m *Machine) connectFor(w *Waiter) bool {
 // wantsBackground says whether one more connect is wanted that no waiter needs: for
 // a Ready, or for MinIdle.
 func (m *Machine) wantsBackground() bool {
-	if m.drain.readies.head != nil && m.established()+m.count[connecting] < m.readyTarget() {
+	if m.drain.readies.head != nil && m.established()+m.count[connecting]-m.jobs.cancelled < m.readyTarget() {
 		return true
 	}
 	return m.missingIdle() > 0 && m.now >= m.backgroundAfter
@@ -450,23 +450,22 @@ func (m *Machine) deadlocked() bool {
 // answerControls answers the control requests that are done: the pool has shrunk,
 // is closed, or is ready.
 func (m *Machine) answerControls() {
-	fits := m.counted() <= m.capacity
-	if m.overCapacity == fits {
-		m.overCapacity = !fits
+	if over := m.surplus() > 0; m.overCapacity != over {
+		m.overCapacity = over
 		m.refreshFastPath()
 	}
-	if m.drain.resize != nil && fits {
+	if m.drain.resize != nil && m.counted() <= m.capacity {
 		m.answer(m.drain.resize, nil)
 	}
 	if m.drain.readies.head != nil && m.established() >= m.readyTarget() {
 		m.answerAll(&m.drain.readies, nil)
 	}
-	if m.phase == phaseOpen || m.established() > 0 || m.count[closing] > 0 || m.jobs.givenUpClosing > 0 {
+	if m.phase == phaseOpen || m.counted() > 0 || m.jobs.givenUpClosing > 0 {
 		return
 	}
 	m.phase = phaseClosed
 	m.answerAll(&m.drain.closes, nil)
-	if m.count[connecting] == 0 && m.jobs.givenUp == 0 && !m.stopped {
+	if m.jobs.givenUp == 0 && !m.stopped {
 		m.stopped = true
 		m.effect(Effect{Kind: Stopped})
 	}

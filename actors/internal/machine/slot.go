@@ -33,6 +33,9 @@ type Slot struct {
 	closedEmitted bool          // ConnectionClosed has been emitted
 
 	// The job under way.
+	bound        bound         // what bounds it: the list of jobs.busy that it is in
+	due          time.Duration // when it is overdue
+	cancelled    bool          // a connect that is too many, and was cancelled
 	waiter       *Waiter       // for which it is done; nil: nobody
 	bearsFailure bool          // it was begun for waiter, which fails if it does (G10)
 	background   bool          // a check that does not end the connection's idling
@@ -81,6 +84,15 @@ const (
 	closing          // Disconnect runs
 	idle
 	borrowed
+)
+
+// bound is what bounds a job in time.
+type bound uint8
+
+const (
+	boundConnect bound = iota // ConnectTimeout
+	boundGrace                // the job was cancelled: closeGrace
+	bounds
 )
 
 var states = [...]string{"vacant", "connecting", "checking", "resetting", "applying", "unapplying", "closing", "idle", "borrowed"}

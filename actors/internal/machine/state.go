@@ -30,7 +30,7 @@ type Machine struct {
 	phase        phase
 	paused       bool   // PauseOnClear: Gets fail until Resume
 	suspended    bool   // Gets wait until Resume
-	overCapacity bool   // more connections count than the capacity allows
+	overCapacity bool   // there is a surplus of connections
 	stopped      bool   // nothing is left, and Stopped has been emitted
 	fastPath     bool   // TryGet, TryPut and their like may act: see refreshFastPath
 	capacity     int    // the bound on what counted counts
@@ -87,10 +87,11 @@ type lists struct {
 // given up: its slot is not counted any more, so that a function that ignores its
 // context costs the pool neither a place nor a permit to connect.
 type jobs struct {
-	busy           slotList // slots with a job, oldest job first
-	unclaimed      []*Slot  // connects under way for nobody, of the current generation
-	givenUp        int      // slots whose job was given up
-	givenUpClosing int      // those of them whose Disconnect still runs
+	busy           [bounds]slotList // slots with a job, by what bounds it, the first that is overdue first
+	unclaimed      []*Slot          // connects under way for nobody that are not stale and not cancelled
+	cancelled      int              // connects that a lowered capacity has cancelled and that are not back
+	givenUp        int              // slots whose job was given up
+	givenUpClosing int              // those of them whose Disconnect still runs
 }
 
 // leases is what the machine knows of the leases that are out, beyond their
@@ -204,6 +205,12 @@ func (m *Machine) mustCheckAll() bool { return m.backoff.phase != backoffOff && 
 // counted is the number of connections that the capacity bounds.
 func (m *Machine) counted() int { return m.established() + m.count[connecting] + m.count[closing] }
 
+// surplus is how many connections are too many and not on their way out yet. If it is
+// negative, there is room.
+func (m *Machine) surplus() int {
+	return m.counted() - m.count[closing] - m.jobs.cancelled - m.capacity
+}
+
 // established is the number of connections that stand.
 func (m *Machine) established() int { return m.count[idle] + m.count[borrowed] + m.inTransition() }
 
@@ -303,7 +310,7 @@ func (m *Machine) condemned(s *Slot) messages.Reason {
 		return messages.ReasonPoolClosed
 	case s.generation != m.generation:
 		return messages.ReasonStale
-	case m.counted() > m.capacity:
+	case m.surplus() > 0:
 		return messages.ReasonCapacity
 	case m.tooOld(s):
 		return messages.ReasonLifetime

@@ -8,9 +8,9 @@ import "time"
 // forgotten, while any are out.
 const lookEvery = time.Second
 
-// closeGrace is how long Close waits for checks and resets under way, which it has
-// cancelled, to come back, so that their connections are closed properly. One
-// that ignores its context is given up after it.
+// closeGrace is how long the pool waits for a job that it has cancelled to come back,
+// so that its connection is closed properly: for all of them when it closes, and for a
+// connect that is too many. One that ignores its context is given up after it.
 const closeGrace = 20 * time.Millisecond
 
 // schedule arms the timer for whatever is due next, and disarms it when nothing
@@ -49,21 +49,16 @@ func (m *Machine) nextDue() time.Duration {
 	return min(due, m.shedDue())
 }
 
-// jobsDue is when the oldest job under way is overdue.
+// jobsDue is when the first of the jobs under way is overdue.
 func (m *Machine) jobsDue() time.Duration {
-	s := m.jobs.busy.head
-	if s == nil {
-		return never
-	}
-	due := m.jobDeadline(s)
-	if m.phase != phaseOpen && m.inTransition() > 0 {
-		due = min(due, after(m.drain.since, closeGrace))
+	due := never
+	for i := range m.jobs.busy {
+		if s := m.jobs.busy[i].head; s != nil {
+			due = min(due, s.due)
+		}
 	}
 	return due
 }
-
-// jobDeadline is when a job under way is overdue.
-func (m *Machine) jobDeadline(s *Slot) time.Duration { return after(s.since, m.cfg.jobTimeout()) }
 
 // leasesDue is when a lease is to be ended, to be reported, or to be looked for.
 func (m *Machine) leasesDue() time.Duration {

@@ -32,10 +32,10 @@ func (m *Machine) move(s *Slot, to state) {
 			m.clearAnnotations(s)
 		}
 	case connecting:
-		m.claim(s)
-		m.jobs.busy.remove(s)
+		m.connectBack(s)
+		m.jobs.busy[s.bound].remove(s)
 	default:
-		m.jobs.busy.remove(s)
+		m.jobs.busy[s.bound].remove(s)
 	}
 	m.count[s.state]--
 	m.count[to]++
@@ -62,7 +62,29 @@ func (m *Machine) move(s *Slot, to state) {
 	case borrowed:
 		s.background = false
 	default:
-		m.jobs.busy.pushTail(s)
+		m.bound(s, boundConnect)
+	}
+}
+
+// bound puts a slot with a job behind those whose job is bounded by the same.
+func (m *Machine) bound(s *Slot, b bound) {
+	s.bound, s.due = b, after(m.now, m.cfg.jobTimeout(b))
+	m.jobs.busy[b].pushTail(s)
+}
+
+// giveGrace notes that the job of a slot has been cancelled: it is given up if it is
+// not back soon.
+func (m *Machine) giveGrace(s *Slot) {
+	m.jobs.busy[s.bound].remove(s)
+	m.bound(s, boundGrace)
+}
+
+// connectBack notes that a connect is over. It has been unassigned before.
+func (m *Machine) connectBack(s *Slot) {
+	m.claim(s)
+	if s.cancelled {
+		s.cancelled = false
+		m.jobs.cancelled--
 	}
 }
 
@@ -114,6 +136,31 @@ func (m *Machine) closeConn(s *Slot, reason messages.Reason, err error) {
 	m.beginJob(s, closing, Disconnect)
 }
 
+// cancelConnect cancels a connect that is too many since the capacity was lowered. Its
+// waiter keeps its place. If the connect succeeds nevertheless, its connection is
+// closed.
+func (m *Machine) cancelConnect(s *Slot) {
+	m.unassign(s)
+	m.claim(s) // it is of no use to a waiter
+	s.cancelled = true
+	m.jobs.cancelled++
+	m.giveGrace(s)
+	m.emitClosed(s, messages.ReasonCapacity, nil)
+	m.effect(Effect{Kind: Interrupt, Slot: s})
+}
+
+// cancelConnects cancels connects that are too many, the newest first, of those that
+// which says.
+func (m *Machine) cancelConnects(which func(*Slot) bool) {
+	for s := m.jobs.busy[boundConnect].tail; s != nil && m.surplus() > 0; {
+		older := s.prev
+		if s.state == connecting && which(s) {
+			m.cancelConnect(s)
+		}
+		s = older
+	}
+}
+
 // closeLate closes a connection that has come back after its job was given up.
 func (m *Machine) closeLate(s *Slot) {
 	s.state = closing
@@ -150,9 +197,11 @@ func (m *Machine) vacate(s *Slot) {
 
 // stopCounting takes a slot whose job is given up out of the lists and counts.
 func (m *Machine) stopCounting(s *Slot) {
-	m.claim(s)
+	if s.state == connecting {
+		m.connectBack(s)
+	}
 	m.stands(s, false)
-	m.jobs.busy.remove(s)
+	m.jobs.busy[s.bound].remove(s)
 	m.count[s.state]--
 	m.jobs.givenUp++
 	s.givenUp = true
