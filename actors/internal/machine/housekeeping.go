@@ -8,8 +8,9 @@ import (
 	"github.com/actorpool/actorpool/messages"
 )
 
-// sweep closes idle connections that have expired, oldest first, at most half of
-// them at once, so that a quiet pool shrinks by degrees (L2). It begins the checks
+// sweep closes idle connections that have expired, oldest first: those that are too
+// old (L15), and those past the IdleTimeout, of which it closes at most half at
+// once, so that a quiet pool shrinks by degrees (L2). It begins the checks
 // that keep others alive: a tenth of the connections at once, a hundredth of
 // KeepAlive apart. If they are many, it takes several turns.
 func (m *Machine) sweep() {
@@ -33,14 +34,14 @@ func (m *Machine) sweep() {
 		}
 		expiry, check := m.expiryDue(s), m.checkDue(s)
 		switch {
+		case m.tooOld(s):
+			left--
+			m.closeConn(s, messages.ReasonLifetime, nil)
+			m.inheritSetting(s)
 		case expiry <= m.now && m.timers.expiriesLeft > 0:
 			m.timers.expiriesLeft--
 			left--
-			reason := messages.ReasonIdle
-			if m.tooOld(s) {
-				reason = messages.ReasonLifetime
-			}
-			m.closeConn(s, reason, nil)
+			m.closeConn(s, messages.ReasonIdle, nil)
 			m.inheritSetting(s)
 		case check <= m.now && expiry > m.now && m.timers.checksLeft > 0:
 			m.timers.checksLeft--
@@ -51,6 +52,9 @@ func (m *Machine) sweep() {
 		default:
 			if expiry <= m.now { // half of them have been closed
 				expiry = after(m.now, m.sweepPause())
+				if s.expires > 0 {
+					expiry = min(expiry, s.expires)
+				}
 			}
 			if check <= m.now { // a tenth of them is under check
 				check = after(m.now, max(m.cfg.KeepAlive/100, time.Millisecond))

@@ -283,7 +283,11 @@ func (m *Machine) checkFastPath() error {
 	if m.opts.needsClock && m.phase == phaseOpen {
 		for _, l := range []*slotList{&m.lists.idle, &m.lists.idleWithSetting} {
 			for s := l.head; s != nil; s = s.next {
-				if due := min(m.expiryDue(s), m.checkDue(s)); due < m.timers.idleDue && m.timers.idleDue > after(m.now, m.sweepPause()) {
+				due, pause := min(m.expiryDue(s), m.checkDue(s)), max(m.sweepPause(), m.cfg.KeepAlive/100)
+				if s.expires > 0 && s.expires <= due {
+					pause = 0 // a lifetime is exact
+				}
+				if due < m.timers.idleDue && m.timers.idleDue > after(m.now, pause) {
 					return fmt.Errorf("connection %d is due at %v, and the idle ones are looked at only at %v", s.ID, due, m.timers.idleDue)
 				}
 			}

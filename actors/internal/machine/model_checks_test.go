@@ -119,12 +119,19 @@ func (w *world) checkSweep(before []*conn) {
 		case c.job != Disconnect:
 			continue
 		default:
-			expired++
+			if !w.tooOld(c) {
+				expired++
+			}
 			for _, o := range before[:i] {
 				if o.idleSince < c.idleSince && o.job != Disconnect && (w.tooOld(o) || !w.tooOld(c)) {
 					w.fail("c%d has expired before c%d, which has been idle for longer", c.id, o.id)
 				}
 			}
+		}
+	}
+	for _, c := range w.idle {
+		if len(before) <= batch && w.tooOld(c) {
+			w.fail("c%d is past its lifetime, and idle after a tick", c.id)
 		}
 	}
 	if expired > max(1, len(before)/2) || checks > max(1, len(before)/10) {
@@ -176,6 +183,9 @@ func (w *world) checkConns() {
 		}
 		if c.established && !c.ended && !c.givenUp && c.job != Disconnect && c.slot.Setting() != c.setting {
 			w.fail("c%d has %v, and the machine says %v", c.id, c.setting, c.slot.Setting())
+		}
+		if isIdle && w.closedAt < 0 && c.slot.expires > 0 && (!w.tick.armed || w.tick.at > max(w.now, c.slot.expires)) {
+			w.fail("c%d expires at %v, and the tick is armed (%v) for %v", c.id, c.slot.expires, w.tick.armed, w.tick.at)
 		}
 		if isIdle && (c.stale || w.closedAt >= 0) {
 			w.fail("c%d is idle and must be closed", c.id)

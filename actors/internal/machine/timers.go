@@ -116,12 +116,4 @@ func (m *Machine) checkDue(s *Slot) time.Duration {
 
 // sweepPause is the time between two sweeps, if the first has left connections
 // that have expired.
-func (m *Machine) sweepPause() time.Duration {
-	p := never
-	for _, period := range []time.Duration{m.cfg.IdleTimeout, m.cfg.MaxLifetime, m.cfg.KeepAlive} {
-		if period > 0 {
-			p = min(p, period)
-		}
-	}
-	return max(p/10, time.Millisecond)
-}
+func (m *Machine) sweepPause() time.Duration { return max(m.cfg.IdleTimeout/10, time.Millisecond) }
