@@ -35,6 +35,7 @@ type job struct {
 	slot    *machine.Slot
 	conn    *poolConn // the connection; for Open, the result
 	setting any       // for Apply
+	timeout time.Duration
 	ctx     context.Context
 	cancel  context.CancelFunc
 	started atomic.Bool // user code may have run
@@ -140,7 +141,7 @@ func contain(f func()) *messages.PanicError {
 }
 
 func (a *connectorActor) connect(j *job) {
-	ctx, cancel := context.WithTimeout(j.ctx, a.spec.Policy.ConnectTimeout)
+	ctx, cancel := context.WithTimeout(j.ctx, j.timeout)
 	defer cancel()
 	conn, err := a.spec.Connect(ctx)
 	if err != nil {
@@ -152,7 +153,7 @@ func (a *connectorActor) connect(j *job) {
 }
 
 func (a *connectorActor) call(j *job, f func(context.Context, any) error) error {
-	ctx, cancel := context.WithTimeout(j.ctx, a.spec.Policy.ConnectTimeout)
+	ctx, cancel := context.WithTimeout(j.ctx, j.timeout)
 	defer cancel()
 	return f(ctx, j.conn.conn)
 }
@@ -160,7 +161,7 @@ func (a *connectorActor) call(j *job, f func(context.Context, any) error) error 
 // disconnect closes a connection under a bound of its own: not under the
 // lifetime, which Close cancels first, or no disconnect would ever be graceful.
 func (a *connectorActor) disconnect(c *poolConn) {
-	ctx, cancel := context.WithTimeout(context.Background(), a.spec.Policy.ConnectTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), a.spec.Policy.DisconnectTimeout)
 	defer cancel()
 	start := a.spec.clock.now()
 	if err := c.disconnect(ctx, a.spec.Disconnect); err != nil {

@@ -20,7 +20,7 @@ func (p *pool) start(kind machine.EffectKind, s *machine.Slot) {
 		c = &connector{held: &held{}}
 		s.Shell = c
 	}
-	j := &job{kind: kind, slot: s, setting: s.Want}
+	j := &job{kind: kind, slot: s, setting: s.Want, timeout: p.m.JobTimeout(s)}
 	if s.Conn != nil {
 		j.conn = s.Conn.(*poolConn)
 	}

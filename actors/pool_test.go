@@ -25,7 +25,7 @@ type fake struct{ opened, closed atomic.Int64 }
 func (f *fake) spec(capacity int) Spec {
 	return Spec{
 		Policy: Policy{
-			Name: "test", Capacity: capacity, MaxConnecting: 2, ConnectTimeout: 10 * time.Second,
+			Name: "test", Capacity: capacity, MaxConnecting: 2, ConnectTimeout: 10 * time.Second, CheckTimeout: time.Second, DisconnectTimeout: time.Second,
 			Backoff: Backoff{Mode: BackoffNever, Base: time.Second, Cap: time.Second},
 		},
 		Connect:    func(context.Context) (any, error) { return int(f.opened.Add(1)), nil },
@@ -103,7 +103,7 @@ func TestAPoolActorThatPanicsIsStoppedAndTellsEverybody(t *testing.T) {
 // A turn that panics between deciding and performing has taken a Get out of the
 // queue and not answered it. Its caller sleeps on its channel alone.
 func TestAGetThatWasDecidedOnAPanickingTurnIsAnswered(t *testing.T) {
-	m := machine.New(Policy{Capacity: 1, MaxConnecting: 1, ConnectTimeout: time.Second})
+	m := machine.New(Policy{Capacity: 1, MaxConnecting: 1, ConnectTimeout: time.Second, CheckTimeout: time.Second, DisconnectTimeout: time.Second})
 	g := newGetRequest()
 	g.handover.way = queued
 	m.Get(0, &g.waiter)

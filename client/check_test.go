@@ -83,19 +83,35 @@ func TestACheckCanBeTurnedOff(t *testing.T) {
 	})
 }
 
-// G6
-func TestACheckIsBoundedByConnectTimeout(t *testing.T) {
-	testkit.Run(t, func(t *testing.T, w *testkit.World) {
-		p := w.Pool(func(cfg *testkit.Config) {
-			cfg.ConnectTimeout = 3 * time.Second
-			cfg.Check = func(ctx context.Context, _ *testkit.Conn) error { <-ctx.Done(); return ctx.Err() }
+// hangs is a check of a connection whose server does not answer.
+func hangs(ctx context.Context, _ *testkit.Conn) error { <-ctx.Done(); return ctx.Err() }
+
+// G6, L13
+func TestACheckThatAGetWaitsForIsBoundedByCheckTimeout(t *testing.T) {
+	for _, tt := range []struct{ connect, check, want time.Duration }{
+		{0, 0, time.Second}, {300 * time.Millisecond, 0, 300 * time.Millisecond}, {0, 3 * time.Second, 3 * time.Second},
+	} {
+		testkit.Run(t, func(t *testing.T, w *testkit.World) {
+			p := w.Pool(func(cfg *testkit.Config) { cfg.Check, cfg.ConnectTimeout, cfg.CheckTimeout = hangs, tt.connect, tt.check })
+			testkit.Fill(t, p, 1)
+			time.Sleep(2 * time.Second)
+			var l testkit.Lease
+			assert.Equal(t, tt.want, testkit.Elapsed(func() { l = testkit.Get(t, p) }))
+			assert.Equal(t, 2, l.Conn().N)
+			testkit.Put(t, l)
 		})
+	}
+}
+
+// L13
+func TestACheckInTheBackgroundHasConnectTimeout(t *testing.T) {
+	testkit.Run(t, func(t *testing.T, w *testkit.World) {
+		p := w.Pool(func(cfg *testkit.Config) { cfg.Check, cfg.CheckAfterIdle, cfg.KeepAlive = hangs, -1, time.Minute })
 		testkit.Fill(t, p, 1)
-		time.Sleep(2 * time.Second)
-		var l testkit.Lease
-		assert.Equal(t, 3*time.Second, testkit.Elapsed(func() { l = testkit.Get(t, p) }))
-		assert.Equal(t, 2, l.Conn().N)
-		testkit.Put(t, l)
+		testkit.Pass(time.Minute + 10*time.Second - time.Millisecond)
+		assert.Equal(t, 1, p.Stats().InTransition)
+		testkit.Pass(time.Millisecond)
+		assert.Zero(t, p.Stats().Open)
 	})
 }
 

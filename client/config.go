@@ -102,9 +102,14 @@ type Config[C any] struct {
 	// at most this, so that connections opened together do not expire together. It
 	// must not be above MaxLifetime. 0: the default, a tenth of MaxLifetime.
 	MaxLifetimeJitter time.Duration
-	// ConnectTimeout is the timeout of each call of Connect, Disconnect, Check,
-	// Reset, Apply and Unapply. Default 10s.
+	// ConnectTimeout is the timeout of each call of Connect, Reset, Apply and
+	// Unapply, and of a Check in the background. Default 10s.
 	ConnectTimeout time.Duration
+	// CheckTimeout is the timeout of a Check that a Get waits for. It requires Check.
+	// Default: 1s, or ConnectTimeout if that is shorter.
+	CheckTimeout time.Duration
+	// DisconnectTimeout is the timeout of each call of Disconnect. Default 1s.
+	DisconnectTimeout time.Duration
 	// GetTimeout is the timeout of a Get whose context has no deadline: the Get then
 	// fails with context.DeadlineExceeded. It does not apply to a messages.Get.
 	// 0: none.
@@ -290,12 +295,16 @@ func (cfg Config[C]) spec() (actors.Spec, error) {
 			MaxLifetime:    cfg.MaxLifetime,
 			LifetimeJitter: or(cfg.MaxLifetimeJitter, cfg.MaxLifetime/10),
 			ConnectTimeout: or(cfg.ConnectTimeout, 10*time.Second),
-			Reserve:        cfg.Reserve,
-			LeakAfter:      cfg.LeakAfter,
-			MaxLease:       cfg.MaxLease,
-			ShedHopeless:   cfg.ShedHopeless,
-			CoDel:          cfg.Shed.policy(),
-			Backoff:        backoff,
+
+			CheckTimeout:      or(cfg.CheckTimeout, min(or(cfg.ConnectTimeout, 10*time.Second), time.Second)),
+			DisconnectTimeout: or(cfg.DisconnectTimeout, time.Second),
+			Reserve:           cfg.Reserve,
+
+			LeakAfter:    cfg.LeakAfter,
+			MaxLease:     cfg.MaxLease,
+			ShedHopeless: cfg.ShedHopeless,
+			CoDel:        cfg.Shed.policy(),
+			Backoff:      backoff,
 		},
 		ConnType:   reflect.TypeFor[C](),
 		Connect:    connect(cfg.Connect),
@@ -355,6 +364,8 @@ func (cfg Config[C]) validate() error {
 		{"MaxLifetime", cfg.MaxLifetime},
 		{"MaxLifetimeJitter", cfg.MaxLifetimeJitter},
 		{"ConnectTimeout", cfg.ConnectTimeout},
+		{"CheckTimeout", cfg.CheckTimeout},
+		{"DisconnectTimeout", cfg.DisconnectTimeout},
 		{"GetTimeout", cfg.GetTimeout},
 		{"Reserve", cfg.Reserve},
 		{"LeakAfter", cfg.LeakAfter},

@@ -102,6 +102,23 @@ func TestASlowDisconnectKeepsItsPlaceAndDelaysNobodyElse(t *testing.T) {
 	})
 }
 
+// L12
+func TestASlowDisconnectDelaysAGetForDisconnectTimeoutOnly(t *testing.T) {
+	for timeout, want := range map[time.Duration]time.Duration{0: time.Second, 3 * time.Second: 3 * time.Second} {
+		testkit.Run(t, func(t *testing.T, w *testkit.World) {
+			p := w.Pool(testkit.Capacity(1), func(cfg *testkit.Config) {
+				cfg.DisconnectTimeout = timeout
+				cfg.Disconnect = func(ctx context.Context, c *testkit.Conn) error {
+					<-ctx.Done() // nobody answers its goodbye
+					return c.Close()
+				}
+			})
+			require.NoError(t, testkit.Get(t, p).Taint(nil))
+			assert.Equal(t, want, testkit.Elapsed(func() { testkit.Put(t, testkit.Get(t, p)) }))
+		})
+	}
+}
+
 // P3, H2
 func TestAReplacementThatFailsLeavesNobodyAsleep(t *testing.T) {
 	testkit.Run(t, func(t *testing.T, w *testkit.World) {

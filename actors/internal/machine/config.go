@@ -26,12 +26,16 @@ type Config struct {
 	IdleTimeout    time.Duration // 0: off
 	MaxLifetime    time.Duration // 0: off
 	LifetimeJitter time.Duration
-	ConnectTimeout time.Duration // bounds every connector job
-	LeakAfter      time.Duration // 0: off
-	MaxLease       time.Duration // 0: off
-	Reserve        time.Duration // what the shell takes off a caller's deadline (G15); 0: off
-	ShedHopeless   bool          // reject a Get whose deadline cannot be met
-	CoDel          CoDel         // shed waits of a bad queue
+	ConnectTimeout time.Duration // bounds every other connector job
+
+	CheckTimeout      time.Duration // bounds a check that a Get waits for
+	DisconnectTimeout time.Duration // bounds Disconnect
+
+	LeakAfter    time.Duration // 0: off
+	MaxLease     time.Duration // 0: off
+	Reserve      time.Duration // what the shell takes off a caller's deadline (G15); 0: off
+	ShedHopeless bool          // reject a Get whose deadline cannot be met
+	CoDel        CoDel         // shed waits of a bad queue
 
 	Backoff Backoff
 	Random  func() float64 // in [0,1); for jitter
@@ -79,7 +83,20 @@ func (c *Config) jobTimeout(b bound) time.Duration {
 	if b == boundGrace {
 		return closeGrace
 	}
-	return after(c.ConnectTimeout, c.ConnectTimeout/4)
+	d := c.timeout(b)
+	return after(d, d/4)
+}
+
+// timeout is the timeout of a connector's job.
+func (c *Config) timeout(b bound) time.Duration {
+	switch b {
+	case boundCheck:
+		return c.CheckTimeout
+	case boundDisconnect:
+		return c.DisconnectTimeout
+	default:
+		return c.ConnectTimeout
+	}
 }
 
 // backoffDelay is the length of the blocking period after a failed attempt,

@@ -46,9 +46,7 @@ func (m *Machine) sweep() {
 		case check <= m.now && expiry > m.now && m.timers.checksLeft > 0:
 			m.timers.checksLeft--
 			left--
-			since := s.since
-			m.beginJob(s, checking, Check)
-			s.background, s.idleSince = true, since
+			m.beginCheck(s, nil)
 		default:
 			if expiry <= m.now { // half of them have been closed
 				expiry = after(m.now, m.sweepPause())

@@ -471,14 +471,13 @@ func (w *world) tickElapsed(epoch uint64) {
 		if c.job == 0 {
 			continue
 		}
-		overdue := after(c.jobSince, after(w.cfg.ConnectTimeout, w.cfg.ConnectTimeout/4)) <= w.now
-		graceOver := false
-		if w.closedAt >= 0 && c.job != Disconnect { // it was cancelled, and has its grace
-			overdue, graceOver = false, w.now >= after(w.closedAt, closeGrace)
-		}
-		if c.cancelled && c.job == Open {
+		overdue := after(c.jobSince, after(w.timeout(c), w.timeout(c)/4)) <= w.now
+		switch cancelled := w.closedAt >= 0 && c.job != Disconnect; {
+		case cancelled:
+			overdue = w.now >= after(w.closedAt, closeGrace)
+		case c.cancelled && c.job == Open:
 			overdue = w.now >= after(c.cancelAt, closeGrace)
-		} else {
+		default:
 			w.failing = w.failing || overdue && (c.job == Open || c.job == Apply)
 		}
 		if overdue && c.job == Apply {
@@ -486,10 +485,10 @@ func (w *world) tickElapsed(epoch uint64) {
 				failed = append(failed, g)
 			}
 		}
-		if overdue && c.job == Open && !c.givenUp && !c.stale {
+		if overdue && c.job == Open && !c.givenUp && !c.stale && w.closedAt < 0 {
 			w.permits = 2
 		}
-		c.givenUp = c.givenUp || overdue || graceOver
+		c.givenUp = c.givenUp || overdue
 	}
 	before := slices.Clone(w.idle)
 	w.step(func() { w.m.Tick(w.now, epoch) })

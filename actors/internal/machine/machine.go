@@ -581,7 +581,7 @@ func (m *Machine) Close(now time.Duration, t *Ticket) {
 				m.closeConn(s, messages.ReasonPoolClosed, nil)
 			case connecting, checking, resetting, applying, unapplying:
 				m.emitClosed(s, messages.ReasonPoolClosed, nil)
-				m.giveGrace(s)
+				m.rebound(s, boundGrace)
 			}
 		}
 		m.emit(messages.Event{Kind: messages.PoolClosed})

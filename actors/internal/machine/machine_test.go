@@ -99,7 +99,7 @@ func TestAMachineNeedsTheClockIfAgesMatterOrATryGetMayConnect(t *testing.T) {
 // newTestMachine starts a machine with as many idle connections as its capacity.
 func newTestMachine(t testing.TB, cfg Config) *Machine {
 	cfg.MaxConnecting = max(1, cfg.Capacity)
-	cfg.ConnectTimeout = 10 * time.Second
+	cfg.ConnectTimeout, cfg.CheckTimeout, cfg.DisconnectTimeout = 10*time.Second, 10*time.Second, 10*time.Second
 	cfg.Random = func() float64 { return 0 }
 	m := New(cfg)
 	m.Start(0)
@@ -150,7 +150,7 @@ func TestTryGetAndTryPutAllocateNothing(t *testing.T) {
 func TestAnErrorUnwrapsToItsReasonAndSaysWhatThePoolLookedLike(t *testing.T) {
 	refused := errors.New("connection refused")
 	w := newWorld(t, Config{
-		Name: "orders", Capacity: 2, MaxConnecting: 1, ConnectTimeout: time.Minute,
+		Name: "orders", Capacity: 2, MaxConnecting: 1, ConnectTimeout: time.Minute, CheckTimeout: time.Minute, DisconnectTimeout: time.Minute,
 		Start:   time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC),
 		Backoff: Backoff{Base: 5 * time.Second, Cap: time.Minute},
 	})
@@ -221,7 +221,7 @@ func TestTheErrorOfADrainNamesAHundredHoldersAtMostTheLongestFirst(t *testing.T)
 }
 
 func TestTearDownEndsEachWaitOnce(t *testing.T) {
-	m := New(Config{Capacity: 2, MaxConnecting: 1, ConnectTimeout: time.Minute})
+	m := New(Config{Capacity: 2, MaxConnecting: 1, ConnectTimeout: time.Minute, CheckTimeout: time.Minute, DisconnectTimeout: time.Minute})
 	m.Start(0)
 	waiters := make([]Waiter, 3)
 	for i := range waiters {
@@ -253,7 +253,7 @@ func TestCheckInvariantsFindsEachFault(t *testing.T) {
 	// c1 is lent to a, c2 is being opened for b, and c waits with no job under way.
 	plain := func() *Machine {
 		a, b, c = Waiter{}, Waiter{}, Waiter{}
-		m := New(Config{Capacity: 3, MaxConnecting: 1, ConnectTimeout: time.Minute})
+		m := New(Config{Capacity: 3, MaxConnecting: 1, ConnectTimeout: time.Minute, CheckTimeout: time.Minute, DisconnectTimeout: time.Minute})
 		m.Start(0)
 		m.Get(0, &a)
 		m.Connected(0, m.slots[0], nil)
@@ -267,7 +267,7 @@ func TestCheckInvariantsFindsEachFault(t *testing.T) {
 	// for which c3 is being opened.
 	annotated := func() *Machine {
 		a, b, actor = Waiter{Setting: "x"}, Waiter{}, Borrower{Owner: "actor"}
-		m := New(Config{Capacity: 3, MaxConnecting: 1, ConnectTimeout: time.Minute, LeakAfter: time.Minute, IdleTimeout: time.Minute})
+		m := New(Config{Capacity: 3, MaxConnecting: 1, ConnectTimeout: time.Minute, CheckTimeout: time.Minute, DisconnectTimeout: time.Minute, LeakAfter: time.Minute, IdleTimeout: time.Minute})
 		m.Start(0)
 		m.Get(0, &a)
 		m.Connected(0, m.slots[0], nil)
@@ -353,7 +353,7 @@ func TestCheckInvariantsFindsEachFault(t *testing.T) {
 func BenchmarkCancelGet(b *testing.B) {
 	for _, n := range []int{1000, 100_000} {
 		b.Run(fmt.Sprintf("waiters=%d", n), func(b *testing.B) {
-			m := New(Config{ConnectTimeout: time.Minute})
+			m := New(Config{ConnectTimeout: time.Minute, CheckTimeout: time.Minute, DisconnectTimeout: time.Minute})
 			m.Start(0)
 			waiters := make([]Waiter, n)
 			for i := range waiters {

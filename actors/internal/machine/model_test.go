@@ -334,6 +334,17 @@ func (mo *model) condemned(c *conn) bool {
 // tooOld says whether c is past its MaxLifetime.
 func (mo *model) tooOld(c *conn) bool { return c.slot.expires > 0 && c.slot.expires <= mo.now }
 
+// timeout is the timeout of the job of c.
+func (mo *model) timeout(c *conn) time.Duration {
+	switch {
+	case c.job == Disconnect:
+		return mo.cfg.DisconnectTimeout
+	case c.job == Check && !c.background:
+		return mo.cfg.CheckTimeout
+	}
+	return mo.cfg.ConnectTimeout
+}
+
 // keepAliveDue is when an idle connection is to be checked to keep it alive.
 func (mo *model) keepAliveDue(c *conn) time.Duration { return after(c.aliveAt, mo.cfg.KeepAlive) }
 

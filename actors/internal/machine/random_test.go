@@ -59,10 +59,14 @@ func drawConfig(t *rapid.T) Config {
 		MaxLifetime:    oneOf("max lifetime", 0, 5*time.Second),
 		LifetimeJitter: oneOf("lifetime jitter", 0, time.Second),
 		ConnectTimeout: oneOf("connect timeout", 2*time.Second, 20*time.Second),
-		LeakAfter:      oneOf("leak after", 0, 3*time.Second),
-		MaxLease:       oneOf("max lease", 0, 0, 4*time.Second),
-		ShedHopeless:   seldom("shed hopeless"),
-		Coarse:         yes("coarse"),
+
+		CheckTimeout:      oneOf("check timeout", time.Second, 20*time.Second),
+		DisconnectTimeout: oneOf("disconnect timeout", time.Second, 20*time.Second),
+
+		LeakAfter:    oneOf("leak after", 0, 3*time.Second),
+		MaxLease:     oneOf("max lease", 0, 0, 4*time.Second),
+		ShedHopeless: seldom("shed hopeless"),
+		Coarse:       yes("coarse"),
 		Backoff: Backoff{
 			Mode:   rapid.SampledFrom([]BackoffMode{BackoffWait, BackoffFailFast, BackoffNever}).Draw(t, "backoff"),
 			Base:   time.Second,

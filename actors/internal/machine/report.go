@@ -2,7 +2,11 @@
 
 package machine
 
-import "github.com/actorpool/actorpool/messages"
+import (
+	"time"
+
+	"github.com/actorpool/actorpool/messages"
+)
 
 // Effects gives what the inputs since the last Done have decided, in the order in
 // which it must be performed. It is valid until Done.
@@ -20,6 +24,9 @@ func (m *Machine) Decided() bool { return len(m.output.effects) > 0 || len(m.out
 // NeedsClock says that the time given to the fast paths must be exact. With a
 // coarse clock that is so only while it does not run.
 func (m *Machine) NeedsClock() bool { return m.opts.needsClock && !m.coarseTicking() }
+
+// JobTimeout gives the timeout of the job that has been begun in a slot.
+func (m *Machine) JobTimeout(s *Slot) time.Duration { return m.cfg.timeout(s.bound) }
 
 // EachSlot calls f for every slot, vacant and given-up ones included.
 func (m *Machine) EachSlot(f func(*Slot)) {

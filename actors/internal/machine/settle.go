@@ -97,8 +97,7 @@ func (m *Machine) serveWith(w *Waiter, s *Slot) {
 	case !m.needsCheck(s):
 		m.give(s, w)
 	case w.slot == nil:
-		m.beginJob(s, checking, Check)
-		m.assign(w, s, false)
+		m.beginCheck(s, w)
 	}
 }
 

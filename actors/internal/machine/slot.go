@@ -90,8 +90,10 @@ const (
 type bound uint8
 
 const (
-	boundConnect bound = iota // ConnectTimeout
-	boundGrace                // the job was cancelled: closeGrace
+	boundConnect    bound = iota // ConnectTimeout
+	boundCheck                   // CheckTimeout: a check that a Get waits for
+	boundDisconnect              // DisconnectTimeout
+	boundGrace                   // the job was cancelled: closeGrace
 	bounds
 )
 

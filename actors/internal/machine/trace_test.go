@@ -174,8 +174,12 @@ func (tr *trace) start() string {
 		MaxConnecting:  2,
 		CheckAfterIdle: time.Second,
 		ConnectTimeout: 10 * time.Second,
-		Unapply:        true,
-		Backoff:        Backoff{Base: 5 * time.Second, Cap: time.Minute},
+
+		CheckTimeout:      time.Second,
+		DisconnectTimeout: time.Second,
+
+		Unapply: true,
+		Backoff: Backoff{Base: 5 * time.Second, Cap: time.Minute},
 	}
 	random := 0.0
 	fullErrors := false
@@ -214,6 +218,10 @@ func (tr *trace) start() string {
 			cfg.LifetimeJitter = tr.duration(arg.Key)
 		case "connect-timeout":
 			cfg.ConnectTimeout = tr.duration(arg.Key)
+		case "check-timeout":
+			cfg.Check, cfg.CheckTimeout = true, tr.duration(arg.Key)
+		case "disconnect-timeout":
+			cfg.DisconnectTimeout = tr.duration(arg.Key)
 		case "leak-after":
 			cfg.LeakAfter = tr.duration(arg.Key)
 		case "max-lease":

@@ -61,6 +61,8 @@ func (m *Machine) move(s *Slot, to state) {
 		}
 	case borrowed:
 		s.background = false
+	case closing:
+		m.bound(s, boundDisconnect)
 	default:
 		m.bound(s, boundConnect)
 	}
@@ -72,11 +74,10 @@ func (m *Machine) bound(s *Slot, b bound) {
 	m.jobs.busy[b].pushTail(s)
 }
 
-// giveGrace notes that the job of a slot has been cancelled: it is given up if it is
-// not back soon.
-func (m *Machine) giveGrace(s *Slot) {
+// rebound changes what bounds a job, from now on.
+func (m *Machine) rebound(s *Slot, b bound) {
 	m.jobs.busy[s.bound].remove(s)
-	m.bound(s, boundGrace)
+	m.bound(s, b)
 }
 
 // connectBack notes that a connect is over. It has been unassigned before.
@@ -117,6 +118,19 @@ func (m *Machine) beginJob(s *Slot, to state, job EffectKind) {
 	m.effect(Effect{Kind: job, Slot: s})
 }
 
+// beginCheck begins a check of an idle connection for a waiter, or for nobody: then it
+// is in the background and does not end the connection's idling.
+func (m *Machine) beginCheck(s *Slot, w *Waiter) {
+	since := s.since
+	m.beginJob(s, checking, Check)
+	if w == nil {
+		s.background, s.idleSince = true, since
+		return
+	}
+	m.rebound(s, boundCheck)
+	m.assign(w, s, false)
+}
+
 // closeConn begins to close a connection.
 func (m *Machine) closeConn(s *Slot, reason messages.Reason, err error) {
 	switch reason {
@@ -144,7 +158,7 @@ func (m *Machine) cancelConnect(s *Slot) {
 	m.claim(s) // it is of no use to a waiter
 	s.cancelled = true
 	m.jobs.cancelled++
-	m.giveGrace(s)
+	m.rebound(s, boundGrace)
 	m.emitClosed(s, messages.ReasonCapacity, nil)
 	m.effect(Effect{Kind: Interrupt, Slot: s})
 }
@@ -163,7 +177,7 @@ func (m *Machine) cancelConnects(which func(*Slot) bool) {
 
 // closeLate closes a connection that has come back after its job was given up.
 func (m *Machine) closeLate(s *Slot) {
-	s.state = closing
+	s.state, s.bound = closing, boundDisconnect
 	m.jobs.givenUpClosing++
 	m.effect(Effect{Kind: Disconnect, Slot: s})
 }
