@@ -191,3 +191,25 @@ func TestIdleConnectionsAreKeptAlive(t *testing.T) {
 		assert.Equal(t, 1, p.Stats().Idle)
 	})
 }
+
+// L14
+func TestKeepAliveLeavesSomethingToLend(t *testing.T) {
+	testkit.Run(t, func(t *testing.T, w *testkit.World) {
+		p := w.Pool(testkit.Capacity(30), func(cfg *testkit.Config) {
+			cfg.MaxConnecting, cfg.CheckAfterIdle, cfg.KeepAlive = 30, -1, 30*time.Second
+			cfg.Check = func(ctx context.Context, _ *testkit.Conn) error { return testkit.Sleep(ctx, 5*time.Second) }
+		})
+		for _, n := range []int{30, 2} {
+			testkit.Fill(t, p, n)
+			most := 0
+			for range 1200 {
+				testkit.Pass(100 * time.Millisecond)
+				st := p.Stats()
+				most = max(most, st.InTransition)
+				require.Positive(t, st.Idle)
+			}
+			assert.Equal(t, max(1, n/10), most)
+			require.NoError(t, p.SetCapacity(ctx, 2))
+		}
+	})
+}

@@ -25,7 +25,7 @@ func (m *Machine) CheckInvariants() error {
 // checkSlots verifies the counts, and the links between slots and waiters.
 func (m *Machine) checkSlots() error {
 	var count [len(m.count)]int
-	var givenUp, unclaimed, standing, cancelled int
+	var givenUp, unclaimed, standing, cancelled, background int
 	for i, s := range m.slots {
 		if s.index != i {
 			return fmt.Errorf("slot %d has index %d", i, s.index)
@@ -53,6 +53,9 @@ func (m *Machine) checkSlots() error {
 		if s.cancelled {
 			cancelled++
 		}
+		if s.state == checking && s.background {
+			background++
+		}
 		if s.cancelled && (s.state != connecting || s.waiter != nil || s.bound != boundGrace) {
 			return fmt.Errorf("slot %d is %v and cancelled", i, s.state)
 		}
@@ -65,6 +68,9 @@ func (m *Machine) checkSlots() error {
 		if s.waiter != nil && (s.state == resetting || s.state == idle || s.state == borrowed) {
 			return fmt.Errorf("slot %d is %v and works for a waiter", i, s.state)
 		}
+	}
+	if background != m.jobs.background {
+		return fmt.Errorf("%d checks are in the background, but slots say %d", m.jobs.background, background)
 	}
 	if count != m.count || givenUp != m.jobs.givenUp || unclaimed != len(m.jobs.unclaimed) || standing != m.standing ||
 		cancelled != m.jobs.cancelled {

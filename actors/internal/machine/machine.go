@@ -377,6 +377,9 @@ func (m *Machine) ConnectFailed(now time.Duration, s *Slot, err error, class mes
 // idle one, or by a connect; the caller does not see it (G6).
 func (m *Machine) Checked(now time.Duration, s *Slot, err error) {
 	m.advance(now)
+	if !s.givenUp {
+		m.checkBack(s)
+	}
 	m.jobDone(s, err)
 }
 

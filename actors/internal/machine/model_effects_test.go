@@ -184,6 +184,9 @@ func (w *world) checkJob(c *conn, e Effect) {
 	switch e.Kind {
 	case Check:
 		c.background = g == nil
+		if bg := w.backgroundChecks(c); c.background && bg >= max(1, (len(w.idle)+bg)/10) {
+			w.fail("c%d is checked for no waiter, beside %d others, and %d are idle", c.id, bg, len(w.idle))
+		}
 		if c.background && (w.cfg.KeepAlive == 0 || w.now < w.keepAliveDue(c) || w.backoff.armed) {
 			w.fail("c%d, alive at %v, is checked for no waiter: backoff %v", c.id, c.aliveAt, w.backoff.armed)
 		}

@@ -206,6 +206,16 @@ func (mo *model) inTransition() int {
 	return mo.running(Check) + mo.running(Reset) + mo.running(Apply) + mo.running(Unapply)
 }
 
+// backgroundChecks counts the checks under way for no waiter, without that of one.
+func (mo *model) backgroundChecks(but *conn) (n int) {
+	for _, c := range mo.conns {
+		if c.job == Check && c.background && !c.givenUp && c != but {
+			n++
+		}
+	}
+	return n
+}
+
 // borrowed counts the leases that are out.
 func (mo *model) borrowed() (n int) {
 	for _, c := range mo.conns {

@@ -90,6 +90,7 @@ type jobs struct {
 	busy           [bounds]slotList // slots with a job, by what bounds it, the first that is overdue first
 	unclaimed      []*Slot          // connects under way for nobody that are not stale and not cancelled
 	cancelled      int              // connects that a lowered capacity has cancelled and that are not back
+	background     int              // checks under way that are for no waiter
 	givenUp        int              // slots whose job was given up
 	givenUpClosing int              // those of them whose Disconnect still runs
 }
@@ -260,6 +261,13 @@ func (m *Machine) mayConnect() bool {
 // as that differs from one for a waiter.
 func (m *Machine) mayConnectInBackground() bool {
 	return m.cfg.MaxConnecting > 0 || len(m.jobs.unclaimed) < initialPermits
+}
+
+// mayCheck says whether one more check may begin in the background: at most a tenth of
+// the connections that rest are under check, but at least one (L14). So where two
+// rest, one can be lent.
+func (m *Machine) mayCheck() bool {
+	return m.jobs.background < max(1, (m.count[idle]+m.jobs.background)/10)
 }
 
 // The connections.

@@ -125,10 +125,18 @@ func (m *Machine) beginCheck(s *Slot, w *Waiter) {
 	m.beginJob(s, checking, Check)
 	if w == nil {
 		s.background, s.idleSince = true, since
+		m.jobs.background++
 		return
 	}
 	m.rebound(s, boundCheck)
 	m.assign(w, s, false)
+}
+
+// checkBack notes that a check is over, if it was in the background.
+func (m *Machine) checkBack(s *Slot) {
+	if s.state == checking && s.background {
+		m.jobs.background--
+	}
 }
 
 // closeConn begins to close a connection.
@@ -215,6 +223,7 @@ func (m *Machine) stopCounting(s *Slot) {
 		m.connectBack(s)
 	}
 	m.stands(s, false)
+	m.checkBack(s)
 	m.jobs.busy[s.bound].remove(s)
 	m.count[s.state]--
 	m.jobs.givenUp++
