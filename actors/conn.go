@@ -29,6 +29,7 @@ type poolConn struct {
 	// Written by the holder that ended the lease, read by the pool actor.
 	epoch uint64
 	taint bool
+	dead  bool // the cause is an error of the network
 	cause error
 
 	conn   any // what Connect gave
@@ -96,13 +97,19 @@ func (l Lease) Put() error {
 }
 
 // Taint returns the connection to be closed; ErrLeaseEnded if the lease has ended.
-func (l Lease) Taint(cause error) error {
+func (l Lease) Taint(cause error) error { return l.taint(cause, false) }
+
+// TaintDead is Taint with an error of the network as the cause, which may concern other
+// connections, too.
+func (l Lease) TaintDead(cause error) error { return l.taint(cause, true) }
+
+func (l Lease) taint(cause error, dead bool) error {
 	c := l.lent
 	if c == nil || !c.fence.CompareAndSwap(l.epoch, l.epoch+1) {
 		return messages.ErrLeaseEnded
 	}
 	runtime.KeepAlive(l.token)
-	c.epoch, c.taint, c.cause = l.epoch, true, cause
+	c.epoch, c.taint, c.dead, c.cause = l.epoch, true, dead, cause
 	c.ref.process.SendUserMessage(c.ref.pid, &c.node)
 	return nil
 }

@@ -130,7 +130,7 @@ func (p *pool) get(g *getRequest) {
 func (p *pool) giveBack(c *poolConn) {
 	if c.taint {
 		c.taint = false
-		p.m.Taint(p.now(), c.slot, c.id, c.epoch, c.cause)
+		p.m.Taint(p.now(), c.slot, c.id, c.epoch, c.cause, c.dead)
 		p.perform()
 		return
 	}

@@ -102,7 +102,7 @@ func (p *pool) endLease(now time.Duration, id messages.LeaseID, taint bool, caus
 		return messages.ErrLeaseEnded
 	}
 	if taint {
-		p.m.Taint(now, conn.slot, id.Conn, id.Epoch, cause)
+		p.m.Taint(now, conn.slot, id.Conn, id.Epoch, cause, false)
 	} else {
 		p.m.Put(now, conn.slot, id.Conn, id.Epoch)
 	}

@@ -47,6 +47,18 @@ func Broken(err error) bool {
 	return errors.As(err, &network) || sessionEnded(err)
 }
 
+// isDead says whether an error of the use of a connection shows that its server or the
+// network is gone, which may concern other connections, too: what Broken condemns, but
+// not the end of a context. The error's own methods may panic; then it says nothing.
+func isDead(err error) (dead bool) {
+	defer func() {
+		if recover() != nil {
+			dead = false
+		}
+	}()
+	return err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) && Broken(err)
+}
+
 // sessionEnded recognises the errors with which PostgreSQL ends a session.
 func sessionEnded(err error) bool {
 	var sql interface{ SQLState() string }

@@ -402,5 +402,12 @@ func (l Lease[C]) Put() error { return l.loan.Put() }
 
 // Taint returns a connection that must not be used again, and ends the lease. The
 // connection is closed in the background, and a new one is opened if it is needed.
-// cause appears in events and logs; it may be nil. The error is that of Put.
-func (l Lease[C]) Taint(cause error) error { return l.loan.Taint(cause) }
+// cause appears in events and logs; it may be nil. With Check configured, a cause that is
+// an error of the network has the pool check the connections that were used no later.
+// The error is that of Put.
+func (l Lease[C]) Taint(cause error) error {
+	if isDead(cause) {
+		return l.loan.TaintDead(cause)
+	}
+	return l.loan.Taint(cause)
+}

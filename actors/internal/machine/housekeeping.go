@@ -12,7 +12,8 @@ import (
 // old (L15), and those past the IdleTimeout, of which it closes at most half at
 // once, so that a quiet pool shrinks by degrees (L2). It begins the checks
 // that keep others alive: a tenth of the connections at once, a hundredth of
-// KeepAlive apart. If they are many, it takes several turns.
+// KeepAlive apart, and no more than mayCheck allows. If they are many, it takes several
+// turns.
 func (m *Machine) sweep() {
 	if !m.timers.sweeping {
 		m.timers.expiriesLeft, m.timers.checksLeft = max(1, m.count[idle]/2), max(1, m.count[idle]/10)
@@ -43,7 +44,7 @@ func (m *Machine) sweep() {
 			left--
 			m.closeConn(s, messages.ReasonIdle, nil)
 			m.inheritSetting(s)
-		case check <= m.now && expiry > m.now && m.timers.checksLeft > 0 && m.mayCheck():
+		case check <= m.now && expiry > m.now && (m.timers.checksLeft > 0 || m.suspect(s)) && m.mayCheck():
 			m.timers.checksLeft--
 			left--
 			m.beginCheck(s, nil)
@@ -54,7 +55,11 @@ func (m *Machine) sweep() {
 					expiry = min(expiry, s.expires)
 				}
 			}
-			if check <= m.now { // a tenth of them is under check
+			switch {
+			case check > m.now:
+			case !m.mayCheck(): // as soon as a check is done
+				m.timers.checksWait, check = true, never
+			default: // a tenth of them has been begun
 				check = after(m.now, max(m.cfg.KeepAlive/100, time.Millisecond))
 			}
 			m.timers.idleDue = min(m.timers.idleDue, expiry, check)

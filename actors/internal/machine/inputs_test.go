@@ -103,10 +103,14 @@ func (w *world) put(l *lease) (fast, ok bool) {
 		if fast = w.m.TryPut(w.fastPathTime(&Waiter{}), l.slot, l.id, l.epoch); fast {
 			ok = true
 			w.returned(l, out)
+			w.proved(l.conn)
 			return
 		}
 		w.declined("TryPut")
 		w.returned(l, out)
+		if out {
+			w.proved(l.conn)
+		}
 		if out && !w.cfg.Reset {
 			w.comesFree(l.conn)
 		}
@@ -141,7 +145,7 @@ func (w *world) handOff(l *lease) bool {
 }
 
 // taint ends a lease whose connection must not be used again.
-func (w *world) taint(l *lease, cause error) (ok bool) {
+func (w *world) taint(l *lease, cause error, dead bool) (ok bool) {
 	w.tb.Helper()
 	out := l.out()
 	step := w.step
@@ -150,7 +154,10 @@ func (w *world) taint(l *lease, cause error) (ok bool) {
 	}
 	step(func() {
 		w.returned(l, out)
-		ok = w.m.Taint(w.now, l.slot, l.id, l.epoch, cause)
+		if out && dead && w.cfg.Check {
+			w.deadProof = max(w.deadProof, l.conn.proof)
+		}
+		ok = w.m.Taint(w.now, l.slot, l.id, l.epoch, cause, dead)
 	})
 	if ok != out {
 		w.fail("the lease was out: %v, and Taint says %v", out, ok)
@@ -235,6 +242,7 @@ func (w *world) connEnded(c *conn) {
 func (w *world) connected(c *conn) {
 	w.jobDone(c, Open)
 	c.established, c.readyAt = true, w.now
+	w.proved(c)
 	if !c.givenUp && !c.stale && !c.cancelled && w.closedAt < 0 {
 		w.probing = false
 		w.permits++
@@ -283,7 +291,10 @@ func (w *world) connectFailed(c *conn, err error, class messages.Class) {
 func (w *world) checked(c *conn, err error) {
 	w.jobDone(c, Check)
 	if err == nil {
+		w.proved(c)
 		w.comesFree(c)
+	} else if !c.givenUp {
+		w.checkFailed(c)
 	}
 	w.step(func() { w.m.Checked(w.now, c.slot, err) })
 	w.closedIfFailed(c, err)
@@ -295,6 +306,7 @@ func (w *world) wasReset(c *conn, err error) {
 		if w.cfg.ResetWipes {
 			c.setting = nil
 		}
+		w.proved(c)
 		w.comesFree(c)
 	}
 	w.step(func() { w.m.WasReset(w.now, c.slot, err) })
@@ -310,6 +322,7 @@ func (w *world) applied(c *conn, err error) {
 	c.changeFor = nil
 	if err == nil {
 		c.setting = c.want
+		w.proved(c)
 		w.settingChanged(c, g)
 	}
 	waiting := slices.Clone(w.queue)
@@ -334,6 +347,7 @@ func (w *world) unapplied(c *conn, err error) {
 	c.changeFor = nil
 	if err == nil {
 		c.setting = nil
+		w.proved(c)
 		w.settingChanged(c, g)
 	}
 	w.step(func() { w.m.Unapplied(w.now, c.slot, err) })
@@ -487,6 +501,9 @@ func (w *world) tickElapsed(epoch uint64) {
 		}
 		if overdue && c.job == Open && !c.givenUp && !c.stale && w.closedAt < 0 {
 			w.permits = 2
+		}
+		if overdue && c.job == Check && !c.givenUp {
+			w.checkFailed(c)
 		}
 		c.givenUp = c.givenUp || overdue
 	}

@@ -26,6 +26,9 @@ func (m *Machine) CheckInvariants() error {
 func (m *Machine) checkSlots() error {
 	var count [len(m.count)]int
 	var givenUp, unclaimed, standing, cancelled, background int
+	if m.timers.checksWait && m.jobs.background == 0 {
+		return errors.New("checks wait for the end of another, and there is none")
+	}
 	for i, s := range m.slots {
 		if s.index != i {
 			return fmt.Errorf("slot %d has index %d", i, s.index)
@@ -290,6 +293,9 @@ func (m *Machine) checkFastPath() error {
 		for _, l := range []*slotList{&m.lists.idle, &m.lists.idleWithSetting} {
 			for s := l.head; s != nil; s = s.next {
 				due, pause := min(m.expiryDue(s), m.checkDue(s)), max(m.sweepPause(), m.cfg.KeepAlive/100)
+				if m.timers.checksWait {
+					due = m.expiryDue(s)
+				}
 				if s.expires > 0 && s.expires <= due {
 					pause = 0 // a lifetime is exact
 				}
@@ -316,7 +322,7 @@ func (m *Machine) useful() bool {
 		w = w.next
 	}
 	for s := m.lists.idleWithSetting.head; s != nil; s = s.next {
-		if w := m.nextMatch(s); w != nil && w.slot == nil && !m.expired(w) {
+		if w := m.nextMatch(s); w != nil && w.slot == nil && !m.expired(w) && !(w.paid && m.suspect(s)) {
 			return true
 		}
 	}

@@ -177,6 +177,7 @@ func (m *Machine) Put(now time.Duration, s *Slot, id, epoch uint64) bool {
 	}
 	m.counters.Puts++
 	m.checkIn(s)
+	m.prove(s)
 	switch {
 	case m.cfg.Reset && m.condemned(s) == 0:
 		m.beginJob(s, resetting, Reset)
@@ -239,19 +240,24 @@ func (m *Machine) TryHandOff(now time.Duration, s *Slot, id, epoch uint64) *Wait
 		m.emitCheckedOut(s, w, wait)
 	}
 	s.LeaseEpoch++
+	m.prove(s)
 	s.label, s.exactSince, s.since = w.Label, true, m.now
 	return w
 }
 
-// Taint ends a lease and closes its connection, for the given cause. False: the
+// Taint ends a lease and closes its connection, for the given cause. dead says that the
+// cause is an error of the network, which may concern other connections, too. False: the
 // lease had ended before, and nothing changed.
-func (m *Machine) Taint(now time.Duration, s *Slot, id, epoch uint64, cause error) bool {
+func (m *Machine) Taint(now time.Duration, s *Slot, id, epoch uint64, cause error, dead bool) bool {
 	m.advance(now)
 	if !s.hasLease(id, epoch) {
 		return false
 	}
 	m.counters.Taints++
 	m.checkIn(s)
+	if dead {
+		m.foundDead(s)
+	}
 	m.closeConn(s, m.brokenReason(), cause)
 	m.settle()
 	return true
@@ -348,7 +354,7 @@ func (m *Machine) Connected(now time.Duration, s *Slot, conn any) {
 		}
 		m.emit(messages.Event{Kind: messages.ConnectionReady, ConnID: s.ID, Duration: m.now - s.since})
 		m.endBackoff()
-		s.aliveAt = m.now
+		m.prove(s)
 		if s.Want != nil && m.queue.n == 0 && m.condemned(s) == 0 {
 			m.beginJob(s, applying, Apply) // it replaces one that had this setting
 		} else {
@@ -379,6 +385,9 @@ func (m *Machine) Checked(now time.Duration, s *Slot, err error) {
 	m.advance(now)
 	if !s.givenUp {
 		m.checkBack(s)
+		if err != nil {
+			m.checkFailed(s)
+		}
 	}
 	m.jobDone(s, err)
 }
@@ -412,7 +421,8 @@ func (m *Machine) Applied(now time.Duration, s *Slot, err error) {
 		return
 	}
 	m.setSetting(s, s.Want)
-	s.Want, s.aliveAt = nil, m.now
+	s.Want = nil
+	m.prove(s)
 	m.afterSettingChange(s, w)
 }
 
@@ -432,7 +442,7 @@ func (m *Machine) Unapplied(now time.Duration, s *Slot, err error) {
 		return
 	}
 	m.setSetting(s, nil)
-	s.aliveAt = m.now
+	m.prove(s)
 	m.afterSettingChange(s, w)
 }
 

@@ -267,7 +267,7 @@ func (w *world) checkWaiters() {
 			continue
 		}
 		switch {
-		case slices.ContainsFunc(w.idle, func(c *conn) bool { return w.canBecome(c, g) }):
+		case slices.ContainsFunc(w.idle, func(c *conn) bool { return w.allows(g, c) && w.canBecome(c, g) }):
 			w.fail("%s waits while c%d is idle", g.name, w.idle[0].id)
 		case w.mayConnect():
 			w.fail("%s waits while a connect is allowed", g.name)
@@ -280,7 +280,12 @@ func (w *world) checkWaiters() {
 // checkBackground checks that KeepAlive and MinIdle are kept.
 func (w *world) checkBackground() {
 	w.tb.Helper()
-	if w.cfg.KeepAlive > 0 && !w.backoff.armed {
+	for _, c := range w.idle {
+		if w.suspect(c) && w.backgroundChecks(nil) == 0 && (!w.tick.armed || w.tick.at > w.now) {
+			w.fail("c%d is a suspect, and is not checked: the tick is armed (%v) for %v", c.id, w.tick.armed, w.tick.at)
+		}
+	}
+	if w.cfg.KeepAlive > 0 && !w.backoff.armed && w.backgroundChecks(nil) == 0 {
 		for _, c := range w.idle {
 			latest := after(max(w.now, w.keepAliveDue(c)), max(w.cfg.KeepAlive/10, time.Millisecond))
 			if latest != never && (!w.tick.armed || w.tick.at > latest) {

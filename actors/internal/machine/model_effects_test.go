@@ -128,7 +128,7 @@ func (w *world) open(s *Slot) {
 		if soon := w.unclaimedConnects(s) + len(w.idle) + w.inTransition(); !asked && soon >= w.cfg.MinIdle {
 			w.fail("Open for no waiter, with %d connections that are idle or will be", soon)
 		}
-	} else if c := w.newestIdle(g.Setting); c != nil || w.newestIdle(nil) != nil {
+	} else if c := w.newestIdle(g.Setting, g); c != nil || w.newestIdle(nil, g) != nil {
 		w.fail("Open for %s while a connection that it could use is idle", g.name)
 	}
 	c := &conn{id: s.ID, slot: s, job: Open, jobSince: w.now}
@@ -187,7 +187,10 @@ func (w *world) checkJob(c *conn, e Effect) {
 		if bg := w.backgroundChecks(c); c.background && bg >= max(1, (len(w.idle)+bg)/10) {
 			w.fail("c%d is checked for no waiter, beside %d others, and %d are idle", c.id, bg, len(w.idle))
 		}
-		if c.background && (w.cfg.KeepAlive == 0 || w.now < w.keepAliveDue(c) || w.backoff.armed) {
+		if g != nil && g.paid {
+			w.fail("%s has waited for a check in vain, and waits for that of c%d", g.name, c.id)
+		}
+		if c.background && !w.suspect(c) && (w.cfg.KeepAlive == 0 || w.now < w.keepAliveDue(c) || w.backoff.armed) {
 			w.fail("c%d, alive at %v, is checked for no waiter: backoff %v", c.id, c.aliveAt, w.backoff.armed)
 		}
 	case Apply:
@@ -224,15 +227,15 @@ func (w *world) checkJob(c *conn, e Effect) {
 // whose setting has been idle for longest.
 func (w *world) checkChoice(g *get, c *conn) {
 	w.tb.Helper()
-	best := w.newestIdle(g.Setting)
+	best := w.newestIdle(g.Setting, g)
 	if best == nil {
-		best = w.newestIdle(nil)
+		best = w.newestIdle(nil, g)
 	}
 	if best == nil {
 		if w.mayConnect() {
 			w.fail("c%d with %v is for %s, which asks for %v and could have a new one", c.id, c.setting, g.name, g.Setting)
 		}
-		best = w.oldestWithSetting()
+		best = w.oldestWithSetting(g)
 	}
 	if c != best {
 		w.fail("c%d with %v is for %s, which asks for %v, instead of c%d with %v", c.id, c.setting, g.name, g.Setting, best.id, best.setting)
@@ -284,10 +287,14 @@ func (w *world) grant(g *get, s *Slot) {
 		w.fail("%s is granted c%d, which is %v old", g.name, c.id, w.now-c.readyAt)
 	}
 	if slices.Contains(w.idle, c) {
-		if w.cfg.Check && w.cfg.CheckAfterIdle >= 0 && (w.now-c.idleSince > w.cfg.CheckAfterIdle && !w.tickLate || (w.backoff.armed || w.probing) && c.aliveAt <= w.failedAt) {
+		if w.cfg.Check && w.cfg.CheckAfterIdle >= 0 && !g.paid && (w.suspect(c) || w.now-c.idleSince > w.cfg.CheckAfterIdle && !w.tickLate ||
+			(w.backoff.armed || w.probing) && c.aliveAt <= w.failedAt) {
 			w.fail("%s is granted c%d without a check after %v", g.name, c.id, w.now-c.idleSince)
 		}
-		if newest := w.newestIdle(c.setting); c != newest {
+		if w.cfg.CheckAfterIdle >= 0 && w.suspect(c) {
+			w.fail("%s is granted c%d, which is a suspect", g.name, c.id)
+		}
+		if newest := w.newestIdle(c.setting, g); c != newest {
 			w.fail("%s is granted c%d, and c%d became idle later", g.name, c.id, newest.id)
 		}
 		w.notIdle(c)

@@ -30,6 +30,8 @@ type model struct {
 	suspended  bool
 	probing    bool
 	closedAt   time.Duration // when Close began; -1: the pool is open
+	proofs     int           // how often a connection was proved alive
+	deadProof  int           // the last proof of a connection that was found dead; no later ones are suspects
 	failedAt   time.Duration // when the last connect failed that began a backoff
 	backoff    timer
 	tick       timer
@@ -63,7 +65,8 @@ type get struct {
 	actor     *borrower // nil: the caller is no actor
 	holds     []*lease  // what its caller holds while it waits
 	askedAt   time.Duration
-	overtaken int // how often a later waiter was served first, for its setting
+	overtaken int  // how often a later waiter was served first, for its setting
+	paid      bool // a check that it waited for has failed
 }
 
 // ended says whether the Get has been granted or rejected.
@@ -120,6 +123,7 @@ type conn struct {
 	readyAt   time.Duration // when the connect succeeded
 	idleSince time.Duration
 	aliveAt   time.Duration // when it was last known to be alive
+	proof     int           // the number of that moment, counted over all connections
 
 	// The events that have been emitted for it.
 	createdEvent, readyEvent, closedEvent bool
@@ -302,10 +306,11 @@ func (mo *model) newGeneration() {
 
 // The connections.
 
-// newestIdle is the newest idle connection with this setting.
-func (mo *model) newestIdle(setting any) (found *conn) {
+// newestIdle is the newest idle connection with this setting that g can be given; nil:
+// any Get.
+func (mo *model) newestIdle(setting any, g *get) (found *conn) {
 	for _, c := range mo.idle {
-		if c.setting == setting {
+		if c.setting == setting && mo.allows(g, c) {
 			found = c
 		}
 	}
@@ -313,13 +318,41 @@ func (mo *model) newestIdle(setting any) (found *conn) {
 }
 
 // oldestWithSetting is the connection with a setting that has been idle for longest.
-func (mo *model) oldestWithSetting() *conn {
+func (mo *model) oldestWithSetting(g *get) *conn {
 	for _, c := range mo.idle {
-		if c.setting != nil {
+		if c.setting != nil && mo.allows(g, c) {
 			return c
 		}
 	}
 	return nil
+}
+
+// proved notes that a connection is alive.
+func (mo *model) proved(c *conn) {
+	mo.proofs++
+	c.proof = mo.proofs
+}
+
+// foundDead notes that a connection is dead.
+func (mo *model) foundDead(c *conn) {
+	if mo.cfg.Check && !mo.condemned(c) {
+		mo.deadProof = max(mo.deadProof, c.proof)
+	}
+}
+
+// suspect says that a connection was last proved alive before one that is dead.
+func (mo *model) suspect(c *conn) bool { return c.proof <= mo.deadProof }
+
+// allows says whether a Get may be given an idle connection: one that has waited for a
+// check in vain waits for no other, and a suspect needs one.
+func (mo *model) allows(g *get, c *conn) bool { return g == nil || !g.paid || !mo.suspect(c) }
+
+// checkFailed notes that a check of a connection has failed, or is overdue.
+func (mo *model) checkFailed(c *conn) {
+	mo.foundDead(c)
+	if g := jobFor(c.slot); g != nil {
+		g.paid = true
+	}
 }
 
 // notIdle takes a connection out of the idle ones, if it is one of them.

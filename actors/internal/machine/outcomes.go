@@ -65,7 +65,7 @@ func (m *Machine) outlives(w *Waiter) bool {
 // closed if the job failed or came back too late, and otherwise put to use.
 func (m *Machine) jobDone(s *Slot, err error) {
 	if !m.closeIfUnusable(s, err) {
-		s.aliveAt = m.now
+		m.prove(s)
 		m.putToUse(s)
 	}
 	m.settle()
@@ -84,6 +84,17 @@ func (m *Machine) closeIfUnusable(s *Slot, err error) bool {
 		return false
 	}
 	return true
+}
+
+// checkFailed notes that a check has failed. A Get that waited for it waits for no
+// other (G13).
+func (m *Machine) checkFailed(s *Slot) {
+	if m.condemned(s) == 0 { // otherwise it may have been cancelled
+		m.foundDead(s)
+	}
+	if s.waiter != nil {
+		s.waiter.paid = true
+	}
 }
 
 // failApply ends the Get that an Apply was done for, if there is one (H9).
@@ -123,6 +134,9 @@ func (m *Machine) giveUpJob(s *Slot) {
 		}
 		m.failConnect(s, errOverdue, messages.ClassOverload, m.stopCounting)
 	case checking, resetting, applying, unapplying:
+		if s.state == checking {
+			m.checkFailed(s)
+		}
 		w := s.waiter
 		m.unassign(s)
 		m.counters.ClosedBroken++

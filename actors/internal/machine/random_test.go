@@ -133,13 +133,13 @@ func (h *history) next() {
 		held := h.granted(func(g *get) bool { return g.lease.out() })
 		if len(held) > 0 {
 			add(6, "put", func() { w.put(pick(h.t, held).lease) })
-			add(2, "taint", func() { w.taint(pick(h.t, held).lease, errDown) })
+			add(2, "taint", func() { w.taint(pick(h.t, held).lease, errDown, rapid.Bool().Draw(h.t, "dead")) })
 		}
 		add(1, "return again", func() {
 			if g := pick(h.t, granted); rapid.Bool().Draw(h.t, "put") {
 				w.put(g.lease)
 			} else {
-				w.taint(g.lease, nil)
+				w.taint(g.lease, nil, true)
 			}
 		})
 		add(1, "cancel get too late", func() { w.cancelGet(pick(h.t, granted), h.reason()) })

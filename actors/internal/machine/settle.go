@@ -83,8 +83,7 @@ func (m *Machine) serveMatches() {
 	left := lookahead
 	for s := m.lists.idleWithSetting.head; s != nil && left > 0; left-- {
 		next := s.next
-		if w := m.nextMatch(s); w != nil && !m.tooOld(s) {
-			m.overtake(w, s)
+		if w := m.nextMatch(s); w != nil && !m.tooOld(s) && !(w.paid && m.suspect(s)) {
 			m.serveWith(w, s)
 		}
 		s = next
@@ -94,7 +93,7 @@ func (m *Machine) serveMatches() {
 // serveWith serves a waiter with an idle connection, or first begins a check of it.
 func (m *Machine) serveWith(w *Waiter, s *Slot) {
 	switch {
-	case !m.needsCheck(s):
+	case w.paid || !m.needsCheck(s):
 		m.give(s, w)
 	case w.slot == nil:
 		m.beginCheck(s, w)
@@ -106,6 +105,9 @@ func (m *Machine) serveWith(w *Waiter, s *Slot) {
 // whose setting has been idle for longest. A waiter with a job under way is given
 // the first kind only.
 func (m *Machine) chooseIdle(w *Waiter) *Slot {
+	if w.paid {
+		return m.chooseProved(w)
+	}
 	if s := m.newestIdle(w.Setting); s != nil || w.slot != nil {
 		return s
 	}
@@ -114,6 +116,40 @@ func (m *Machine) chooseIdle(w *Waiter) *Slot {
 	}
 	if s := m.lists.idleWithSetting.tail; s != nil && !m.mayConnect() && !m.isFixed(s) {
 		return s
+	}
+	return nil
+}
+
+// chooseProved chooses the idle connection for a waiter that has waited for a check in
+// vain: in the order of chooseIdle, but one that needs no check since it has been proved
+// alive more recently than the one that failed (G13). It looks at the newest ones only.
+func (m *Machine) chooseProved(w *Waiter) *Slot {
+	left := lookahead
+	for s := m.newestIdle(w.Setting); s != nil && left > 0; left-- {
+		if !m.suspect(s) {
+			return s
+		}
+		if w.Setting == nil {
+			s = s.next
+		} else {
+			s = s.groupNext
+		}
+	}
+	if w.slot != nil {
+		return nil
+	}
+	for s := m.lists.idle.head; s != nil && left > 0; s, left = s.next, left-1 {
+		if !m.suspect(s) {
+			return s
+		}
+	}
+	if m.mayConnect() {
+		return nil
+	}
+	for s := m.lists.idleWithSetting.tail; s != nil && left > 0; s, left = s.prev, left-1 {
+		if !m.suspect(s) && !m.isFixed(s) {
+			return s
+		}
 	}
 	return nil
 }

@@ -28,6 +28,7 @@ type Slot struct {
 	backoffEpoch  uint64        // of the backoff when the connect began
 	expires       time.Duration // the end of its MaxLifetime; 0: none
 	aliveAt       time.Duration // when it was last known to be alive
+	proof         uint64        // the number of that moment, see Machine.proofs
 	group         *settingGroup // the setting on it; nil: it is clean
 	standing      bool          // it is counted in Machine.standing
 	closedEmitted bool          // ConnectionClosed has been emitted

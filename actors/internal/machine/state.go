@@ -48,6 +48,12 @@ type Machine struct {
 	leases leases
 	queue  queue
 
+	// Proofs number the moments at which a connection was known to be alive, in their
+	// order. One that is dead makes those suspects that were proved alive no later
+	// (G13).
+	proofs      uint64
+	aliveBefore uint64
+
 	// Connects. A failed connect begins a blocking period (backoff.go).
 	permits         int // how many may run at once, while they ramp up (L11)
 	standing        int // established connections of the current generation
@@ -138,8 +144,9 @@ type timers struct {
 
 	// A sweep of the idle connections takes several turns if they are many.
 	sweeping     bool
-	expiriesLeft int // how many more it may close
-	checksLeft   int // how many more it may check
+	expiriesLeft int  // how many more it may close
+	checksLeft   int  // how many more it may check that are no suspects
+	checksWait   bool // a connection is to be checked when a check in the background is done
 }
 
 // output is what the inputs have decided, until the shell takes it.
@@ -329,14 +336,17 @@ func (m *Machine) condemned(s *Slot) messages.Reason {
 // tooOld says whether a connection has reached its MaxLifetime.
 func (m *Machine) tooOld(s *Slot) bool { return s.expires > 0 && s.expires <= m.now }
 
+// suspect says whether an idle connection was last proved alive before one that is dead.
+func (m *Machine) suspect(s *Slot) bool { return s.proof <= m.aliveBefore }
+
 // needsCheck says whether an idle connection must be checked before it is lent: when
-// it has been idle for long; and after a failed connect, until one succeeds, when it
-// has not proved since that it is alive (B5, B16).
+// it has been idle for long; when it is a suspect (G13); and after a failed connect,
+// until one succeeds, when it has not proved since that it is alive (B5, B16).
 func (m *Machine) needsCheck(s *Slot) bool {
 	if !m.cfg.Check || m.cfg.CheckAfterIdle < 0 {
 		return false
 	}
-	return m.backoff.phase != backoffOff && s.aliveAt <= m.backoff.failedAt ||
+	return m.suspect(s) || m.backoff.phase != backoffOff && s.aliveAt <= m.backoff.failedAt ||
 		m.now-s.since > m.cfg.CheckAfterIdle
 }
 
@@ -346,7 +356,7 @@ func (m *Machine) mayNeedCheck(s *Slot) bool {
 	if !m.cfg.Check || m.cfg.CheckAfterIdle < 0 {
 		return false
 	}
-	return m.backoff.phase != backoffOff || after(m.now, m.timers.coarseTick)-s.since > m.cfg.CheckAfterIdle
+	return m.suspect(s) || m.backoff.phase != backoffOff || after(m.now, m.timers.coarseTick)-s.since > m.cfg.CheckAfterIdle
 }
 
 // coarseTicking says that the coarse clock runs: the machine's time is late by one

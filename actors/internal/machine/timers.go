@@ -105,9 +105,13 @@ func (m *Machine) expiryDue(s *Slot) time.Duration {
 	return due
 }
 
-// checkDue is when an idle connection is to be checked to keep it alive. There is
-// no such check in a blocking period: a Get makes its own then.
+// checkDue is when an idle connection is to be checked in the background: a suspect at
+// once, and others to keep them alive. In a blocking period only suspects are checked: a
+// Get has the others checked then.
 func (m *Machine) checkDue(s *Slot) time.Duration {
+	if m.suspect(s) {
+		return s.since
+	}
 	if m.cfg.KeepAlive == 0 || !m.cfg.Check || m.backoff.phase == backoffBlocked {
 		return never
 	}

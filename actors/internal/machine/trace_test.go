@@ -32,7 +32,7 @@ import (
 //	cancel-get NAME cancel     the caller leaves; or timeout
 //	holds NAME OTHER...        the caller of NAME holds the leases of OTHER...
 //	lease-lost NAME            nobody can return the lease of NAME any more
-//	put NAME, taint NAME       the lease of NAME is returned; cause=
+//	put NAME, taint NAME       the lease of NAME is returned; cause=, dead
 //	connected c1               Open has succeeded
 //	failed c1                  Open has failed; err= class=
 //	checked c1, reset c1       Check, Reset is done; err= if it has failed
@@ -345,7 +345,7 @@ func (tr *trace) putOrTaint() string {
 	if tr.d.Cmd == "put" {
 		fast, ok = tr.world.put(g.lease)
 	} else {
-		ok = tr.world.taint(g.lease, tr.err("cause", ""))
+		ok = tr.world.taint(g.lease, tr.err("cause", ""), tr.d.HasArg("dead"))
 	}
 	switch {
 	case fast:

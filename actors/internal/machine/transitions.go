@@ -132,10 +132,32 @@ func (m *Machine) beginCheck(s *Slot, w *Waiter) {
 	m.assign(w, s, false)
 }
 
-// checkBack notes that a check is over, if it was in the background.
+// checkBack notes that a check is over, if it was in the background. Another may begin.
 func (m *Machine) checkBack(s *Slot) {
 	if s.state == checking && s.background {
 		m.jobs.background--
+		if m.timers.checksWait {
+			m.timers.checksWait = false
+			m.timers.idleDue = min(m.timers.idleDue, m.now)
+		}
+	}
+}
+
+// prove notes that a connection is alive.
+func (m *Machine) prove(s *Slot) {
+	m.proofs++
+	s.proof, s.aliveAt = m.proofs, m.now
+}
+
+// foundDead notes that a connection is dead. Those that were proved alive no later are
+// suspects, and the next tick looks at them.
+func (m *Machine) foundDead(s *Slot) {
+	if !m.cfg.Check || s.proof <= m.aliveBefore {
+		return
+	}
+	m.aliveBefore = s.proof
+	if m.count[idle] > 0 {
+		m.timers.idleDue = min(m.timers.idleDue, m.now)
 	}
 }
 
@@ -193,11 +215,11 @@ func (m *Machine) closeLate(s *Slot) {
 // makeIdle makes a connection idle.
 func (m *Machine) makeIdle(s *Slot) {
 	m.move(s, idle)
+	m.prove(s)
+	if m.count[idle] == 1 {
+		m.timers.idleDue = never // it was due for connections that are not idle any more
+	}
 	if m.opts.needsClock {
-		s.aliveAt = m.now
-		if m.count[idle] == 1 {
-			m.timers.idleDue = never // it was due for connections that are not idle any more
-		}
 		m.timers.idleDue = min(m.timers.idleDue, m.expiryDue(m.oldestIdle()), m.checkDue(s))
 		if s.expires > 0 {
 			m.timers.idleDue = min(m.timers.idleDue, s.expires)
@@ -353,7 +375,7 @@ func (m *Machine) swapJobs(w *Waiter, s *Slot) {
 	own, other := w.slot, s.waiter
 	m.unassign(s)
 	m.unassignWaiter(w)
-	if own != nil && own != s && other != nil && other != w && (own.state == connecting || own.state == checking) {
+	if own != nil && own != s && other != nil && other != w && (own.state == connecting || own.state == checking && !other.paid) {
 		m.assign(other, own, false)
 	}
 }

@@ -32,6 +32,7 @@ type Waiter struct {
 	queued        bool
 	position      int           // the place in the queue that it was given, from 1
 	since         time.Duration // when it was queued
+	paid          bool          // a check that it waited for has failed: it waits for no other (G13)
 	overtakes     int           // see waiterList.overtake
 	slot          *Slot         // the slot whose job is under way for it
 	held          []HeldLease   // what its own caller holds meanwhile
@@ -104,7 +105,7 @@ func (l *waiterList) push(w *Waiter) {
 	l.tail = w
 	l.n++
 	l.unstarted++
-	w.position, w.overtakes = l.n, 0
+	w.position, w.overtakes, w.paid = l.n, 0, false
 	g := &l.clean
 	if w.Setting != nil {
 		l.withSetting++
