@@ -340,8 +340,8 @@ func TestErrorsExplain(t *testing.T) {
 		second, cancel := context.WithTimeout(background, time.Second)
 		defer cancel()
 		_, err = pool.Get(second)
-		assert.EqualError(t, err, `actorpool: "orders": no connection after 1s: context deadline exceeded `+
-			`(position=1 state=ready capacity=1 open=1 borrowed=1 idle=0 connecting=0 waiting=1); held by import (connection 1, 1s)`)
+		assert.EqualError(t, err, `actorpool "orders": no connection in 1s: context deadline exceeded `+
+			`(capacity 1: 1 borrowed, 1 waiting; longest: "import" for 1s)`)
 
 		explanation, err := pool.Explain(background)
 		require.NoError(t, err)

@@ -10,6 +10,9 @@ func startClock() clock { return clock{start: time.Now()} }
 
 func (c clock) now() time.Duration { return time.Since(c.start) }
 
+// wall gives the wall time.
+func (c clock) wall() time.Time { return c.start.Add(c.now()) }
+
 // at gives a wall time as the machine's; never 0, which means no time.
 func (c clock) at(t time.Time) time.Duration {
 	if d := t.Sub(c.start); d != 0 {

@@ -58,7 +58,7 @@ func (r *Ref) Get(ctx context.Context, label string, setting any) (Lease, error)
 		return Lease{}, messages.ErrNilContext
 	}
 	if r.isClosed() {
-		return Lease{}, messages.ErrClosed
+		return Lease{}, r.denial()
 	}
 	if setting != nil {
 		if err := r.checkSetting(setting); err != nil {
@@ -226,10 +226,34 @@ func (r *Ref) collect(ctx context.Context, g *getRequest) (Lease, error) {
 	return r.finish(g)
 }
 
+// decline is the message of a caller whose context ended in the instant in which it
+// was granted a connection. The pool actor takes the connection back, and says what
+// the pool looks like.
+type decline struct {
+	request *getRequest
+	lease   Lease
+	err     error
+	reason  messages.Reason
+	answer  chan error
+}
+
+// IgnoreDeadLetterLogging marks a connection that comes back to a pool that has ended
+// as no news.
+func (*decline) IgnoreDeadLetterLogging() {}
+
 // giveBack returns a connection that was granted to a caller that has left.
 func (r *Ref) giveBack(g *getRequest, err error) (Lease, error) {
-	_ = g.lease.Put()
-	return Lease{}, &messages.GetError{Pool: r.poolName, Stats: r.Stats(), Err: err}
+	d := &decline{request: g, lease: g.lease, err: err, reason: messages.ReasonCanceled, answer: make(chan error, 1)}
+	if errors.Is(err, context.DeadlineExceeded) {
+		d.reason = messages.ReasonTimeout
+	}
+	r.process.SendUserMessage(r.pid, d)
+	select {
+	case err = <-d.answer:
+		return Lease{}, err
+	case <-r.ended:
+		return Lease{}, r.denial()
+	}
 }
 
 // orphan ends a wait because the pool has ended. The request may lie in the mailbox
@@ -239,7 +263,7 @@ func (r *Ref) orphan(g *getRequest) (Lease, error) {
 	if g.handover.abandon() && g.err != nil {
 		return Lease{}, g.err
 	}
-	return Lease{}, r.endError()
+	return Lease{}, r.denial()
 }
 
 // contextError is why a context has ended: its error, with its cause if that says

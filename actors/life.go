@@ -126,7 +126,7 @@ func (p *pool) tearDown(panicked bool) {
 // more. After a panic the machine may be in disorder, so a second one is contained.
 func (p *pool) rejectAll() {
 	defer func() { _ = recover() }()
-	err := p.ref.endError()
+	err := p.ref.denial()
 	for _, e := range p.m.Effects()[p.performed:] {
 		if e.Kind == machine.Grant || e.Kind == machine.Reject {
 			p.reject(e.Waiter.Owner.(*getRequest), err)
@@ -138,7 +138,7 @@ func (p *pool) rejectAll() {
 			p.closing = append(p.closing, c)
 			return
 		}
-		p.reply(c, &messages.Done{Err: err})
+		p.reply(c, &messages.Done{Err: p.ref.endError()})
 	})
 }
 
@@ -163,8 +163,10 @@ func (p *pool) receiveAfterEnd(ctx actor.Context) {
 		msg.ref <- p.ref
 	case *getRequest:
 		if p.ref != nil {
-			p.reject(msg, p.endError())
+			p.reject(msg, p.ref.denial())
 		}
+	case *decline:
+		msg.answer <- p.ref.denial()
 	case *control:
 		if p.ref != nil {
 			p.controlAfterEnd(msg)
@@ -172,7 +174,11 @@ func (p *pool) receiveAfterEnd(ctx actor.Context) {
 	case *cancelControl:
 		p.answerEarly(msg.control)
 	case *messages.Get:
-		respond(ctx, &messages.Denied{Err: messages.ErrClosed})
+		denied := error(&messages.GetError{Err: messages.ErrClosed})
+		if p.ref != nil {
+			denied = p.ref.denial()
+		}
+		respond(ctx, &messages.Denied{Err: denied})
 	case *messages.Put, *messages.Taint:
 		respond(ctx, &messages.Done{Err: messages.ErrLeaseEnded})
 	case *messages.Release:

@@ -167,6 +167,10 @@ func (p *pool) receiveRest(message any) {
 			msg.handled = true // otherwise the caller may be reading it already
 		}
 		p.m.CancelGet(now, &msg.request.waiter, msg.err)
+	case *decline:
+		c, epoch := msg.lease.lent, msg.lease.epoch
+		c.revoke(epoch) // false: the pool has ended the lease, and the machine knows
+		msg.answer <- p.m.Decline(now, &msg.request.waiter, c.slot, c.id, epoch, msg.err, msg.reason)
 	case *job:
 		p.report(now, msg)
 	case *control:

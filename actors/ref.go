@@ -116,6 +116,11 @@ func (r *Ref) endError() error {
 	return messages.ErrClosed
 }
 
+// denial is the error of a Get of a pool that has ended.
+func (r *Ref) denial() error {
+	return &messages.GetError{Pool: r.poolName, Time: r.clock.wall(), Err: r.endError()}
+}
+
 // checkSetting says what is wrong with a setting: that the pool cannot apply any, or
 // that this one cannot be compared.
 func (r *Ref) checkSetting(setting any) error {

@@ -54,7 +54,7 @@ func (p *pool) getFor(now time.Duration, msg *messages.Get) {
 		holder = sender
 	}
 	if !p.local(sender) || !p.local(holder) {
-		p.deny(sender, errRemote)
+		p.deny(sender, p.m.Denial(now, errRemote))
 		return
 	}
 	if msg.Setting != nil {
@@ -66,7 +66,7 @@ func (p *pool) getFor(now time.Duration, msg *messages.Get) {
 	b, alive := p.borrowerOf(now, holder)
 	if !alive {
 		if !holder.Equal(sender) {
-			p.deny(sender, messages.ErrBorrowerGone)
+			p.deny(sender, p.m.Denial(now, messages.ErrBorrowerGone))
 		}
 		return
 	}

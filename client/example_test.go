@@ -50,7 +50,7 @@ func ExampleNew() {
 	// put: <nil>
 	// put again: actorpool: lease has ended
 	// close: <nil>
-	// get: actorpool: pool is closed
+	// get: actorpool "example": no connection: pool is closed
 }
 
 // Do returns the connection after use. It closes it if the error means that it is

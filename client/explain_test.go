@@ -46,12 +46,12 @@ func TestExplainTellsEverythingOfOneMoment(t *testing.T) {
 		assert.Equal(t, p.Stats(), e.Stats)
 		assert.Equal(t, `pool "db": state=ready capacity=2 open=1 borrowed=1 idle=0 connecting=1 waiting=2
 held by:
-  import (connection 1, 2s)
+  "import" (connection 1, 2s)
 waiting:
-  export (1s) for setting blue, connecting a connection
-  actor (1s, actor `+address+`)
+  "export" (1s) for setting blue, connecting a connection
+  "actor" (1s, actor `+address+`)
 under way:
-  connecting connection 2 for 1s (export)
+  connecting connection 2 for 1s ("export")
 `, e.String())
 
 		time.Sleep(time.Minute)

@@ -3,6 +3,7 @@ package client_test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"log/slog"
 	"runtime"
 	"strconv"
@@ -94,8 +95,11 @@ func TestTheErrorOfAWaitSaysWhoHoldsTheConnectionsAndWhere(t *testing.T) {
 			assert.EqualValues(t, 1, h.ConnID)
 			assert.Equal(t, goroutine(t), h.Goroutine)
 			assertCallersStack(t, h.Stack, "client_test.getForImport")
-			assert.ErrorContains(t, err, "held by import (connection 1, 2s, goroutine "+strconv.FormatUint(h.Goroutine, 10)+")")
+			assert.ErrorContains(t, err, `longest: "import" for 2s`)
 			assert.NotContains(t, err.Error(), "getForImport", "an error is one line")
+			full := fmt.Sprintf("%+v", err)
+			assert.Contains(t, full, `"import" (connection 1, 2s, goroutine `+strconv.FormatUint(h.Goroutine, 10)+")")
+			assert.Contains(t, full, "getForImport")
 		}
 		testkit.Put(t, l)
 		l, ok := p.TryGet()

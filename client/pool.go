@@ -2,9 +2,11 @@ package client
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"reflect"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -145,17 +147,29 @@ func (p *Pool[C]) find(ctx context.Context) (*actors.Ref, error) {
 //
 // The error is one of these:
 //
-//   - messages.ErrClosed, if the pool was closed before the call.
 //   - messages.ErrNilContext, if ctx is nil.
-//   - A *[messages.GetError]. It describes the pool, and unwraps to the reason: the
-//     error of ctx (also if ctx had ended before the call, even when a connection is
-//     idle), messages.ErrClosed, messages.ErrExhausted, messages.ErrCleared, a
-//     *[messages.ShedError], a *[messages.DeadlockError], a *[messages.BackoffError],
-//     or a *[messages.ConnectError] if the connect that was begun for this Get
-//     failed.
-//   - A *[messages.BackoffError] alone, in a blocking period with BackoffFailFast.
+//   - A *[messages.ConfigError], if the connections are not of type C, or if the pool
+//     does not take the setting of GetOptions.
+//   - A *[messages.GetError] in every other case. It describes the pool, and unwraps to
+//     the reason: the error of ctx (also if ctx had ended before the call, even when a
+//     connection is idle), messages.ErrClosed, messages.ErrExhausted,
+//     messages.ErrCleared, a *[messages.ShedError], a *[messages.DeadlockError], a
+//     *[messages.BackoffError], or a *[messages.ConnectError] if the connect that was
+//     begun for this Get failed.
 func (p *Pool[C]) Get(ctx context.Context) (Lease[C], error) {
 	return p.GetWith(ctx, GetOptions{})
+}
+
+// notFound is the error of a Get if the pool actor was not found.
+func (p *Pool[C]) notFound(err error) error {
+	if !errors.Is(err, messages.ErrClosed) {
+		return err
+	}
+	e := &messages.GetError{Err: err}
+	if p.pid != nil {
+		e.Pool = p.pid.Id
+	}
+	return e
 }
 
 // GetOptions are the options of a Get. The zero value is that of Get.
@@ -177,7 +191,7 @@ func (p *Pool[C]) GetWith(ctx context.Context, o GetOptions) (Lease[C], error) {
 	if ref == nil {
 		var err error
 		if ref, err = p.find(ctx); err != nil {
-			return Lease[C]{}, err
+			return Lease[C]{}, p.notFound(err)
 		}
 	}
 	loan, err := ref.Get(ctx, o.Label, o.Setting)
@@ -247,8 +261,22 @@ func (p *Pool[C]) DoWith(ctx context.Context, o GetOptions, f func(ctx context.C
 	case err == nil:
 		return ended
 	}
-	return fmt.Errorf("%w: %w", ended, err)
+	return &endedError{ended, err}
 }
+
+// endedError is the error of a Do whose lease had ended, and whose function failed.
+type endedError struct{ ended, err error }
+
+// Error is one line, whatever the function's error is.
+func (e *endedError) Error() string {
+	lines := strings.FieldsFunc(e.err.Error(), func(r rune) bool { return r == '\n' || r == '\r' })
+	for i, line := range lines {
+		lines[i] = strings.TrimSpace(line)
+	}
+	return e.ended.Error() + ": " + strings.Join(lines, "; ")
+}
+
+func (e *endedError) Unwrap() []error { return []error{e.ended, e.err} }
 
 // Explain describes the pool in detail: who holds its connections and who waits for
 // them, since when, which functions run on connections, and what looks wrong. It is

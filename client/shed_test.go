@@ -71,7 +71,7 @@ func TestAQueueThatStallsIsBadAfterOneInterval(t *testing.T) {
 		assert.Equal(t, 1, failure.Position)
 		assert.Equal(t, 3, failure.Stats.Waiting)
 		assert.Len(t, failure.Holders, 1)
-		assert.Contains(t, failure.Error(), "overloaded: every wait of late is above 100ms")
+		assert.Contains(t, failure.Error(), "overloaded: every recent wait is above 100ms")
 		wasShed(t, second, 250*time.Millisecond) // more than 200ms
 		third.Waits(t)
 		time.Sleep(100 * time.Millisecond)

@@ -4,9 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
+	"log/slog"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // Errors for errors.Is, which also finds them inside of the error types of this package.
@@ -61,13 +62,24 @@ type ConnectError struct {
 	Err error
 }
 
-// Error implements error.
-func (e *ConnectError) Error() string {
+// Error implements error. The text has one line.
+func (e *ConnectError) Error() string { return prefix + e.what() + text(e.Err) }
+
+// what says what has failed.
+func (e *ConnectError) what() string {
 	if e.Phase == PhaseApply {
-		return "actorpool: applying the setting failed: " + text(e.Err)
+		return "applying the setting failed: "
 	}
-	return "actorpool: connect failed: " + text(e.Err)
+	return "connect failed: "
 }
+
+// Format implements fmt.Formatter: %+v gives Err with everything that it has to say.
+func (e *ConnectError) Format(f fmt.State, verb rune) { formatError(e, f, verb) }
+
+// LogValue implements slog.LogValuer: a log has the text of Error.
+func (e *ConnectError) LogValue() slog.Value { return logValue(e) }
+
+func (e *ConnectError) writeDetails(b *strings.Builder) { writeReason(b, "cause", e.Err) }
 
 // Is says that a ConnectError is ErrConnectFailed.
 func (e *ConnectError) Is(target error) bool { return target == ErrConnectFailed }
@@ -77,30 +89,55 @@ func (e *ConnectError) Unwrap() error { return e.Err }
 
 // BackoffError says that the pool backs off after failed connects, and that no connect
 // was tried for this Get: with BackoffFailFast; or because the Get's deadline comes
-// before the next attempt, and then Cause is a *[ConnectError].
+// before the next attempt, and then Cause is a *[ConnectError]. It is
+// [ErrConnectFailed].
 type BackoffError struct {
 	// Attempt is the number of failed attempts so far.
 	Attempt int
-	// Until is the earliest time of the next attempt.
+	// Until is the earliest time of the next attempt. It is not before the moment of
+	// the error.
 	Until time.Time
 	// Cause is the error of the last attempt.
 	Cause error
 }
 
-// Error implements error.
+// Error implements error. The text has one line.
 func (e *BackoffError) Error() string {
-	return fmt.Sprintf("actorpool: backing off after failed attempt %d, next attempt at %s: %s",
-		e.Attempt, e.Until.Format(time.RFC3339Nano), strings.TrimPrefix(text(e.Cause), "actorpool: "))
+	return fmt.Sprintf("%s%s (attempt %d, next at %s)", prefix, e.reason(), e.Attempt, stamp(e.Until))
 }
+
+// reason is the text without the attempts.
+func (e *BackoffError) reason() string {
+	cause := text(e.Cause)
+	if _, ok := e.Cause.(*ConnectError); !ok { //nolint:errorlint // how it reads depends on this error alone
+		cause = "connect failed: " + cause
+	}
+	return "backing off, " + cause
+}
+
+// Format implements fmt.Formatter: %+v gives Cause with everything that it has to say.
+func (e *BackoffError) Format(f fmt.State, verb rune) { formatError(e, f, verb) }
+
+// LogValue implements slog.LogValuer: a log has the text of Error.
+func (e *BackoffError) LogValue() slog.Value { return logValue(e) }
+
+func (e *BackoffError) writeDetails(b *strings.Builder) { writeReason(b, "cause", e.Cause) }
+
+// Is says that a BackoffError is ErrConnectFailed.
+func (e *BackoffError) Is(target error) bool { return target == ErrConnectFailed }
 
 // Unwrap returns Cause.
 func (e *BackoffError) Unwrap() error { return e.Cause }
 
 // GetError says why a Get ended without a connection, and describes the pool at that
-// moment. It unwraps to Err.
+// moment. It unwraps to Err. If the pool was closed before the call, or fails at once
+// in a blocking period (BackoffFailFast), only Pool, Time, Err, Attempt and NextAttempt
+// are set.
 type GetError struct {
-	// Pool is the pool's name.
+	// Pool is the pool's name; if no pool has answered, the address of the actor.
 	Pool string
+	// Time is the moment, by the pool's clock.
+	Time time.Time
 	// Waited is how long the Get waited.
 	Waited time.Duration
 	// Position is the place in the queue that the Get got when it arrived, from 1. 0:
@@ -108,8 +145,10 @@ type GetError struct {
 	Position int
 	// Stats is the pool's snapshot. A Get that waited is still counted in Waiting.
 	Stats Stats
-	// Attempt is the number of failed attempts, and NextAttempt the time of the next
-	// one, while the pool backs off. Otherwise they are zero.
+	// Attempt is the number of failed attempts while the pool backs off, otherwise 0.
+	// NextAttempt is the earliest time of the next one. It is never before Time, and
+	// zero if the blocking period is over: the next attempt is under way or begins
+	// with the next Get.
 	Attempt     int
 	NextAttempt time.Time
 	// Holders are some holders of connections, at most 8; longest first if the pool
@@ -125,42 +164,72 @@ type GetError struct {
 	Err error
 }
 
-// Error implements error.
+// Error implements error. The text is one line of about 200 characters at most: the
+// reason, what the connections do, and the holder that has had one for longest. Long
+// reasons are shortened in the middle. %+v gives everything.
 func (e *GetError) Error() string {
-	var b strings.Builder
-	b.WriteString("actorpool: ")
-	b.WriteString(strconv.Quote(e.Pool))
-	b.WriteString(": no connection")
-	if e.Waited > 0 {
-		b.WriteString(" after ")
-		b.WriteString(e.Waited.String())
-	}
-	b.WriteString(": ")
-	b.WriteString(strings.TrimPrefix(text(e.Err), "actorpool: "))
-	b.WriteString(" (")
-	if e.Position > 0 {
-		fmt.Fprintf(&b, "position=%d ", e.Position)
-	}
-	writeStats(&b, &e.Stats)
-	if e.Attempt > 0 {
-		fmt.Fprintf(&b, " attempt=%d next=%s", e.Attempt, e.NextAttempt.Format(time.RFC3339Nano))
-	}
-	if e.LastConnectError != nil && !errors.Is(e.Err, e.LastConnectError) {
-		fmt.Fprintf(&b, " last connect error: %v", e.LastConnectError)
-	}
-	b.WriteString(")")
-	if !errors.Is(e.Err, ErrDeadlock) { // a DeadlockError names the holders itself
-		writeHolders(&b, e.Holders)
-	}
-	for i, j := range e.Jobs {
-		if i == 0 {
-			b.WriteString("; under way: ")
-		} else {
-			b.WriteString(", ")
+	head, reason := "actorpool "+quote(e.Pool)+": ", text(e.Err)
+	connecting := false
+	switch err := e.Err.(type) { //nolint:errorlint // how it reads depends on this error alone
+	case *ConnectError:
+		connecting = true
+	case *BackoffError:
+		connecting, reason = true, err.reason()
+	default:
+		head += "no connection"
+		if e.Waited > 0 {
+			head += " in " + rounded(e.Waited)
 		}
-		b.WriteString(j.String())
+		head += ": "
 	}
-	return b.String()
+	var facts []string
+	if e.Stats.State != "" && !connecting {
+		facts = append(facts, counts(&e.Stats))
+		if _, deadlock := e.Err.(*DeadlockError); len(e.Holders) > 0 && !deadlock { //nolint:errorlint // as above
+			facts = append(facts, longest(e.Holders))
+		}
+	}
+	if e.Attempt > 0 {
+		facts = append(facts, fmt.Sprintf("attempt %d", e.Attempt)+next(e.NextAttempt, e.Time))
+	}
+	room := textLength - len(head) - len(strings.Join(facts, "; ")) - len(" ()")
+	last := ""
+	if e.LastConnectError != nil && !strings.Contains(reason, text(e.LastConnectError)) {
+		last = text(e.LastConnectError)
+		room -= len("; last connect error: ") + min(causeLength, len(last))
+	}
+	reason = shorten(reason, max(reasonLength, room))
+	if last != "" {
+		facts = append(facts, "last connect error: "+shorten(last, causeLength+max(0, room-utf8.RuneCountInString(reason))))
+	}
+	if len(facts) == 0 {
+		return head + reason
+	}
+	return head + reason + " (" + strings.Join(facts, "; ") + ")"
+}
+
+// Format implements fmt.Formatter: %+v gives everything, on several lines.
+func (e *GetError) Format(f fmt.State, verb rune) { formatError(e, f, verb) }
+
+// LogValue implements slog.LogValuer: a log has the text of Error.
+func (e *GetError) LogValue() slog.Value { return logValue(e) }
+
+func (e *GetError) writeDetails(b *strings.Builder) {
+	writeReason(b, "reason", e.Err)
+	if e.Waited > 0 || e.Position > 0 {
+		fmt.Fprintf(b, "\nwaited: %s, at place %d of the queue", e.Waited, e.Position)
+	}
+	if e.Stats.State != "" {
+		b.WriteString("\npool: ")
+		writeStats(b, &e.Stats)
+		fmt.Fprintf(b, " in transition=%d closing=%d", e.Stats.InTransition, e.Stats.Closing)
+	}
+	writeAttempt(b, e.Attempt, e.NextAttempt)
+	if e.LastConnectError != nil {
+		writeReason(b, "last connect error", e.LastConnectError)
+	}
+	section(b, "held by", e.Holders, e.Stats.Borrowed, func(h Holder) string { return h.Stack })
+	section(b, "under way", e.Jobs, len(e.Jobs), func(Job) string { return "" })
 }
 
 // Unwrap returns Err.
@@ -169,39 +238,35 @@ func (e *GetError) Unwrap() error { return e.Err }
 // Holder is the holder of a lease.
 type Holder struct {
 	// ConnID is the id of the connection.
-	ConnID uint64
+	ConnID uint64 `json:"connID"`
 	// Label is that of the Get; empty if it had none.
-	Label string
+	Label string `json:"label,omitzero"`
 	// Age is how long the lease has been held. It is an estimate if the lease has no
 	// label, the connection was idle before, and the pool needs no clock for its
 	// leases. Then it is the time since the pool last read its clock before the lease,
 	// which is too long; or, while SetCapacity or Close waits for returns, at most the
 	// time since that began, which is too short.
-	Age time.Duration
+	Age time.Duration `json:"age"`
 	// Borrower is the address of the actor that holds it; empty if it is not an actor.
-	Borrower string
+	Borrower string `json:"borrower,omitzero"`
 	// Goroutine is the number of the goroutine that called Get, and Stack its stack.
 	// They are zero unless the pool captures stacks: see Config.LeakAfter.
-	Goroutine uint64
-	Stack     string
+	Goroutine uint64 `json:"goroutine,omitzero"`
+	Stack     string `json:"stack,omitzero"`
 	// Waits says that the holder is known to wait for another connection of the same
 	// pool: see client.Lease.Context. In a [DeadlockError], Waited is how long it has
 	// waited, and WaitsFor is the label of that Get; elsewhere they are zero.
-	Waits    bool
-	Waited   time.Duration
-	WaitsFor string
+	Waits    bool          `json:"waits,omitzero"`
+	Waited   time.Duration `json:"waited,omitzero"`
+	WaitsFor string        `json:"waitsFor,omitzero"`
 }
 
 // String describes the holder in one line, without the stack.
 func (h Holder) String() string {
-	label := h.Label
-	if label == "" {
-		label = "unlabelled"
-	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s (connection %d, %s", label, h.ConnID, h.Age)
+	fmt.Fprintf(&b, "%s (connection %d, %s", label(h.Label), h.ConnID, rounded(h.Age))
 	if h.Borrower != "" {
-		fmt.Fprintf(&b, ", actor %s", h.Borrower)
+		fmt.Fprintf(&b, ", actor %s", oneLine(h.Borrower))
 	}
 	if h.Goroutine != 0 {
 		fmt.Fprintf(&b, ", goroutine %d", h.Goroutine)
@@ -210,33 +275,41 @@ func (h Holder) String() string {
 	if h.Waits {
 		b.WriteString(" waits for another")
 		if h.Waited > 0 {
-			fmt.Fprintf(&b, " since %s", h.Waited)
+			fmt.Fprintf(&b, " since %s", rounded(h.Waited))
 		}
 		if h.WaitsFor != "" {
-			fmt.Fprintf(&b, " (%s)", h.WaitsFor)
+			fmt.Fprintf(&b, " (%s)", quote(h.WaitsFor))
 		}
 	}
 	return b.String()
 }
 
+// label gives a label as holders and waiters show it.
+func label(s string) string {
+	if s == "" {
+		return "unlabelled"
+	}
+	return quote(s)
+}
+
 // Job is a function that runs on a connection of the pool.
 type Job struct {
 	// ConnID is the id of the connection.
-	ConnID uint64
+	ConnID uint64 `json:"connID"`
 	// Doing says which function it is: "connecting", "checking", "resetting",
 	// "applying", "unapplying" or "closing".
-	Doing string
+	Doing string `json:"doing"`
 	// Age is how long it has been running.
-	Age time.Duration
+	Age time.Duration `json:"age"`
 	// For is the label of the Get for which it runs; empty if there is none.
-	For string
+	For string `json:"for,omitzero"`
 }
 
 // String describes the job in one line.
 func (j Job) String() string {
-	s := fmt.Sprintf("%s connection %d for %s", j.Doing, j.ConnID, j.Age)
+	s := fmt.Sprintf("%s connection %d for %s", j.Doing, j.ConnID, rounded(j.Age))
 	if j.For != "" {
-		s += " (" + j.For + ")"
+		s += " (" + quote(j.For) + ")"
 	}
 	return s
 }
@@ -255,9 +328,9 @@ type ShedError struct {
 // Error implements error.
 func (e *ShedError) Error() string {
 	if e.Target > 0 {
-		return fmt.Sprintf("actorpool: overloaded: every wait of late is above %s", e.Target)
+		return fmt.Sprintf("actorpool: overloaded: every recent wait is above %s", rounded(e.Target))
 	}
-	return fmt.Sprintf("actorpool: overloaded: the wait would be %s, longer than the deadline allows", e.Estimate)
+	return fmt.Sprintf("actorpool: overloaded: the wait would be %s, longer than the deadline allows", rounded(e.Estimate))
 }
 
 // Is says that a ShedError is ErrShed.
@@ -287,12 +360,24 @@ type DeadlockError struct {
 	Cycle []Holder
 }
 
-// Error implements error.
+// Error implements error. The text is one line, and names the first of Cycle. %+v names
+// all.
 func (e *DeadlockError) Error() string {
-	var b strings.Builder
-	b.WriteString("actorpool: deadlock: every connection is held by somebody who waits for another")
-	writeHolders(&b, e.Cycle)
-	return b.String()
+	s := prefix + "deadlock: every holder of a connection waits for another one"
+	if len(e.Cycle) > 0 {
+		s += fmt.Sprintf("; the newest: %s (connection %d)", label(e.Cycle[0].Label), e.Cycle[0].ConnID)
+	}
+	return s
+}
+
+// Format implements fmt.Formatter: %+v gives all of Cycle, on several lines.
+func (e *DeadlockError) Format(f fmt.State, verb rune) { formatError(e, f, verb) }
+
+// LogValue implements slog.LogValuer: a log has the text of Error.
+func (e *DeadlockError) LogValue() slog.Value { return logValue(e) }
+
+func (e *DeadlockError) writeDetails(b *strings.Builder) {
+	section(b, "held by", e.Cycle, len(e.Cycle), func(h Holder) string { return h.Stack })
 }
 
 // Is says that a DeadlockError is ErrDeadlock.
@@ -312,14 +397,30 @@ type DrainError struct {
 	Err error
 }
 
-// Error implements error.
+// Error implements error. The text is one line of about 200 characters at most, and
+// names the holder that has had a connection for longest. %+v gives everything.
 func (e *DrainError) Error() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "actorpool: %q: %s not finished: %s (", e.Stats.Name, e.Op, text(e.Err))
-	writeStats(&b, &e.Stats)
-	b.WriteString(")")
-	writeHolders(&b, e.Holders)
-	return b.String()
+	head := "actorpool " + quote(e.Stats.Name) + ": " + e.Op + " not finished: "
+	facts := " (" + counts(&e.Stats)
+	if len(e.Holders) > 0 {
+		facts += "; " + longest(e.Holders)
+	}
+	facts += ")"
+	return head + shorten(text(e.Err), max(reasonLength, textLength-len(head)-len(facts))) + facts
+}
+
+// Format implements fmt.Formatter: %+v gives everything, on several lines.
+func (e *DrainError) Format(f fmt.State, verb rune) { formatError(e, f, verb) }
+
+// LogValue implements slog.LogValuer: a log has the text of Error.
+func (e *DrainError) LogValue() slog.Value { return logValue(e) }
+
+func (e *DrainError) writeDetails(b *strings.Builder) {
+	writeReason(b, "reason", e.Err)
+	b.WriteString("\npool: ")
+	writeStats(b, &e.Stats)
+	fmt.Fprintf(b, " in transition=%d closing=%d", e.Stats.InTransition, e.Stats.Closing)
+	section(b, "held by", e.Holders, e.Stats.Borrowed, func(h Holder) string { return h.Stack })
 }
 
 // Unwrap returns Err.
@@ -334,9 +435,31 @@ type ConfigError struct {
 	Reason string
 }
 
-// Error implements error.
+// Error implements error. The text has one line.
 func (e *ConfigError) Error() string {
-	return "actorpool: invalid " + e.Field + ": " + e.Reason
+	return prefix + "invalid " + oneLine(e.Field) + ": " + oneLine(e.Reason)
+}
+
+// ConfigErrors are all the faults of a Config, at least one. errors.As finds the first
+// *[ConfigError] in it.
+type ConfigErrors []*ConfigError
+
+// Error implements error: the texts of all the faults, in one line.
+func (e ConfigErrors) Error() string {
+	texts := make([]string, len(e))
+	for i, fault := range e {
+		texts[i] = fault.Error()
+	}
+	return strings.Join(texts, "; ")
+}
+
+// Unwrap returns the faults.
+func (e ConfigErrors) Unwrap() []error {
+	faults := make([]error, len(e))
+	for i, fault := range e {
+		faults[i] = fault
+	}
+	return faults
 }
 
 // PanicError is the error of a function of a Config that panicked or ended its
@@ -348,37 +471,25 @@ type PanicError struct {
 	Stack []byte
 }
 
-// Error implements error. The text does not contain the stack.
-func (e *PanicError) Error() string { return fmt.Sprintf("actorpool: panic in user code: %v", e.Value) }
+// Error implements error. The text is one line, without the stack, which %+v gives.
+func (e *PanicError) Error() string {
+	return prefix + "panic in user code: " + oneLine(fmt.Sprint(e.Value))
+}
+
+// Format implements fmt.Formatter: %+v gives the stack, too.
+func (e *PanicError) Format(f fmt.State, verb rune) { formatError(e, f, verb) }
+
+// LogValue implements slog.LogValuer: a log has the text of Error.
+func (e *PanicError) LogValue() slog.Value { return logValue(e) }
+
+func (e *PanicError) writeDetails(b *strings.Builder) {
+	if len(e.Stack) > 0 {
+		b.WriteString("\n" + strings.TrimSpace(string(e.Stack)))
+	}
+}
 
 // Unwrap returns Value if it is an error, otherwise nil.
 func (e *PanicError) Unwrap() error {
 	err, _ := e.Value.(error)
 	return err
-}
-
-// writeStats writes the numbers that all errors and explanations show.
-func writeStats(b *strings.Builder, s *Stats) {
-	fmt.Fprintf(b, "state=%s capacity=%d open=%d borrowed=%d idle=%d connecting=%d waiting=%d",
-		s.State, s.Capacity, s.Open, s.Borrowed, s.Idle, s.Connecting, s.Waiting)
-}
-
-// writeHolders writes the list of holders, nothing if it is empty.
-func writeHolders(b *strings.Builder, holders []Holder) {
-	for i, h := range holders {
-		if i == 0 {
-			b.WriteString("; held by ")
-		} else {
-			b.WriteString(", ")
-		}
-		b.WriteString(h.String())
-	}
-}
-
-// text returns the text of an error that may be nil.
-func text(err error) string {
-	if err == nil {
-		return "no cause given"
-	}
-	return err.Error()
 }

@@ -14,7 +14,8 @@ const (
 	// PoolCreated is the first event. To is the capacity.
 	PoolCreated EventKind = iota + 1
 	// PoolReady: the pool lends connections: from the start, after a pause, or after a
-	// backoff.
+	// backoff. In the last case Attempt is the number of attempts that had failed, and
+	// Duration the time since the first of them.
 	PoolReady
 	// PoolSuspended: a Suspend stopped lending.
 	PoolSuspended
@@ -24,7 +25,7 @@ const (
 	// Clear, Err the cause, if there is one.
 	PoolCleared
 	// PoolBackoff: a blocking period of Duration began, because attempt number Attempt
-	// failed with Err.
+	// failed with Err, which Config.Classify has put in Class.
 	PoolBackoff
 	// PoolClosed: Close began. Connections that are borrowed are closed later, when
 	// they are returned.
@@ -39,7 +40,9 @@ const (
 	// CheckOutStarted: a Get with Label began.
 	CheckOutStarted
 	// CheckOutFailed: a Get with Label ended without a connection, for Reason, after
-	// Duration, with Err.
+	// Duration, with Err. ConnID is set if the Get's context ended in the instant in
+	// which it was granted that connection: a CheckedOut and a CheckedIn of it came
+	// before, which Stats does not count.
 	CheckOutFailed
 	// CheckedOut: a Get with Label got ConnID with Setting, after Duration.
 	CheckedOut
@@ -144,8 +147,8 @@ type Event struct {
 	ConnID uint64
 	// Reason is that of ConnectionClosed and CheckOutFailed.
 	Reason Reason
-	// Duration is the length of a connect, of a wait or of the coming blocking period,
-	// or the age of a leaked lease.
+	// Duration is the length of a connect, of a wait, of the coming blocking period or
+	// of a backoff that is over, or the age of a leaked lease.
 	Duration time.Duration
 	// Attempt is the number of the failed attempt, from 1.
 	Attempt int
@@ -153,6 +156,8 @@ type Event struct {
 	Generation uint64
 	// Interrupt is that of the Clear.
 	Interrupt bool
+	// Class is that of the failed connect.
+	Class Class
 	// Label is that of the Get.
 	Label string
 	// Setting is the setting of the connection; nil if it has none.

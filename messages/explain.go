@@ -9,65 +9,63 @@ import (
 // Explanation describes a pool in detail, at one moment. String puts it into words.
 type Explanation struct {
 	// Stats is the pool's snapshot.
-	Stats Stats
+	Stats Stats `json:"stats"`
 	// Time is the moment, by the pool's clock.
-	Time time.Time
+	Time time.Time `json:"time"`
 	// Holders are the holders of connections, at most 100, longest first.
-	Holders []Holder
+	Holders []Holder `json:"holders"`
 	// Waiters are the Gets that wait, in order of arrival, at most 100.
-	Waiters []Waiter
+	Waiters []Waiter `json:"waiters"`
 	// Jobs are the functions that run on connections, at most 100.
-	Jobs []Job
-	// Attempt is the number of failed attempts, and NextAttempt the time of the next
-	// one, while the pool backs off. Otherwise they are zero.
-	Attempt     int
-	NextAttempt time.Time
+	Jobs []Job `json:"jobs"`
+	// Attempt is the number of failed attempts while the pool backs off, otherwise 0.
+	// NextAttempt is the earliest time of the next one. It is never before Time, and
+	// zero if the blocking period is over: the next attempt is under way or begins
+	// with the next Get.
+	Attempt     int       `json:"attempt,omitzero"`
+	NextAttempt time.Time `json:"nextAttempt,omitzero"`
 	// LastConnectError is the error of the last connect; nil if that succeeded.
-	LastConnectError error
+	LastConnectError error `json:"-"`
 	// Suspicions are sentences about what looks wrong and cannot be proved: a possible
 	// deadlock, connections that do not come back.
-	Suspicions []string
+	Suspicions []string `json:"suspicions"`
 }
 
 // Waiter is a Get that waits.
 type Waiter struct {
 	// Label is that of the Get; empty if it has none.
-	Label string
+	Label string `json:"label,omitzero"`
 	// Waited is how long it has waited.
-	Waited time.Duration
+	Waited time.Duration `json:"waited"`
 	// Setting is the setting that it asks for; nil: none.
-	Setting any
+	Setting any `json:"-"`
 	// Doing is the state of the connection that is being prepared for it, as in
 	// [Job].Doing; empty if there is none.
-	Doing string
+	Doing string `json:"doing,omitzero"`
 	// Borrower is the address of the actor that waits; empty if it is not an actor.
-	Borrower string
+	Borrower string `json:"borrower,omitzero"`
 	// Goroutine and Stack are those of the caller. They are zero unless the pool
 	// captures stacks: see Config.LeakAfter.
-	Goroutine uint64
-	Stack     string
+	Goroutine uint64 `json:"goroutine,omitzero"`
+	Stack     string `json:"stack,omitzero"`
 	// Holds are the ids of the connections that the caller is known to hold while it
 	// waits: see client.Lease.Context.
-	Holds []uint64
+	Holds []uint64 `json:"holds,omitzero"`
 }
 
 // String describes the waiter in one line, without the stack.
 func (w Waiter) String() string {
-	label := w.Label
-	if label == "" {
-		label = "unlabelled"
-	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s (%s", label, w.Waited)
+	fmt.Fprintf(&b, "%s (%s", label(w.Label), rounded(w.Waited))
 	if w.Borrower != "" {
-		fmt.Fprintf(&b, ", actor %s", w.Borrower)
+		fmt.Fprintf(&b, ", actor %s", oneLine(w.Borrower))
 	}
 	if w.Goroutine != 0 {
 		fmt.Fprintf(&b, ", goroutine %d", w.Goroutine)
 	}
 	b.WriteString(")")
 	if w.Setting != nil {
-		fmt.Fprintf(&b, " for setting %v", w.Setting)
+		b.WriteString(" for setting " + oneLine(fmt.Sprint(w.Setting)))
 	}
 	if w.Doing != "" {
 		fmt.Fprintf(&b, ", %s a connection", w.Doing)
@@ -83,11 +81,9 @@ func (e Explanation) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "pool %q: ", e.Stats.Name)
 	writeStats(&b, &e.Stats)
-	if e.Attempt > 0 {
-		fmt.Fprintf(&b, "\nbackoff: attempt %d has failed, the next is due at %s", e.Attempt, e.NextAttempt.Format(time.RFC3339Nano))
-	}
+	writeAttempt(&b, e.Attempt, e.NextAttempt)
 	if e.LastConnectError != nil {
-		fmt.Fprintf(&b, "\nlast connect error: %v", e.LastConnectError)
+		b.WriteString("\nlast connect error: " + oneLine(plain(e.LastConnectError)))
 	}
 	section(&b, "held by", e.Holders, e.Stats.Borrowed, func(h Holder) string { return h.Stack })
 	section(&b, "waiting", e.Waiters, e.Stats.Waiting, func(w Waiter) string { return w.Stack })
@@ -95,6 +91,17 @@ func (e Explanation) String() string {
 	section(&b, "suspicions", e.Suspicions, len(e.Suspicions), func(string) string { return "" })
 	b.WriteString("\n")
 	return b.String()
+}
+
+// writeAttempt says where the backoff stands, if there is one.
+func writeAttempt(b *strings.Builder, attempt int, next time.Time) {
+	switch {
+	case attempt == 0:
+	case next.IsZero():
+		fmt.Fprintf(b, "\nbackoff: attempt %d has failed, the period after it is over", attempt)
+	default:
+		fmt.Fprintf(b, "\nbackoff: attempt %d has failed, the next is due at %s", attempt, stamp(next))
+	}
 }
 
 // section writes a title and the items below it, each with its stack, if any. total is
@@ -107,7 +114,7 @@ func section[T any](b *strings.Builder, title string, items []T, total int, stac
 	for _, item := range items {
 		fmt.Fprintf(b, "\n  %v", item)
 		if s := stack(item); s != "" {
-			b.WriteString("\n    " + strings.ReplaceAll(strings.TrimSpace(s), "\n", "\n    "))
+			b.WriteString("\n    " + indent(s, "    "))
 		}
 	}
 	if more := total - len(items); more > 0 {

@@ -24,76 +24,82 @@ const (
 // been given up.
 type Stats struct {
 	// Name is the pool's name.
-	Name string
+	Name string `json:"name"`
 	// State is one of the State constants.
-	State string
+	State string `json:"state"`
 	// Generation is the number of Clears so far.
-	Generation uint64
+	Generation uint64 `json:"generation"`
 
 	// Capacity is the largest number of connections.
-	Capacity int
+	Capacity int `json:"capacity"`
 	// Open is the number of open connections: idle, borrowed or in transition.
-	Open int
+	Open int `json:"open"`
 	// Idle is the number of connections that wait for a Get.
-	Idle int
+	Idle int `json:"idle"`
 	// Borrowed is the number of connections that are lent.
-	Borrowed int
+	Borrowed int `json:"borrowed"`
 	// InTransition is the number of open connections on which Check, Reset, Apply or
 	// Unapply runs.
-	InTransition int
+	InTransition int `json:"inTransition"`
 	// Connecting is the number of connections for which Connect runs.
-	Connecting int
+	Connecting int `json:"connecting"`
 	// Closing is the number of connections for which Disconnect runs.
-	Closing int
+	Closing int `json:"closing"`
 	// Waiting is the number of Gets that wait.
-	Waiting int
+	Waiting int `json:"waiting"`
 
 	// The following are counts since the pool was made.
 
 	// Gets counts the Gets, successful or not.
-	Gets uint64
-	// Grants counts the Gets that got a connection.
-	Grants uint64
+	Gets uint64 `json:"gets"`
+	// Grants counts the Gets that got a connection. A Get whose context ends in the
+	// instant in which it is granted one is taken out of the count again, and of
+	// WaitTime: it is one of Timeouts or Cancels.
+	Grants uint64 `json:"grants"`
 	// Waits counts the Gets that had to wait, for a return or for a connect.
-	Waits uint64
+	Waits uint64 `json:"waits"`
 	// WaitTime is the sum of the waits of the Gets that got a connection.
-	WaitTime time.Duration
+	WaitTime time.Duration `json:"waitTime"`
 	// Timeouts counts the Gets that failed because their deadline passed.
-	Timeouts uint64
+	Timeouts uint64 `json:"timeouts"`
 	// Cancels counts the Gets that ended because their context was cancelled or their
 	// borrower stopped.
-	Cancels uint64
+	Cancels uint64 `json:"cancels"`
 	// Connects counts the calls of Connect, ConnectErrors those that failed.
-	Connects, ConnectErrors uint64
+	Connects      uint64 `json:"connects"`
+	ConnectErrors uint64 `json:"connectErrors"`
 	// Puts counts the connections returned by Put, Taints those by Taint.
-	Puts, Taints uint64
+	Puts   uint64 `json:"puts"`
+	Taints uint64 `json:"taints"`
 	// ClosedIdle counts the connections closed because of IdleTimeout or MaxIdle.
-	ClosedIdle uint64
+	ClosedIdle uint64 `json:"closedIdle"`
 	// ClosedLifetime counts the connections closed because of MaxLifetime.
-	ClosedLifetime uint64
+	ClosedLifetime uint64 `json:"closedLifetime"`
 	// ClosedStale counts the connections closed because of a Clear.
-	ClosedStale uint64
+	ClosedStale uint64 `json:"closedStale"`
 	// ClosedBroken counts the connections closed because they were tainted, because
 	// Check, Reset, Apply or Unapply failed on them, because their setting could not be
 	// removed, or because the pool ended their lease for another reason than a Clear.
-	ClosedBroken uint64
+	ClosedBroken uint64 `json:"closedBroken"`
 	// ClosedCapacity counts the connections closed because the capacity was lowered.
-	ClosedCapacity uint64
+	ClosedCapacity uint64 `json:"closedCapacity"`
 	// Backoffs counts the blocking periods.
-	Backoffs uint64
+	Backoffs uint64 `json:"backoffs"`
 	// Leaks counts the leases reported as leaks.
-	Leaks uint64
+	Leaks uint64 `json:"leaks"`
 	// Revoked counts the leases that the pool ended: because the borrower stopped,
 	// because of MaxLease, because the lease was garbage, or by a Clear with Interrupt.
-	Revoked uint64
+	Revoked uint64 `json:"revoked"`
 	// Sheds counts the Gets that failed because of ShedHopeless or Shed.
-	Sheds uint64
+	Sheds uint64 `json:"sheds"`
 	// Deadlocks counts the Gets that failed with ErrDeadlock.
-	Deadlocks uint64
+	Deadlocks uint64 `json:"deadlocks"`
 	// SettingHits counts the Gets that got a connection which had their setting
 	// already; SettingSwitches the settings put on a connection that had none;
 	// SettingResets the settings removed because a Get needed another one.
-	SettingHits, SettingSwitches, SettingResets uint64
+	SettingHits     uint64 `json:"settingHits"`
+	SettingSwitches uint64 `json:"settingSwitches"`
+	SettingResets   uint64 `json:"settingResets"`
 	// DroppedEvents counts the events that were dropped because OnEvent was too slow.
-	DroppedEvents uint64
+	DroppedEvents uint64 `json:"droppedEvents"`
 }

@@ -174,7 +174,7 @@ func failsWithoutServer(t *testing.T, variables []string, name string, args []st
 	p := run(t, variables, name, args...)
 	code, out := p.ends(t, bound)
 	assert.Equal(t, 1, code)
-	for _, text := range append(why, name+`: actorpool: "`+name+`": no connection: connect failed: `) {
+	for _, text := range append(why, name+`: actorpool "`+name+`": connect failed: `) {
 		assert.Contains(t, out, text)
 	}
 	assert.NotContains(t, out, "secret", "a password in the output")

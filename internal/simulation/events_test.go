@@ -22,8 +22,12 @@ func (c *eventCounts) observe(e messages.Event) {
 	switch e.Kind {
 	case messages.CheckOutStarted:
 		c.started++
-	case messages.CheckedOut, messages.CheckOutFailed:
+	case messages.CheckedOut:
 		c.ended++
+	case messages.CheckOutFailed:
+		if e.ConnID == 0 { // otherwise its CheckedOut has been counted
+			c.ended++
+		}
 	case messages.ConnectionCreated:
 		c.open[e.ConnID] = true
 	case messages.ConnectionClosed:

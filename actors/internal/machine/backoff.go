@@ -17,6 +17,7 @@ type backoffState struct {
 	attempt    int           // the number of failed attempts
 	epoch      uint64        // of the current period
 	until      time.Duration // when the next attempt may begin
+	since      time.Duration // when the first attempt failed
 	failedAt   time.Duration // when the last attempt failed
 	cause      error         // its error
 	nothingOut bool          // nothing can come back before the next attempt, see rejectHopeless
@@ -32,11 +33,14 @@ const (
 
 // beginBackoff begins a blocking period after a failed connect, unless the failure is
 // of an older epoch: several failures of one epoch count once (B4).
-func (m *Machine) beginBackoff(s *Slot, err error) {
+func (m *Machine) beginBackoff(s *Slot, err error, class messages.Class) {
 	if m.cfg.Backoff.Mode == BackoffNever || s.backoffEpoch != m.backoff.epoch {
 		return
 	}
 	b := &m.backoff
+	if b.phase == backoffOff {
+		b.since = m.now
+	}
 	b.phase = backoffBlocked
 	b.attempt++
 	b.epoch++
@@ -47,7 +51,7 @@ func (m *Machine) beginBackoff(s *Slot, err error) {
 	b.nothingOut = false
 	m.counters.Backoffs++
 	m.effect(Effect{Kind: ArmBackoff, At: b.until, Epoch: b.epoch, Generation: m.generation, Attempt: b.attempt})
-	m.emit(messages.Event{Kind: messages.PoolBackoff, Attempt: b.attempt, Duration: d, Err: err})
+	m.emit(messages.Event{Kind: messages.PoolBackoff, Attempt: b.attempt, Duration: d, Err: err, Class: class})
 	m.refreshFastPath()
 }
 
@@ -57,8 +61,9 @@ func (m *Machine) endBackoff() {
 	if m.backoff.phase == backoffOff {
 		return
 	}
+	attempts, took := m.backoff.attempt, m.now-m.backoff.since
 	m.resetBackoff()
-	m.emit(messages.Event{Kind: messages.PoolReady})
+	m.emit(messages.Event{Kind: messages.PoolReady, Attempt: attempts, Duration: took})
 }
 
 // resetBackoff puts the backoff back to its start, except the epoch.
@@ -83,14 +88,21 @@ func (m *Machine) resumeKeepAlive() {
 
 // backoffError says that nothing is tried before the next attempt.
 func (m *Machine) backoffError() *messages.BackoffError {
-	return &messages.BackoffError{Attempt: m.backoff.attempt, Until: m.wall(m.backoff.until), Cause: m.backoff.cause}
+	return &messages.BackoffError{Attempt: m.backoff.attempt, Until: m.periodEnds(), Cause: m.backoff.cause}
 }
 
-// NextAttempt gives the number of failed attempts and the time of the next one
-// while the pool backs off. ok is false otherwise.
-func (m *Machine) NextAttempt() (attempt int, next time.Time, ok bool) {
-	if m.backoff.phase == backoffOff {
-		return 0, time.Time{}, false
+// NextAttempt gives the number of failed attempts while the pool backs off, otherwise
+// 0; and the time of the next attempt, zero if no period blocks it.
+func (m *Machine) NextAttempt() (attempt int, next time.Time) {
+	switch {
+	case m.phase != phaseOpen || m.backoff.phase == backoffOff:
+		return 0, time.Time{}
+	case m.backoff.phase == backoffProbing:
+		return m.backoff.attempt, time.Time{}
 	}
-	return m.backoff.attempt, m.wall(m.backoff.until), true
+	return m.backoff.attempt, m.periodEnds()
 }
+
+// periodEnds is the time at which the period ends, and with it the next attempt may
+// begin. It is not in the past: a timer that comes late makes the attempt late, too.
+func (m *Machine) periodEnds() time.Time { return m.wall(max(m.backoff.until, m.now)) }

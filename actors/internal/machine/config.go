@@ -72,7 +72,7 @@ type EventLevel uint8
 // The levels.
 const (
 	NoEvents   EventLevel = iota
-	RareEvents            // backoff and leaks only
+	RareEvents            // backoffs, their ends, and leaks only
 	AllEvents
 )
 

@@ -23,12 +23,23 @@ func (m *Machine) TakeEvents(empty []messages.Event) (events []messages.Event, f
 
 // emit emits an event if anybody listens to its kind.
 func (m *Machine) emit(e messages.Event) {
-	if !m.opts.allEvents && (m.cfg.EventLevel == NoEvents || e.Kind != messages.PoolBackoff && e.Kind != messages.LeaseLeaked) {
+	if !m.opts.allEvents && (m.cfg.EventLevel == NoEvents || !rare(&e)) {
 		return
 	}
 	stamped := m.newEvent(e.Kind)
 	e.Pool, e.Seq, e.Time, e.Generation = stamped.Pool, stamped.Seq, stamped.Time, stamped.Generation
 	*stamped = e
+}
+
+// rare says whether an event is one of the few that somebody should know of.
+func rare(e *messages.Event) bool {
+	switch e.Kind {
+	case messages.PoolBackoff, messages.LeaseLeaked:
+		return true
+	case messages.PoolReady:
+		return e.Attempt > 0 // the end of a backoff
+	}
+	return false
 }
 
 // newEvent emits an event that the caller fills in: on the hot path an event is

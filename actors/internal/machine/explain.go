@@ -101,7 +101,7 @@ func (m *Machine) Explain(now time.Duration) messages.Explanation {
 	e := messages.Explanation{
 		Stats: m.Stats(), Time: m.wall(m.now), Holders: m.describeHolders(forExplain), Jobs: m.describeJobs(forExplain), LastConnectError: m.lastConnectErr,
 	}
-	e.Attempt, e.NextAttempt, _ = m.NextAttempt()
+	e.Attempt, e.NextAttempt = m.NextAttempt()
 	for w := m.queue.head; w != nil && len(e.Waiters) < forExplain.describe; w = w.next {
 		described := messages.Waiter{Label: w.Label, Waited: m.now - w.since, Setting: w.Setting, Borrower: address(w.Borrower)}
 		if w.slot != nil {
@@ -177,10 +177,10 @@ func (m *Machine) deadlockError(w *Waiter) error {
 // getError is the error of a Get: the reason, and what the pool looked like.
 func (m *Machine) getError(w *Waiter, err error) error {
 	e := &messages.GetError{
-		Pool: m.cfg.Name, Waited: m.now - w.since, Position: w.position, Stats: m.Stats(),
+		Pool: m.cfg.Name, Time: m.wall(m.now), Waited: m.now - w.since, Position: w.position, Stats: m.Stats(),
 		LastConnectError: m.lastConnectErr, Err: err,
 	}
-	e.Attempt, e.NextAttempt, _ = m.NextAttempt()
+	e.Attempt, e.NextAttempt = m.NextAttempt()
 	e.Holders, e.Jobs = m.describeHolders(forError), m.describeJobs(forError)
 	return e
 }
@@ -191,6 +191,15 @@ func deadlineError(w *Waiter) error {
 		return &messages.ReserveError{Reserve: w.Reserve}
 	}
 	return context.DeadlineExceeded
+}
+
+// Denial is the error of a Get that fails at once: the reason, without a picture of
+// the pool, which would cost more than a Get that succeeds.
+func (m *Machine) Denial(now time.Duration, err error) error {
+	m.advance(now)
+	e := &messages.GetError{Pool: m.cfg.Name, Time: m.wall(m.now), Err: err}
+	e.Attempt, e.NextAttempt = m.NextAttempt()
+	return e
 }
 
 // notReady explains why a Ready has ended badly, as the error of a Get does.

@@ -88,6 +88,31 @@ func (w *world) cancelGet(g *get, err error) {
 	}
 }
 
+// decline takes back what was granted to a Get whose caller has left in the same
+// instant. The Get must count as one that has failed.
+func (w *world) decline(g *get, err error) {
+	w.tb.Helper()
+	l := g.lease
+	out := l.out()
+	before := w.m.Stats()
+	w.step(func() {
+		w.returned(l, out)
+		if out {
+			w.grants--
+			w.comesFree(l.conn)
+		}
+		g.err = w.m.Decline(w.now, &g.Waiter, l.slot, l.id, l.epoch, err, endReason(err))
+	})
+	var e *messages.GetError
+	if !errors.Is(g.err, err) || !errors.As(g.err, &e) || e.Waited < 0 || e.Stats.State == "" {
+		w.fail("%s was declined with %v, and has ended with %v", g.name, err, g.err)
+	}
+	failed := w.m.Stats().Timeouts + w.m.Stats().Cancels - before.Timeouts - before.Cancels
+	if out != (failed == 1) || w.m.Stats().Puts != before.Puts || w.m.Stats().WaitTime < 0 {
+		w.fail("%s was declined, its lease was out: %v, and Stats are %+v", g.name, out, w.m.Stats())
+	}
+}
+
 // Put and Taint.
 
 // put ends a lease, by the fast paths first. fast: TryPut has made the connection

@@ -3,7 +3,8 @@
 // whatever else has become possible (settle.go).
 //
 //	Start                                    the pool begins
-//	Get TryGet TryQueue CancelGet RejectGet  a caller asks, leaves
+//	Get TryGet TryQueue                      a caller asks
+//	CancelGet Decline RejectGet              a caller leaves
 //	Put TryPut TryHandOff Taint              a connection comes back
 //	BorrowerGone LeaseLost Holds             what becomes known of leases
 //	Connected ConnectFailed Checked WasReset
@@ -99,6 +100,7 @@ func (m *Machine) TryGet(now time.Duration, w *Waiter) *Slot {
 	} else if w.Label != "" || w.Reserve > 0 {
 		m.advance(now)
 	}
+	w.position = 0
 	m.counters.Gets++
 	m.counters.Grants++
 	if w.Setting != nil {
@@ -154,6 +156,32 @@ func (m *Machine) CancelGet(now time.Duration, w *Waiter, err error) {
 		m.adopt() // its connect
 	}
 	m.schedule()
+}
+
+// Decline takes back a connection that was granted in the instant in which the
+// caller's context ended, for the reason err. The Get counts as one that has failed,
+// and the answer explains it like any other; its caller has used nothing, so the
+// connection is not reset. If the lease has ended meanwhile, the Get stays one that was
+// granted a connection and lost it.
+func (m *Machine) Decline(now time.Duration, w *Waiter, s *Slot, id, epoch uint64, err error, reason messages.Reason) error {
+	m.advance(now)
+	if w.position == 0 {
+		w.since, w.waited = m.now, 0 // it was served at once
+	}
+	if !s.hasLease(id, epoch) {
+		return m.getError(w, err)
+	}
+	m.counters.Grants--
+	m.counters.WaitTime -= w.waited
+	m.countFailure(reason)
+	m.checkIn(s)
+	m.putToUse(s)
+	err = m.getError(w, err)
+	m.emit(messages.Event{
+		Kind: messages.CheckOutFailed, ConnID: id, Reason: reason, Duration: m.now - w.since, Label: w.Label, Err: err,
+	})
+	m.settle()
+	return err
 }
 
 // RejectGet ends a Get that came with a context that had ended already (G2).
@@ -226,6 +254,7 @@ func (m *Machine) TryHandOff(now time.Duration, s *Slot, id, epoch uint64) *Wait
 	}
 	m.queue.remove(w)
 	wait := m.now - w.since
+	w.waited = wait
 	m.counters.Puts++
 	m.counters.Grants++
 	m.counters.WaitTime = after(m.counters.WaitTime, wait)

@@ -39,7 +39,7 @@ func (m *Machine) failConnect(s *Slot, err error, class messages.Class, end func
 	m.emitClosed(s, messages.ReasonError, err)
 	switch class {
 	case messages.ClassOverload, messages.ClassFatal:
-		m.beginBackoff(s, err)
+		m.beginBackoff(s, err, class)
 	}
 	end(s)
 	failure := &messages.ConnectError{Phase: messages.PhaseConnect, Err: err}

@@ -142,6 +142,9 @@ func (h *history) next() {
 				w.taint(g.lease, nil, true)
 			}
 		})
+		if declinable := h.granted(func(g *get) bool { return g.actor == nil && g.err == nil }); len(declinable) > 0 {
+			add(2, "decline", func() { w.decline(pick(h.t, declinable), h.reason()) })
+		}
 		add(1, "cancel get too late", func() { w.cancelGet(pick(h.t, granted), h.reason()) })
 	}
 	for _, b := range w.actors {

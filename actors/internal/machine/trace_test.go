@@ -30,6 +30,7 @@ import (
 //	get NAME borrower=B        a Get of an actor
 //	borrower-gone B            the actor has stopped
 //	cancel-get NAME cancel     the caller leaves; or timeout
+//	decline NAME cancel        the caller has left when it was granted; or timeout
 //	holds NAME OTHER...        the caller of NAME holds the leases of OTHER...
 //	lease-lost NAME            nobody can return the lease of NAME any more
 //	put NAME, taint NAME       the lease of NAME is returned; cause=, dead
@@ -120,6 +121,13 @@ func (tr *trace) run() string {
 			tr.Fatalf("no Get of that name")
 		}
 		w.cancelGet(g, tr.contextError(tr.word(1)))
+	case "decline":
+		g := tr.gets[tr.word(0)]
+		if g == nil || g.lease == nil {
+			tr.Fatalf("nothing to decline")
+		}
+		w.decline(g, tr.contextError(tr.word(1)))
+		return tr.output(strings.TrimSpace(g.name + ": " + w.shortError(g.err) + "\n" + tr.idle(g.lease.conn)))
 	case "borrower-gone":
 		w.borrowerGone(tr.borrower(tr.word(0)), messages.ErrBorrowerGone)
 	case "holds":
@@ -435,6 +443,7 @@ func (tr *trace) event(e messages.Event) string {
 	add(e.Reason != 0, "(%v)", e.Reason)
 	add(e.Duration != 0, "after %v", e.Duration)
 	add(e.Attempt != 0, "attempt %d", e.Attempt)
+	add(e.Class != 0, "class %v", e.Class)
 	add(e.Interrupt, "interrupt")
 	add(e.Kind == messages.PoolCleared, "generation %d", e.Generation)
 	add(e.Kind == messages.CapacityChanged, "%d to %d", e.From, e.To)

@@ -445,14 +445,11 @@ func (m *Machine) observeWait(wait time.Duration) {
 // reject ends a Get, whether it is in the queue or not, with an error that says
 // what the pool looked like.
 func (m *Machine) reject(w *Waiter, err error, reason messages.Reason) {
-	switch reason {
-	case messages.ReasonTimeout:
-		m.counters.Timeouts++
-	case messages.ReasonCanceled:
-		m.counters.Cancels++
-	}
+	m.countFailure(reason)
 	if w.queued || m.phase == phaseOpen {
 		err = m.getError(w, err)
+	} else {
+		err = m.Denial(m.now, err)
 	}
 	if w.queued {
 		m.unassignWaiter(w)
@@ -463,6 +460,16 @@ func (m *Machine) reject(w *Waiter, err error, reason messages.Reason) {
 		Kind: messages.CheckOutFailed, Reason: reason, Duration: m.now - w.since, Label: w.Label, Err: err,
 	})
 	m.effect(Effect{Kind: Reject, Waiter: w, Err: err})
+}
+
+// countFailure counts a Get that ends without a connection.
+func (m *Machine) countFailure(reason messages.Reason) {
+	switch reason {
+	case messages.ReasonTimeout:
+		m.counters.Timeouts++
+	case messages.ReasonCanceled:
+		m.counters.Cancels++
+	}
 }
 
 // rejectAll ends every wait.

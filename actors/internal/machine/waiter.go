@@ -30,8 +30,9 @@ type Waiter struct {
 	Trace Trace
 
 	queued        bool
-	position      int           // the place in the queue that it was given, from 1
+	position      int           // the place in the queue that it was given, from 1; 0: it never waited
 	since         time.Duration // when it was queued
+	waited        time.Duration // until it was granted a connection
 	paid          bool          // a check that it waited for has failed: it waits for no other (G13)
 	overtakes     int           // see waiterList.overtake
 	slot          *Slot         // the slot whose job is under way for it

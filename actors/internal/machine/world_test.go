@@ -117,7 +117,10 @@ func (w *world) shortError(err error) string {
 	if e, ok := err.(*messages.GetError); ok && !w.fullErrors {
 		err = e.Err
 	}
-	return strings.ReplaceAll(strings.TrimPrefix(err.Error(), "actorpool: "), "\n", "; ")
+	if strings.Contains(err.Error(), "\n") {
+		w.fail("the text of an error has several lines: %q", err)
+	}
+	return strings.TrimPrefix(err.Error(), "actorpool: ")
 }
 
 // describe gives an effect in words.
