@@ -64,7 +64,9 @@ func (a *connectorActor) Receive(ctx actor.Context) {
 		// The pool was stopped from outside, or this connector was given up.
 		if c := a.held.conn; c != nil {
 			a.held.conn = nil
-			_ = contain(func() { a.disconnect(c) }) // nobody is left to be told of a panic
+			if failure := contain(func() { a.disconnect(c) }); failure != nil {
+				a.spec.logPanic(phases[machine.Disconnect], failure)
+			}
 		}
 	}
 }
@@ -76,7 +78,7 @@ func (a *connectorActor) run(ctx actor.Context, j *job) {
 	failure := contain(func() { a.perform(j) })
 	if failure != nil {
 		j.err, j.class = failure, messages.ClassOverload
-		a.spec.log(slog.LevelWarn, "Panic in user code", "phase", j.kind.String(), "error", j.err)
+		a.spec.logPanic(phases[j.kind], failure)
 	}
 	if j.cancel != nil {
 		j.cancel()

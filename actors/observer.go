@@ -2,6 +2,7 @@ package actors
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"runtime/debug"
 	"time"
@@ -75,7 +76,11 @@ func (o *observerActor) Receive(ctx actor.Context) {
 func (o *observerActor) deliver(e *messages.Event) {
 	defer func() {
 		if reason := recover(); reason != nil {
-			o.spec.log(slog.LevelWarn, "Panic in OnEvent", "event", e.Kind.String(), "panic", reason, "stack", string(debug.Stack()))
+			logger := o.spec.Logger
+			if logger == nil { // without a log this would be all that is heard of it
+				logger = slog.Default()
+			}
+			logger.Warn("Panic in OnEvent", "event", e.Kind.String(), "panic", reason, "stack", string(debug.Stack()), "pool", e.Pool)
 		}
 	}()
 	o.write(e)
@@ -105,11 +110,15 @@ var logMessages = map[messages.EventKind]string{
 	messages.CapacityChanged:   "Connection pool capacity changed",
 }
 
-// write logs an event: backoffs and leaks as warnings, the rest for debugging.
+// write logs an event: backoffs and leaks as warnings, the end of a backoff as
+// information, the rest for debugging.
 func (o *observerActor) write(e *messages.Event) {
-	level := slog.LevelDebug
-	if e.Kind == messages.PoolBackoff || e.Kind == messages.LeaseLeaked {
+	level, message := slog.LevelDebug, logMessages[e.Kind]
+	switch {
+	case e.Kind == messages.PoolBackoff, e.Kind == messages.LeaseLeaked:
 		level = slog.LevelWarn
+	case e.Kind == messages.PoolReady && e.Attempt > 0:
+		level, message = slog.LevelInfo, message+readyAgain(e)
 	}
 	logger := o.spec.Logger
 	if logger == nil || !logger.Enabled(context.Background(), level) {
@@ -122,6 +131,9 @@ func (o *observerActor) write(e *messages.Event) {
 	}
 	if e.Reason > 0 {
 		attrs = append(attrs, slog.String("reason", e.Reason.String()))
+	}
+	if level == slog.LevelInfo {
+		attrs = append(attrs, slog.Float64("durationMS", milliseconds(e.Duration)))
 	}
 	switch e.Kind {
 	case messages.ConnectionReady, messages.CheckedOut, messages.CheckOutFailed, messages.PoolBackoff, messages.LeaseLeaked:
@@ -136,6 +148,9 @@ func (o *observerActor) write(e *messages.Event) {
 	if e.Attempt > 0 {
 		attrs = append(attrs, slog.Int("attempt", e.Attempt))
 	}
+	if e.Class > 0 {
+		attrs = append(attrs, slog.String("class", e.Class.String()))
+	}
 	if e.Label != "" {
 		attrs = append(attrs, slog.String("label", e.Label))
 	}
@@ -145,5 +160,14 @@ func (o *observerActor) write(e *messages.Event) {
 	if e.Err != nil {
 		attrs = append(attrs, slog.Any("error", e.Err))
 	}
-	logger.LogAttrs(context.Background(), level, logMessages[e.Kind], attrs...)
+	logger.LogAttrs(context.Background(), level, message, attrs...)
+}
+
+// readyAgain says how long a backoff has lasted: " again after 4.1s, 5 attempts".
+func readyAgain(e *messages.Event) string {
+	attempts := "1 attempt"
+	if e.Attempt > 1 {
+		attempts = fmt.Sprintf("%d attempts", e.Attempt)
+	}
+	return fmt.Sprintf(" again after %v, %s", e.Duration.Round(time.Millisecond), attempts)
 }

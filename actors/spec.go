@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"reflect"
+	"runtime/debug"
 	"runtime/pprof"
 	"time"
 
@@ -71,7 +72,7 @@ func (s *Spec) start() {
 	switch {
 	case s.OnEvent != nil || s.enabled(slog.LevelDebug):
 		s.Policy.EventLevel = machine.AllEvents
-	case s.enabled(slog.LevelWarn):
+	case s.enabled(slog.LevelWarn), s.enabled(slog.LevelInfo):
 		s.Policy.EventLevel = machine.RareEvents
 	}
 }
@@ -92,12 +93,17 @@ func (s *Spec) log(level slog.Level, msg string, args ...any) {
 	}
 }
 
+// logPanic warns of a panic in a function of the configuration.
+func (s *Spec) logPanic(phase string, failure *messages.PanicError) {
+	s.log(slog.LevelWarn, "Panic in user code", "phase", phase, "error", failure, "stack", string(failure.Stack))
+}
+
 // classifyFailure asks the user's Classify; if that panics, the error counts as one
 // that the pool does not know.
 func (s *Spec) classifyFailure(phase messages.Phase, err error) (class messages.Class) {
 	defer func() {
 		if reason := recover(); reason != nil {
-			s.log(slog.LevelWarn, "Panic in Classify", "panic", reason)
+			s.log(slog.LevelWarn, "Panic in Classify", "panic", reason, "stack", string(debug.Stack()))
 			class = messages.ClassOverload
 		}
 	}()

@@ -15,22 +15,60 @@ import (
 
 // Config is the configuration of a pool. Only Connect is required; the zero value
 // of every other field means the default that its comment gives. New, Spawn and
-// Props copy it: a later change has no effect. They return a
-// *[messages.ConfigError] for a field with an invalid value, in particular for a
-// negative number or duration where the comment gives it no meaning.
+// Props copy it: a later change has no effect.
 //
-// # The functions
+// They return messages.ConfigErrors, with all the faults of a Config at once, if
 //
-// The functions that work on a connection run on goroutines of their own, never on
-// the caller's, one at a time for each connection, and not while somebody holds it;
-// only Disconnect may, see MaxLease and ClearOptions. Their context ends after
-// ConnectTimeout and, except for Disconnect, as soon as the pool is closed or a
-// Clear interrupts them. A function that ignores its context is given up a quarter
-// of ConnectTimeout after the timeout; a connection that it still returns is closed.
-// A panic in a function counts as its error, a *[messages.PanicError].
+//   - a number or duration is negative where the comment gives that no meaning;
+//   - a duration is positive and below 1ms: its unit is missing, as in
+//     MaxLifetime: 30. This applies to ConnectTimeout, CheckTimeout,
+//     DisconnectTimeout, KeepAlive, IdleTimeout, MaxLifetime, LeakAfter, MaxLease,
+//     Backoff.Base, and both of Shed;
+//   - a field has no effect because the function that it belongs to is missing:
+//     KeepAlive, CheckAfterIdle or CheckTimeout without Check, Unapply without Apply,
+//     ResetWipesSetting without Reset;
+//   - fields contradict each other, as their comments say.
+//
+// # Functions
+//
+// Connect, Disconnect, Check, Reset, Apply and Unapply run on goroutines of their own,
+// never on the caller's, one at a time for each connection, and not while somebody
+// holds it; only Disconnect may, see MaxLease and ClearOptions. Their context ends
+// after their timeout (see Times) and, except for Disconnect, as soon as the pool is
+// closed or a Clear interrupts them. A function that ignores its context is given up a
+// quarter of its timeout later; a connection that it still returns is closed. A panic
+// in a function counts as its error, a *[messages.PanicError].
+//
+// # Sizes
+//
+// How many connections there are, and how many Gets may wait for one: Capacity,
+// MinIdle, MaxIdle, MaxConnecting, MaxWaiters.
+//
+// # Times
+//
+// How long things may take, and how long an idle connection is kept: ConnectTimeout,
+// CheckTimeout, DisconnectTimeout, GetTimeout, Reserve, CheckAfterIdle, KeepAlive,
+// IdleTimeout, MaxLifetime, MaxLifetimeJitter.
+//
+// # Leases
+//
+// What happens to a lease that is held for long, and to a connection that is returned:
+// LeakAfter, MaxLease, Broken.
+//
+// # Outage
+//
+// What the pool does while connects fail, and when it is cleared: Backoff, Classify,
+// PauseOnClear.
+//
+// # Overload
+//
+// Which Gets fail when more is asked than can be served: ShedHopeless, Shed.
+//
+// # Sight
+//
+// How the pool shows what it does: Name, OnEvent, Logger.
 type Config[C any] struct {
-	// Name is the pool's name in errors, events and logs. Default "pool".
-	Name string
+	// Functions.
 
 	// Connect opens a connection. Required. A nil connection without an error
 	// counts as the error messages.ErrNilConnection.
@@ -48,7 +86,7 @@ type Config[C any] struct {
 	// closed. nil: no reset.
 	Reset func(ctx context.Context, conn C) error
 	// ResetWipesSetting says that Reset also removes the setting, as DISCARD ALL
-	// does in PostgreSQL.
+	// does in PostgreSQL. It requires Reset.
 	ResetWipesSetting bool
 	// Apply puts a setting on a connection that has none, for a Get that asks for
 	// it: see GetOptions. If it fails, that Get fails with messages.ErrConnectFailed
@@ -56,8 +94,11 @@ type Config[C any] struct {
 	// settings.
 	Apply func(ctx context.Context, conn C, setting any) error
 	// Unapply removes the setting from a connection that is needed for another one.
-	// If it fails, or is nil, that connection is closed and a new one is opened.
+	// If it fails, or is nil, that connection is closed and a new one is opened. It
+	// requires Apply.
 	Unapply func(ctx context.Context, conn C) error
+
+	// Sizes.
 
 	// Capacity is the largest number of connections: those that are open, being
 	// opened or being closed. Default max(4, GOMAXPROCS). SetCapacity changes it.
@@ -69,23 +110,40 @@ type Config[C any] struct {
 	// MaxIdle is the largest number of idle connections: with so many idle, one that
 	// is returned is closed. Default: the current capacity.
 	MaxIdle int
-	// MaxConnecting bounds simultaneous connects. 0: they ramp up. Two may run at
-	// once, and each success allows one more, up to Capacity; after a failure, or
-	// when no connect is under way, it is two again. Connects in the background are
-	// then two at once at most.
+	// MaxConnecting is the largest number of simultaneous connects. 0, the default:
+	// connects ramp up. The pool begins with two at once and adds one for each
+	// connect that succeeds, up to Capacity; after one that fails it begins with two
+	// again. A number is a fixed bound. While the pool backs off there is at most one
+	// connect at a time: see Backoff.
 	MaxConnecting int
 	// MaxWaiters is the largest number of Gets that wait, not counting those for
 	// which the pool opens or checks a connection. One more fails with
 	// messages.ErrExhausted. 0: no bound.
 	MaxWaiters int
-	// PauseOnClear makes Clear pause the pool, as MongoDB's connection pools do: all
-	// waits end with messages.ErrCleared, and so does every Get until Resume. The
-	// pool starts paused.
-	PauseOnClear bool
 
+	// Times.
+
+	// ConnectTimeout is the timeout of each call of Connect, Reset, Apply and
+	// Unapply, and of a Check in the background. Default 10s.
+	ConnectTimeout time.Duration
+	// CheckTimeout is the timeout of a Check that a Get waits for. It requires Check.
+	// Default: 1s, or ConnectTimeout if that is shorter.
+	CheckTimeout time.Duration
+	// DisconnectTimeout is the timeout of each call of Disconnect. Default 1s.
+	DisconnectTimeout time.Duration
+	// GetTimeout is the timeout of a Get whose context has no deadline: the Get then
+	// fails with context.DeadlineExceeded. It does not apply to a messages.Get.
+	// 0: none.
+	GetTimeout time.Duration
+	// Reserve is the time that a caller needs with its connection. A Get whose
+	// deadline (that of its context, or Get.Deadline; not GetTimeout) leaves less
+	// than Reserve fails with context.DeadlineExceeded, even if a connection is idle,
+	// and one that waits fails when only Reserve is left. So no connection is lent to
+	// a caller that cannot finish with it in time. 0: off.
+	Reserve time.Duration
 	// CheckAfterIdle is the time after which an idle connection is checked before it
-	// is lent. Under traffic the check may come up to a 64th of it earlier. It has
-	// no effect without Check. 0: the default, 1s. Negative: never.
+	// is lent. Under traffic the check may come up to a 64th of it earlier. It
+	// requires Check. 0: the default, 1s. Negative: never.
 	CheckAfterIdle time.Duration
 	// KeepAlive is the time after which an idle connection is checked in the
 	// background, again and again. If many are due at once, the checks are spread
@@ -101,23 +159,11 @@ type Config[C any] struct {
 	// MaxLifetimeJitter shortens each connection's lifetime by a random duration of
 	// at most this, so that connections opened together do not expire together. It
 	// must not be above MaxLifetime. 0: the default, a tenth of MaxLifetime.
+	// NoJitter: none.
 	MaxLifetimeJitter time.Duration
-	// ConnectTimeout is the timeout of each call of Connect, Reset, Apply and
-	// Unapply, and of a Check in the background. Default 10s.
-	ConnectTimeout time.Duration
-	// CheckTimeout is the timeout of a Check that a Get waits for. It requires Check.
-	// Default: 1s, or ConnectTimeout if that is shorter.
-	CheckTimeout time.Duration
-	// DisconnectTimeout is the timeout of each call of Disconnect. Default 1s.
-	DisconnectTimeout time.Duration
-	// GetTimeout is the timeout of a Get whose context has no deadline: the Get then
-	// fails with context.DeadlineExceeded. It does not apply to a messages.Get.
-	// 0: none.
-	GetTimeout time.Duration
-	// Reserve is what a caller needs at least to use a connection: a Get whose
-	// context has a deadline ends as a timeout when less than Reserve is left, also
-	// in the queue, with a *messages.ReserveError. GetTimeout is not shortened. 0: off.
-	Reserve time.Duration
+
+	// Leases.
+
 	// LeakAfter is the time after which a lease that is still held is reported as a
 	// leak, once: by an event and a warning in the log, with the stack of the Get.
 	// With it the pool also finds leases that were dropped without Put or Taint:
@@ -130,14 +176,13 @@ type Config[C any] struct {
 	// closes the connection, even while the holder uses it, and the holder's Put
 	// returns messages.ErrLeaseEnded. 0: off.
 	MaxLease time.Duration
+	// Broken says whether an error that the function given to Do returned means that
+	// the connection must not be used again. It is not asked if the connection has a
+	// method IsClosed() bool that returns true. Default: the function Broken of this
+	// package.
+	Broken func(err error) bool
 
-	// ShedHopeless makes a Get fail at once, with a *messages.ShedError, if its
-	// deadline will pass before its turn comes, estimated from the rate at which the
-	// last waiters were served. The first Get in the queue is never rejected so.
-	ShedHopeless bool
-	// Shed ends the waits that are too long while the pool is overloaded, so that
-	// the callers that are served are served soon. The zero value is off.
-	Shed CoDel
+	// Outage.
 
 	// Backoff says what the pool does while connects fail.
 	Backoff Backoff
@@ -147,19 +192,34 @@ type Config[C any] struct {
 	// panics or is given up, which counts as messages.ClassOverload, as a panic in
 	// Classify does. Default: actors.Classify.
 	Classify func(phase messages.Phase, err error) messages.Class
-	// Broken says whether an error that the function given to Do returned means that
-	// the connection must not be used again. It is not asked if the connection has a
-	// method IsClosed() bool that returns true. Default: the function Broken of this
-	// package.
-	Broken func(err error) bool
+	// PauseOnClear makes Clear pause the pool, as MongoDB's connection pools do: all
+	// waits end with messages.ErrCleared, and so does every Get until Resume. The
+	// pool starts paused.
+	PauseOnClear bool
+
+	// Overload.
+
+	// ShedHopeless makes a Get fail at once, with a *messages.ShedError, if its
+	// deadline will pass before its turn comes, estimated from the rate at which the
+	// last waiters were served. The first Get in the queue is never rejected so.
+	ShedHopeless bool
+	// Shed ends the waits that are too long while the pool is overloaded, so that
+	// the callers that are served are served soon. The zero value is off.
+	Shed CoDel
+
+	// Sight.
+
+	// Name is the pool's name in errors, events and logs. Default "pool".
+	Name string
 	// OnEvent is called with every event of the pool, in order, on a goroutine of
 	// its own. A slow handler delays nobody; if more than 4096 events wait for it, the
-	// oldest are dropped. A panic in it is logged, and the next event follows.
+	// oldest are dropped. A panic in it is logged, by slog.Default if there is no
+	// Logger, and the next event follows.
 	// An event may arrive later than the change that it reports; Stats shows the
 	// present. Do not call Close from OnEvent: Close waits up to a second for it.
 	OnEvent func(messages.Event)
-	// Logger gets the events at level debug, but backoffs, leaks and panics of the
-	// functions above at level warn. nil: no log.
+	// Logger gets the events at level debug; the end of a backoff at level info; and
+	// backoffs, leaks and panics of the functions above at level warn. nil: no log.
 	Logger *slog.Logger
 }
 
@@ -236,7 +296,7 @@ const (
 	BackoffNever = actors.BackoffNever
 )
 
-// NoJitter is the Jitter of a Backoff without randomness.
+// NoJitter is the Jitter of a Backoff, or the MaxLifetimeJitter, without randomness.
 const NoJitter = -1
 
 // BackoffMongo is the backoff of MongoDB's connection pools: Gets wait; the periods
@@ -261,9 +321,10 @@ const (
 
 // spec validates the configuration and fills in the defaults.
 func (cfg Config[C]) spec() (actors.Spec, error) {
-	if err := cfg.validate(); err != nil {
-		return actors.Spec{}, err
+	if faults := cfg.faults(); faults != nil {
+		return actors.Spec{}, faults
 	}
+	connectTimeout := or(cfg.ConnectTimeout, 10*time.Second)
 	backoff := actors.Backoff{
 		Mode:   cfg.Backoff.Mode,
 		Base:   or(cfg.Backoff.Base, defaultBase),
@@ -278,33 +339,31 @@ func (cfg Config[C]) spec() (actors.Spec, error) {
 	}
 	s := actors.Spec{
 		Policy: actors.Policy{
-			Name:           or(cfg.Name, "pool"),
-			Capacity:       cfg.effectiveCapacity(),
-			MinIdle:        cfg.MinIdle,
-			MaxIdle:        cfg.MaxIdle,
-			MaxConnecting:  cfg.MaxConnecting,
-			MaxWaiters:     cfg.MaxWaiters,
-			PauseOnClear:   cfg.PauseOnClear,
-			Check:          cfg.Check != nil,
-			CheckAfterIdle: or(cfg.CheckAfterIdle, time.Second),
-			Reset:          cfg.Reset != nil,
-			ResetWipes:     cfg.ResetWipesSetting,
-			Unapply:        cfg.Unapply != nil,
-			KeepAlive:      cfg.KeepAlive,
-			IdleTimeout:    cfg.IdleTimeout,
-			MaxLifetime:    cfg.MaxLifetime,
-			LifetimeJitter: or(cfg.MaxLifetimeJitter, cfg.MaxLifetime/10),
-			ConnectTimeout: or(cfg.ConnectTimeout, 10*time.Second),
-
-			CheckTimeout:      or(cfg.CheckTimeout, min(or(cfg.ConnectTimeout, 10*time.Second), time.Second)),
+			Name:              or(cfg.Name, "pool"),
+			Capacity:          cfg.effectiveCapacity(),
+			MinIdle:           cfg.MinIdle,
+			MaxIdle:           cfg.MaxIdle,
+			MaxConnecting:     cfg.MaxConnecting,
+			MaxWaiters:        cfg.MaxWaiters,
+			PauseOnClear:      cfg.PauseOnClear,
+			Check:             cfg.Check != nil,
+			CheckAfterIdle:    or(cfg.CheckAfterIdle, time.Second),
+			Reset:             cfg.Reset != nil,
+			ResetWipes:        cfg.ResetWipesSetting,
+			Unapply:           cfg.Unapply != nil,
+			KeepAlive:         cfg.KeepAlive,
+			IdleTimeout:       cfg.IdleTimeout,
+			MaxLifetime:       cfg.MaxLifetime,
+			LifetimeJitter:    max(or(cfg.MaxLifetimeJitter, cfg.MaxLifetime/10), 0),
+			ConnectTimeout:    connectTimeout,
+			CheckTimeout:      or(cfg.CheckTimeout, min(connectTimeout, time.Second)),
 			DisconnectTimeout: or(cfg.DisconnectTimeout, time.Second),
 			Reserve:           cfg.Reserve,
-
-			LeakAfter:    cfg.LeakAfter,
-			MaxLease:     cfg.MaxLease,
-			ShedHopeless: cfg.ShedHopeless,
-			CoDel:        cfg.Shed.policy(),
-			Backoff:      backoff,
+			LeakAfter:         cfg.LeakAfter,
+			MaxLease:          cfg.MaxLease,
+			ShedHopeless:      cfg.ShedHopeless,
+			CoDel:             cfg.Shed.policy(),
+			Backoff:           backoff,
 		},
 		ConnType:   reflect.TypeFor[C](),
 		Connect:    connect(cfg.Connect),
@@ -336,11 +395,19 @@ func (cfg Config[C]) spec() (actors.Spec, error) {
 	return s, nil
 }
 
-// validate returns a *messages.ConfigError for the first invalid field.
-func (cfg Config[C]) validate() error {
-	if cfg.Connect == nil {
-		return &messages.ConfigError{Field: "Connect", Reason: "it is required"}
+// shortest is the shortest duration that a period may have. What is shorter was
+// given without its unit.
+const shortest = time.Millisecond
+
+// faults gives everything that is wrong with a Config; nil: nothing.
+func (cfg Config[C]) faults() messages.ConfigErrors {
+	var faults messages.ConfigErrors
+	refuse := func(wrong bool, field, reason string, args ...any) {
+		if wrong {
+			faults = append(faults, &messages.ConfigError{Field: field, Reason: fmt.Sprintf(reason, args...)})
+		}
 	}
+	refuse(cfg.Connect == nil, "Connect", "it is required")
 	for _, f := range []struct {
 		field string
 		n     int
@@ -351,65 +418,58 @@ func (cfg Config[C]) validate() error {
 		{"MaxConnecting", cfg.MaxConnecting},
 		{"MaxWaiters", cfg.MaxWaiters},
 	} {
-		if f.n < 0 {
-			return &messages.ConfigError{Field: f.field, Reason: fmt.Sprintf("%d is negative", f.n)}
-		}
+		refuse(f.n < 0, f.field, "%d is negative", f.n)
 	}
 	for _, f := range []struct {
-		field string
-		d     time.Duration
+		field    string
+		d        time.Duration
+		shortest time.Duration
 	}{
-		{"KeepAlive", cfg.KeepAlive},
-		{"IdleTimeout", cfg.IdleTimeout},
-		{"MaxLifetime", cfg.MaxLifetime},
-		{"MaxLifetimeJitter", cfg.MaxLifetimeJitter},
-		{"ConnectTimeout", cfg.ConnectTimeout},
-		{"CheckTimeout", cfg.CheckTimeout},
-		{"DisconnectTimeout", cfg.DisconnectTimeout},
-		{"GetTimeout", cfg.GetTimeout},
-		{"Reserve", cfg.Reserve},
-		{"LeakAfter", cfg.LeakAfter},
-		{"MaxLease", cfg.MaxLease},
-		{"Shed.Target", cfg.Shed.Target},
-		{"Shed.Interval", cfg.Shed.Interval},
-		{"Backoff.Base", cfg.Backoff.Base},
-		{"Backoff.Cap", cfg.Backoff.Cap},
+		{"ConnectTimeout", cfg.ConnectTimeout, shortest},
+		{"CheckTimeout", cfg.CheckTimeout, shortest},
+		{"DisconnectTimeout", cfg.DisconnectTimeout, shortest},
+		{"GetTimeout", cfg.GetTimeout, 0},
+		{"Reserve", cfg.Reserve, 0},
+		{"KeepAlive", cfg.KeepAlive, shortest},
+		{"IdleTimeout", cfg.IdleTimeout, shortest},
+		{"MaxLifetime", cfg.MaxLifetime, shortest},
+		{"LeakAfter", cfg.LeakAfter, shortest},
+		{"MaxLease", cfg.MaxLease, shortest},
+		{"Backoff.Base", cfg.Backoff.Base, shortest},
+		{"Backoff.Cap", cfg.Backoff.Cap, 0},
+		{"Shed.Target", cfg.Shed.Target, shortest},
+		{"Shed.Interval", cfg.Shed.Interval, shortest},
 	} {
-		if f.d < 0 {
-			return &messages.ConfigError{Field: f.field, Reason: fmt.Sprintf("%v is negative", f.d)}
-		}
+		refuse(f.d < 0, f.field, "%v is negative", f.d)
+		refuse(f.d > 0 && f.d < f.shortest, f.field, "%v is below %v: is the unit missing?", f.d, f.shortest)
 	}
-	if cfg.KeepAlive > 0 && cfg.Check == nil {
-		return &messages.ConfigError{Field: "KeepAlive", Reason: fmt.Sprintf("%v, and there is no Check to do it with", cfg.KeepAlive)}
+	if cfg.Check == nil {
+		refuse(cfg.CheckAfterIdle != 0, "CheckAfterIdle", "%v, and there is no Check to do then", cfg.CheckAfterIdle)
+		refuse(cfg.CheckTimeout > 0, "CheckTimeout", "%v, and there is no Check to be bounded", cfg.CheckTimeout)
+		refuse(cfg.KeepAlive > 0, "KeepAlive", "%v, and there is no Check to do it with", cfg.KeepAlive)
 	}
-	if n := cfg.effectiveCapacity(); cfg.MinIdle > n {
-		return &messages.ConfigError{Field: "MinIdle", Reason: fmt.Sprintf("%d is above Capacity, %d", cfg.MinIdle, n)}
-	}
-	if cfg.MaxIdle > 0 && cfg.MinIdle > cfg.MaxIdle {
-		return &messages.ConfigError{Field: "MinIdle", Reason: fmt.Sprintf("%d is above MaxIdle, %d", cfg.MinIdle, cfg.MaxIdle)}
-	}
-	if cfg.MaxLifetimeJitter > cfg.MaxLifetime {
-		return &messages.ConfigError{
-			Field: "MaxLifetimeJitter", Reason: fmt.Sprintf("%v is above MaxLifetime, %v", cfg.MaxLifetimeJitter, cfg.MaxLifetime),
-		}
-	}
-	if c := cfg.Shed.policy(); c.Interval < c.Target {
-		return &messages.ConfigError{Field: "Shed.Interval", Reason: fmt.Sprintf("%v is below Target, %v", c.Interval, c.Target)}
-	}
-	return cfg.Backoff.validate()
-}
+	refuse(cfg.Unapply != nil && cfg.Apply == nil, "Unapply", "there is no Apply whose setting it could remove")
+	refuse(cfg.ResetWipesSetting && cfg.Reset == nil, "ResetWipesSetting", "there is no Reset that could remove the setting")
 
-func (b Backoff) validate() error {
-	if b.Mode > BackoffNever {
-		return &messages.ConfigError{Field: "Backoff.Mode", Reason: fmt.Sprintf("%d is no mode", b.Mode)}
+	if n := cfg.effectiveCapacity(); n >= 0 {
+		refuse(cfg.MinIdle > n, "MinIdle", "%d is above Capacity, %d", cfg.MinIdle, n)
 	}
-	if j := b.Jitter; j != NoJitter && !(j >= 0 && j <= 1) { // written so that NaN is invalid
-		return &messages.ConfigError{Field: "Backoff.Jitter", Reason: fmt.Sprintf("%v is not in 0..1, nor NoJitter", j)}
+	refuse(cfg.MaxIdle > 0 && cfg.MinIdle > cfg.MaxIdle, "MinIdle", "%d is above MaxIdle, %d", cfg.MinIdle, cfg.MaxIdle)
+	switch jitter := cfg.MaxLifetimeJitter; {
+	case jitter < 0:
+		refuse(jitter != NoJitter, "MaxLifetimeJitter", "%v is negative, and not NoJitter", jitter)
+	case cfg.MaxLifetime >= 0:
+		refuse(jitter > cfg.MaxLifetime, "MaxLifetimeJitter", "%v is above MaxLifetime, %v", jitter, cfg.MaxLifetime)
 	}
-	if base := or(b.Base, defaultBase); b.Cap > 0 && b.Cap < base {
-		return &messages.ConfigError{Field: "Backoff.Cap", Reason: fmt.Sprintf("%v is below Base, %v", b.Cap, base)}
+	if c := cfg.Shed.policy(); c.Target >= 0 && c.Interval >= 0 {
+		refuse(c.Interval < c.Target, "Shed.Interval", "%v is below Target, %v", c.Interval, c.Target)
 	}
-	return nil
+	refuse(cfg.Backoff.Mode > BackoffNever, "Backoff.Mode", "%d is no mode", cfg.Backoff.Mode)
+	j := cfg.Backoff.Jitter
+	refuse(j != NoJitter && !(j >= 0 && j <= 1), "Backoff.Jitter", "%v is not in 0..1, nor NoJitter", j) // written so that NaN is invalid
+	base := or(cfg.Backoff.Base, defaultBase)
+	refuse(base > 0 && cfg.Backoff.Cap > 0 && cfg.Backoff.Cap < base, "Backoff.Cap", "%v is below Base, %v", cfg.Backoff.Cap, base)
+	return faults
 }
 
 // capacity returns Capacity or its default.

@@ -6,6 +6,7 @@ import (
 	"math"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -34,10 +35,10 @@ func TestABadConfigIsRefusedByField(t *testing.T) {
 		{"Backoff.Jitter", func(cfg *testkit.Config) { cfg.Backoff.Jitter = -0.1 }},
 		{"Backoff.Jitter", func(cfg *testkit.Config) { cfg.Backoff.Jitter = math.NaN() }},
 		{"Backoff.Jitter", func(cfg *testkit.Config) { cfg.Backoff.Jitter = math.Inf(1) }},
-		{"KeepAlive", func(cfg *testkit.Config) { cfg.KeepAlive = time.Minute }}, // without Check
+		{"MaxLifetimeJitter", func(cfg *testkit.Config) { cfg.MaxLifetime, cfg.MaxLifetimeJitter = time.Minute, -2 }},
 	}
 	for _, field := range numericFields(reflect.TypeFor[testkit.Config](), "") {
-		if field.path != "CheckAfterIdle" && field.path != "Backoff.Jitter" { // see the next test
+		if !slices.Contains([]string{"CheckAfterIdle", "Backoff.Jitter", "MaxLifetimeJitter"}, field.path) { // see the next test
 			bad = append(bad, badField{field.path, func(cfg *testkit.Config) { field.set(cfg, -1) }})
 		}
 	}
@@ -94,9 +95,123 @@ func numericFields(of reflect.Type, prefix string, index ...int) (fields []numer
 	return fields
 }
 
+// faultsOf gives the faults of a configuration that New, Props and Spawn refuse.
+func faultsOf(t *testing.T, change func(*testkit.Config)) messages.ConfigErrors {
+	t.Helper()
+	cfg := testkit.Config{Connect: func(context.Context) (*testkit.Conn, error) { t.Error("connects"); return nil, nil }}
+	change(&cfg)
+	_, err := client.New(cfg)
+	if err == nil {
+		return nil
+	}
+	faults, ok := err.(messages.ConfigErrors)
+	require.True(t, ok, "%T: %v", err, err)
+	_, err = client.Props(cfg)
+	assert.Equal(t, error(faults), err)
+	_, err = client.Spawn(testkit.QuietSystem().Root, cfg)
+	assert.Equal(t, error(faults), err)
+	return faults
+}
+
+// N2
+func TestAPeriodThatIsSurelyAMissingUnitIsRefused(t *testing.T) {
+	check := func(context.Context, *testkit.Conn) error { return nil }
+	for field, set := range map[string]func(*testkit.Config, time.Duration){
+		"MaxLifetime":       func(cfg *testkit.Config, d time.Duration) { cfg.MaxLifetime = d },
+		"IdleTimeout":       func(cfg *testkit.Config, d time.Duration) { cfg.IdleTimeout = d },
+		"KeepAlive":         func(cfg *testkit.Config, d time.Duration) { cfg.Check, cfg.KeepAlive = check, d },
+		"LeakAfter":         func(cfg *testkit.Config, d time.Duration) { cfg.LeakAfter = d },
+		"MaxLease":          func(cfg *testkit.Config, d time.Duration) { cfg.MaxLease = d },
+		"ConnectTimeout":    func(cfg *testkit.Config, d time.Duration) { cfg.ConnectTimeout = d },
+		"CheckTimeout":      func(cfg *testkit.Config, d time.Duration) { cfg.Check, cfg.CheckTimeout = check, d },
+		"DisconnectTimeout": func(cfg *testkit.Config, d time.Duration) { cfg.DisconnectTimeout = d },
+		"Backoff.Base":      func(cfg *testkit.Config, d time.Duration) { cfg.Backoff.Base = d },
+		"Shed.Target":       func(cfg *testkit.Config, d time.Duration) { cfg.Shed.Target = d },
+		"Shed.Interval": func(cfg *testkit.Config, d time.Duration) {
+			cfg.Shed = client.CoDel{Target: time.Millisecond, Interval: d}
+		},
+	} {
+		t.Run(field, func(t *testing.T) {
+			for _, d := range []time.Duration{1, 30, time.Millisecond - 1} {
+				faults := faultsOf(t, func(cfg *testkit.Config) { set(cfg, d) })
+				require.NotEmpty(t, faults)
+				assert.Equal(t, field, faults[0].Field)
+				assert.Equal(t, d.String()+" is below 1ms: is the unit missing?", faults[0].Reason)
+			}
+			assert.Empty(t, faultsOf(t, func(cfg *testkit.Config) { set(cfg, time.Millisecond) }))
+		})
+	}
+	assert.Empty(t, faultsOf(t, func(cfg *testkit.Config) { // these may be short
+		cfg.GetTimeout, cfg.Reserve, cfg.Check, cfg.CheckAfterIdle = 1, 1, check, 1
+		cfg.MaxLifetime, cfg.MaxLifetimeJitter = time.Minute, 1
+	}))
+}
+
+// N2
+func TestAllFaultsOfAConfigAreToldAtOnce(t *testing.T) {
+	faults := faultsOf(t, func(cfg *testkit.Config) {
+		*cfg = testkit.Config{Capacity: -1, MinIdle: 3, MaxIdle: 2, MaxLifetime: 30, KeepAlive: time.Minute, ResetWipesSetting: true}
+		cfg.Backoff = client.Backoff{Base: time.Minute, Cap: time.Second, Mode: 77, Jitter: 2}
+	})
+	var fields []string
+	for _, fault := range faults {
+		fields = append(fields, fault.Field)
+	}
+	assert.Equal(t, []string{
+		"Connect", "Capacity", "MaxLifetime", "KeepAlive", "ResetWipesSetting", "MinIdle", "Backoff.Mode", "Backoff.Jitter", "Backoff.Cap",
+	}, fields)
+	var first *messages.ConfigError
+	require.ErrorAs(t, error(faults), &first)
+	assert.Same(t, faults[0], first)
+	assert.True(t, strings.HasPrefix(faults.Error(), "actorpool: invalid Connect: it is required; actorpool: invalid Capacity: -1 is negative; "))
+}
+
+// N3
+func TestWhatHasNoEffectIsRefused(t *testing.T) {
+	nothing := func(context.Context, *testkit.Conn) error { return nil }
+	apply := func(context.Context, *testkit.Conn, any) error { return nil }
+	for field, c := range map[string]struct{ alone, missing func(*testkit.Config) }{
+		"KeepAlive":         {func(cfg *testkit.Config) { cfg.KeepAlive = time.Minute }, func(cfg *testkit.Config) { cfg.Check = nothing }},
+		"CheckAfterIdle":    {func(cfg *testkit.Config) { cfg.CheckAfterIdle = time.Minute }, func(cfg *testkit.Config) { cfg.Check = nothing }},
+		"CheckTimeout":      {func(cfg *testkit.Config) { cfg.CheckTimeout = time.Minute }, func(cfg *testkit.Config) { cfg.Check = nothing }},
+		"Unapply":           {func(cfg *testkit.Config) { cfg.Unapply = nothing }, func(cfg *testkit.Config) { cfg.Apply = apply }},
+		"ResetWipesSetting": {func(cfg *testkit.Config) { cfg.ResetWipesSetting = true }, func(cfg *testkit.Config) { cfg.Reset = nothing }},
+		"MaxLifetimeJitter": {
+			func(cfg *testkit.Config) { cfg.MaxLifetimeJitter = time.Minute }, func(cfg *testkit.Config) { cfg.MaxLifetime = time.Hour },
+		},
+	} {
+		t.Run(field, func(t *testing.T) {
+			faults := faultsOf(t, c.alone)
+			require.Len(t, faults, 1)
+			assert.Equal(t, field, faults[0].Field)
+			assert.Empty(t, faultsOf(t, func(cfg *testkit.Config) { c.alone(cfg); c.missing(cfg) }))
+		})
+	}
+}
+
+// N3
+func TestALifetimeWithoutJitterIsExact(t *testing.T) {
+	testkit.Run(t, func(t *testing.T, w *testkit.World) {
+		p := w.Pool(testkit.Capacity(4), func(cfg *testkit.Config) {
+			cfg.MaxLifetime, cfg.MaxLifetimeJitter = time.Minute, client.NoJitter
+		})
+		testkit.Fill(t, p, 4)
+		time.Sleep(time.Minute - time.Millisecond)
+		testkit.AssertCounts(t, p, 0, 4, 0)
+		testkit.Put(t, testkit.Get(t, p))
+		time.Sleep(time.Millisecond)
+		_, ok := p.TryGet()
+		assert.False(t, ok)
+	})
+}
+
 func TestTheLegalNegativeValuesAreLegal(t *testing.T) {
 	testkit.Run(t, func(t *testing.T, w *testkit.World) {
-		p := w.Pool(func(cfg *testkit.Config) { cfg.CheckAfterIdle, cfg.Backoff.Jitter = -1, client.NoJitter })
+		p := w.Pool(func(cfg *testkit.Config) {
+			cfg.Check, cfg.CheckAfterIdle = func(context.Context, *testkit.Conn) error { return nil }, -1
+			cfg.Backoff.Jitter = client.NoJitter
+			cfg.MaxLifetime, cfg.MaxLifetimeJitter = time.Minute, client.NoJitter
+		})
 		testkit.Put(t, testkit.Get(t, p))
 	})
 }

@@ -2,6 +2,7 @@ package client_test
 
 import (
 	"context"
+	"log/slog"
 	"reflect"
 	"runtime"
 	"sync/atomic"
@@ -89,6 +90,7 @@ var misbehaviours = map[string]misbehaviour{
 	},
 	"OnEvent": func(cfg *testkit.Config, calls *atomic.Int32, bad func()) {
 		cfg.OnEvent = func(messages.Event) { calls.Add(1); bad() }
+		cfg.Logger = slog.New(slog.DiscardHandler) // otherwise slog.Default gets the panics
 	},
 	"Classify": func(cfg *testkit.Config, calls *atomic.Int32, bad func()) {
 		cfg.Classify = func(messages.Phase, error) messages.Class { calls.Add(1); bad(); return messages.ClassIgnore }

@@ -298,7 +298,7 @@ func (s *storm) config() client.Config[*stormConn] {
 		Capacity:       stormCapacity,
 		MaxConnecting:  4,
 		ConnectTimeout: 10 * time.Millisecond,
-		Backoff:        client.Backoff{Base: 100 * time.Microsecond, Cap: 2 * time.Millisecond},
+		Backoff:        client.Backoff{Base: time.Millisecond, Cap: 4 * time.Millisecond},
 	}
 }
 
