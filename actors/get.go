@@ -244,7 +244,10 @@ func (*decline) IgnoreDeadLetterLogging() {}
 // giveBack returns a connection that was granted to a caller that has left.
 func (r *Ref) giveBack(g *getRequest, err error) (Lease, error) {
 	d := &decline{request: g, lease: g.lease, err: err, reason: messages.ReasonCanceled, answer: make(chan error, 1)}
-	if errors.Is(err, context.DeadlineExceeded) {
+	if c, ok := err.(*causedError); ok { //nolint:errorlint // a cause is the user's, and may panic when it is asked
+		err = c.err
+	}
+	if err == context.DeadlineExceeded { //nolint:errorlint // as above
 		d.reason = messages.ReasonTimeout
 	}
 	r.process.SendUserMessage(r.pid, d)

@@ -80,16 +80,16 @@ func is(err, target error) bool {
 	if err == target { //nolint:errorlint // the targets can be compared
 		return true
 	}
-	asked, ok := err.(interface{ Is(error) bool }) //nolint:errorlint // see above
+	asked, ok := err.(interface{ Is(error) bool })
 	return ok && asked.Is(target)
 }
 
 // as does what errors.As does with each error of a tree.
 func as[T any](err error) (found T, ok bool) {
-	if found, ok = err.(T); ok { //nolint:errorlint // see above
+	if found, ok = err.(T); ok {
 		return found, true
 	}
-	asked, can := err.(interface{ As(any) bool }) //nolint:errorlint // see above
+	asked, can := err.(interface{ As(any) bool })
 	return found, can && asked.As(&found)
 }
 

@@ -12,6 +12,10 @@
 //   - errors (errors.go): the errors of requests, which describe the pool at the
 //     moment of the error.
 //
+// [Stats], [Explanation] and [Event] marshal to JSON, with all that they say, under
+// the names of their fields with a small first letter. Errors and settings are texts
+// there, and durations are numbers of nanoseconds.
+//
 // Ordinary Go code uses package client, which sends these messages. An actor sends
 // them itself:
 //

@@ -109,7 +109,7 @@ func (e *BackoffError) Error() string {
 // reason is the text without the attempts.
 func (e *BackoffError) reason() string {
 	cause := text(e.Cause)
-	if _, ok := e.Cause.(*ConnectError); !ok { //nolint:errorlint // how it reads depends on this error alone
+	if _, ok := e.Cause.(*ConnectError); !ok {
 		cause = "connect failed: " + cause
 	}
 	return "backing off, " + cause
@@ -170,7 +170,7 @@ type GetError struct {
 func (e *GetError) Error() string {
 	head, reason := "actorpool "+quote(e.Pool)+": ", text(e.Err)
 	connecting := false
-	switch err := e.Err.(type) { //nolint:errorlint // how it reads depends on this error alone
+	switch err := e.Err.(type) {
 	case *ConnectError:
 		connecting = true
 	case *BackoffError:
@@ -185,7 +185,7 @@ func (e *GetError) Error() string {
 	var facts []string
 	if e.Stats.State != "" && !connecting {
 		facts = append(facts, counts(&e.Stats))
-		if _, deadlock := e.Err.(*DeadlockError); len(e.Holders) > 0 && !deadlock { //nolint:errorlint // as above
+		if _, deadlock := e.Err.(*DeadlockError); len(e.Holders) > 0 && !deadlock {
 			facts = append(facts, longest(e.Holders))
 		}
 	}
@@ -328,9 +328,9 @@ type ShedError struct {
 // Error implements error.
 func (e *ShedError) Error() string {
 	if e.Target > 0 {
-		return fmt.Sprintf("actorpool: overloaded: every recent wait is above %s", rounded(e.Target))
+		return prefix + "overloaded: every recent wait is above " + rounded(e.Target)
 	}
-	return fmt.Sprintf("actorpool: overloaded: the wait would be %s, longer than the deadline allows", rounded(e.Estimate))
+	return prefix + "overloaded: the wait would be " + rounded(e.Estimate) + ", longer than the deadline allows"
 }
 
 // Is says that a ShedError is ErrShed.

@@ -6,13 +6,9 @@ import (
 	"time"
 )
 
-// Stats, Explanation and Event marshal to JSON, with what is in them, under the names
-// of their fields with a small first letter: "connID", "lastConnectError". These names
-// are stable. Errors and settings are texts, kinds, reasons and classes are their
-// names, and durations are numbers of nanoseconds.
-
-// MarshalJSON implements json.Marshaler. A field that is zero is left out, but for
-// From and To where Kind says that they are set.
+// MarshalJSON implements json.Marshaler, as package messages describes. Kind, Reason
+// and Class are their names. A field that is zero is left out, but for From and To
+// where Kind says that they are set.
 func (e Event) MarshalJSON() ([]byte, error) {
 	var from, to *int
 	switch e.Kind {
