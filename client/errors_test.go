@@ -173,6 +173,30 @@ func (c endsWith) Err() error {
 	return nil
 }
 
+// E1: those of one millisecond share the error, so that they cost no allocation.
+func TestGetsThatFailFastTogetherShareTheError(t *testing.T) {
+	testkit.Run(t, func(t *testing.T, w *testkit.World) {
+		w.Server.SetDial(testkit.Refuse)
+		p := w.Pool(func(cfg *testkit.Config) { cfg.Backoff.Mode = client.BackoffFailFast })
+		fail := func() *messages.GetError {
+			_, err := p.Get(ctx)
+			return asGetError(t, err, testkit.ErrRefused)
+		}
+		fail() // its connect
+		first := fail()
+		time.Sleep(time.Millisecond - 1)
+		assert.Same(t, first, fail())
+		time.Sleep(1)
+		later := fail()
+		assert.NotSame(t, first, later)
+		assert.Equal(t, first.NextAttempt, later.NextAttempt)
+		assert.Equal(t, time.Millisecond, later.Time.Sub(first.Time))
+		time.Sleep(time.Second)
+		fail() // the next connect
+		assert.Equal(t, 2, fail().Attempt)
+	})
+}
+
 // E2, G5
 func TestAGetThatIsCancelledAsItIsGrantedExplainsItselfAndCountsAsCancelled(t *testing.T) {
 	testkit.Run(t, func(t *testing.T, w *testkit.World) {

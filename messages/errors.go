@@ -136,7 +136,8 @@ func (e *BackoffError) Unwrap() error { return e.Cause }
 type GetError struct {
 	// Pool is the pool's name; if no pool has answered, the address of the actor.
 	Pool string
-	// Time is the moment, by the pool's clock.
+	// Time is the moment, by the pool's clock. Gets that fail at once in a blocking
+	// period share the error of the first in each millisecond.
 	Time time.Time
 	// Waited is how long the Get waited.
 	Waited time.Duration

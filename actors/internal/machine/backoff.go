@@ -20,6 +20,8 @@ type backoffState struct {
 	since      time.Duration // when the first attempt failed
 	failedAt   time.Duration // when the last attempt failed
 	cause      error         // its error
+	denial     error         // of the Gets that have failed fast last, see failFastError
+	deniedAt   time.Duration // when it was made
 	nothingOut bool          // nothing can come back before the next attempt, see rejectHopeless
 }
 
@@ -44,7 +46,7 @@ func (m *Machine) beginBackoff(s *Slot, err error, class messages.Class) {
 	b.phase = backoffBlocked
 	b.attempt++
 	b.epoch++
-	b.cause = err
+	b.cause, b.denial = err, nil
 	b.failedAt = m.now
 	d := m.cfg.backoffDelay(b.attempt)
 	b.until = after(m.now, d)

@@ -202,6 +202,16 @@ func (m *Machine) Denial(now time.Duration, err error) error {
 	return e
 }
 
+// failFastError is the error of a Get that fails fast. Those of one millisecond have
+// the same: callers that try again and again must not cost an allocation each.
+func (m *Machine) failFastError() error {
+	b := &m.backoff
+	if b.denial == nil || m.now >= b.deniedAt+time.Millisecond || m.now >= b.until {
+		b.denial, b.deniedAt = m.Denial(m.now, m.backoffError()), m.now
+	}
+	return b.denial
+}
+
 // notReady explains why a Ready has ended badly, as the error of a Get does.
 func (m *Machine) notReady(err error) error { return m.getError(&Waiter{since: m.now}, err) }
 

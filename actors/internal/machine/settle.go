@@ -458,7 +458,7 @@ func (m *Machine) rejectInBackoff(w *Waiter) {
 // failFast ends a Get in a blocking period that fails fast. Its error has no
 // picture of the pool: it must cost no more than a Get that succeeds (B8).
 func (m *Machine) failFast(w *Waiter) {
-	err := m.Denial(m.now, m.backoffError())
+	err := m.failFastError()
 	m.emit(messages.Event{Kind: messages.CheckOutFailed, Reason: messages.ReasonBackoff, Label: w.Label, Err: err})
 	m.effect(Effect{Kind: Reject, Waiter: w, Err: err})
 }
