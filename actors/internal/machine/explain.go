@@ -30,11 +30,13 @@ func (m *Machine) describeHolders(sc scope) []messages.Holder {
 	var held []*Slot
 	if m.opts.tracksLeases { // the longest first
 		for s := m.leases.out.head; s != nil && len(held) < sc.describe; s = s.next {
-			held = append(held, s)
+			if s != m.returned {
+				held = append(held, s)
+			}
 		}
 	} else {
 		for _, s := range m.slots[:min(len(m.slots), sc.lookAt)] {
-			if s.state == borrowed {
+			if s.state == borrowed && s != m.returned {
 				held = append(held, s)
 			}
 		}

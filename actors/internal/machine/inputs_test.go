@@ -108,7 +108,8 @@ func (w *world) decline(g *get, err error) {
 		w.fail("%s was declined with %v, and has ended with %v", g.name, err, g.err)
 	}
 	failed := w.m.Stats().Timeouts + w.m.Stats().Cancels - before.Timeouts - before.Cancels
-	if out != (failed == 1) || w.m.Stats().Puts != before.Puts || w.m.Stats().WaitTime < 0 {
+	// Waits whose deadline has passed may end in the same step (G11).
+	if out != (failed >= 1) || w.m.Stats().Puts != before.Puts || w.m.Stats().WaitTime < 0 {
 		w.fail("%s was declined, its lease was out: %v, and Stats are %+v", g.name, out, w.m.Stats())
 	}
 }

@@ -175,7 +175,7 @@ func (m *Machine) Decline(now time.Duration, w *Waiter, s *Slot, id, epoch uint6
 	m.counters.WaitTime -= w.waited
 	m.countFailure(reason)
 	m.checkIn(s)
-	m.putToUse(s)
+	m.putReturnedToUse(s)
 	err = m.getError(w, err)
 	m.emit(messages.Event{
 		Kind: messages.CheckOutFailed, ConnID: id, Reason: reason, Duration: m.now - w.since, Label: w.Label, Err: err,
@@ -210,7 +210,7 @@ func (m *Machine) Put(now time.Duration, s *Slot, id, epoch uint64) bool {
 	case m.cfg.Reset && m.condemned(s) == 0:
 		m.beginJob(s, resetting, Reset)
 	default:
-		m.putToUse(s)
+		m.putReturnedToUse(s)
 	}
 	m.settle()
 	return true

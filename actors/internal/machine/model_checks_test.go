@@ -226,6 +226,8 @@ func (w *world) checkStats() {
 	switch {
 	case w.counted() != st.Open+st.Connecting+st.Closing:
 		w.fail("%d connections count, and Stats are %+v", w.counted(), st)
+	case st.Grants != uint64(st.Borrowed)+st.Puts+st.Taints+st.Revoked:
+		w.fail("a grant is lost, or counted twice: %+v", st)
 	case st.Open != st.Idle+st.Borrowed+st.InTransition:
 		w.fail("Open is not the sum: %+v", st)
 	case st.Idle != len(w.idle) || st.Borrowed != w.borrowed() || st.Waiting != len(w.queue) ||

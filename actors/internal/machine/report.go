@@ -55,6 +55,10 @@ func (m *Machine) Stats() messages.Stats {
 	st.Connecting = m.count[connecting]
 	st.Closing = m.count[closing]
 	st.Waiting = m.queue.n
+	if m.returned != nil {
+		st.Borrowed--
+		st.InTransition++
+	}
 	return st
 }
 

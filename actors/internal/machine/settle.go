@@ -180,6 +180,15 @@ func (m *Machine) putToUse(s *Slot) {
 	m.makeIdle(s)
 }
 
+// putReturnedToUse is putToUse for a connection whose lease has ended in this turn.
+// Waits may end before its use is found, and their errors show the pool: it is not
+// borrowed any more.
+func (m *Machine) putReturnedToUse(s *Slot) {
+	m.returned = s
+	m.putToUse(s)
+	m.returned = nil
+}
+
 // nextWaiter finds the waiter that gets a connection which has come free: the first
 // that asks for the setting which is on the connection, unless that would overtake an
 // earlier waiter too often (G7); otherwise the first that can use it, without those

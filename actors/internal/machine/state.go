@@ -43,6 +43,8 @@ type Machine struct {
 	count  [borrowed + 1]int
 	lastID uint64 // of the newest connection
 
+	returned *Slot // its lease has ended, and no use has been found for it yet; nil: there is none
+
 	lists  lists
 	jobs   jobs
 	leases leases
