@@ -165,7 +165,7 @@ func TestAWaiterIsServedByWhicheverComesFirst(t *testing.T) {
 		testkit.Put(t, a)
 		w.Server.SetDial(testkit.Delay(time.Second))
 		g := testkit.BeginGet(ctx, p)
-		time.Sleep(time.Second)
+		time.Sleep(time.Second + time.Millisecond) // for a moment it waits for the reset alone (P8)
 		assert.Equal(t, 2, g.Granted(t).Conn().N)
 		time.Sleep(10 * time.Second)
 		testkit.Put(t, g.Lease)
@@ -297,3 +297,42 @@ type badError struct{}
 
 func (badError) Error() string { return "bad" }
 func (badError) Is(error) bool { panic("Is") }
+
+// P8
+func TestOneCallerAloneNeedsOneConnection(t *testing.T) {
+	for name, times := range map[string]struct{ connect, reset time.Duration }{
+		"a reset that does nothing": {}, "a reset that is faster than a connect": {time.Second, 900 * time.Millisecond},
+	} {
+		t.Run(name, func(t *testing.T) {
+			testkit.Run(t, func(t *testing.T, w *testkit.World) {
+				w.Server.SetDial(testkit.Delay(times.connect))
+				p := w.Pool(testkit.Capacity(8), (&testkit.CountedReset{Duration: times.reset}).Configure)
+				for range 100 {
+					testkit.Put(t, testkit.Get(t, p))
+				}
+				assert.Equal(t, 1, w.Server.Dials())
+			})
+		})
+	}
+}
+
+// P8
+func TestAGetWaitsForAResetForAsLongAsTheLastConnectTook(t *testing.T) {
+	testkit.Run(t, func(t *testing.T, w *testkit.World) {
+		w.Server.SetDial(testkit.Delay(100 * time.Millisecond))
+		p := w.Pool(testkit.Capacity(8), (&testkit.CountedReset{Duration: time.Minute}).Configure)
+		testkit.Put(t, testkit.Get(t, p))
+		first, second := testkit.BeginGet(ctx, p), testkit.BeginGet(ctx, p)
+		time.Sleep(100 * time.Millisecond)
+		l := first.Granted(t) // by the connect of the second: for one reset there is one waiter
+		second.Waits(t)
+		time.Sleep(100 * time.Millisecond)
+		testkit.Put(t, l, second.Granted(t))
+		assert.Equal(t, 3, w.Server.Dials())
+		first = testkit.BeginGet(ctx, p)
+		time.Sleep(200*time.Millisecond - 1)
+		first.Waits(t)
+		time.Sleep(1)
+		testkit.Put(t, first.Granted(t))
+	})
+}

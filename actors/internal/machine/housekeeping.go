@@ -77,6 +77,25 @@ func (m *Machine) giveUpOverdue() {
 	}
 }
 
+// endClaims ends the waits for resets that take longer than the last connect did. The
+// waiters have connects then.
+func (m *Machine) endClaims() {
+	if m.jobs.claimsDue > m.now {
+		return
+	}
+	due := never
+	for s := m.jobs.busy[boundReset].head; s != nil; s = s.next {
+		switch {
+		case s.waiter == nil:
+		case s.claimEnds <= m.now:
+			m.unassign(s)
+		default:
+			due = min(due, s.claimEnds)
+		}
+	}
+	m.jobs.claimsDue = due
+}
+
 // endOldLeases reports the leases that are out for longer than LeakAfter, and ends
 // those that are out for longer than MaxLease, a batch at once.
 func (m *Machine) endOldLeases() {

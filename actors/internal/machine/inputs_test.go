@@ -269,6 +269,9 @@ func (w *world) connected(c *conn) {
 	w.jobDone(c, Open)
 	c.established, c.readyAt = true, w.now
 	w.proved(c)
+	if !c.givenUp && !c.stale && !c.cancelled {
+		w.connectTook = w.now - c.jobSince
+	}
 	if !c.givenUp && !c.stale && !c.cancelled && w.closedAt < 0 {
 		w.probing = false
 		w.permits++

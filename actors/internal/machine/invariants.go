@@ -25,7 +25,7 @@ func (m *Machine) CheckInvariants() error {
 // checkSlots verifies the counts, and the links between slots and waiters.
 func (m *Machine) checkSlots() error {
 	var count [len(m.count)]int
-	var givenUp, unclaimed, standing, cancelled, background int
+	var givenUp, unclaimed, standing, cancelled, background, claims int
 	if m.timers.checksWait && m.jobs.background == 0 {
 		return errors.New("checks wait for the end of another, and there is none")
 	}
@@ -56,6 +56,13 @@ func (m *Machine) checkSlots() error {
 		if s.cancelled {
 			cancelled++
 		}
+		if s.state == resetting && s.waiter != nil {
+			claims++
+			if s.claimEnds < m.jobs.claimsDue {
+				return fmt.Errorf("a waiter waits for the reset of connection %d until %v, and the first such wait ends at %v",
+					s.ID, s.claimEnds, m.jobs.claimsDue)
+			}
+		}
 		if s.state == checking && s.background {
 			background++
 		}
@@ -68,12 +75,13 @@ func (m *Machine) checkSlots() error {
 		if w := s.waiter; w != nil && (w.slot != s || !w.queued) {
 			return fmt.Errorf("slot %d works for a waiter that does not wait for it", i)
 		}
-		if s.waiter != nil && (s.state == resetting || s.state == idle || s.state == borrowed) {
+		if s.waiter != nil && (s.state == idle || s.state == borrowed) {
 			return fmt.Errorf("slot %d is %v and works for a waiter", i, s.state)
 		}
 	}
-	if background != m.jobs.background {
-		return fmt.Errorf("%d checks are in the background, but slots say %d", m.jobs.background, background)
+	if background != m.jobs.background || claims != m.jobs.claims || claims == 0 && m.jobs.claimsDue != never {
+		return fmt.Errorf("%d checks are in the background, %d resets are waited for, until %v, but slots say %d, %d",
+			m.jobs.background, m.jobs.claims, m.jobs.claimsDue, background, claims)
 	}
 	if count != m.count || givenUp != m.jobs.givenUp || unclaimed != len(m.jobs.unclaimed) || standing != m.standing ||
 		cancelled != m.jobs.cancelled {

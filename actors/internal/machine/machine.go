@@ -383,6 +383,7 @@ func (m *Machine) Connected(now time.Duration, s *Slot, conn any) {
 		}
 		m.emit(messages.Event{Kind: messages.ConnectionReady, ConnID: s.ID, Duration: m.now - s.since})
 		m.endBackoff()
+		m.lastConnect = m.now - s.since
 		m.prove(s)
 		if s.Want != nil && m.queue.n == 0 && m.condemned(s) == 0 {
 			m.beginJob(s, applying, Apply) // it replaces one that had this setting
@@ -698,6 +699,7 @@ func (m *Machine) Tick(now time.Duration, epoch uint64) {
 	}
 	m.timers.tickAt = never
 	m.giveUpOverdue()
+	m.endClaims()
 	if m.timers.idleDue <= m.now {
 		m.sweep()
 	}

@@ -266,8 +266,12 @@ func (w *world) checkWaiters() {
 			w.fail("%s waits until %v, and nothing can happen before %v", g.name, g.Deadline, w.backoff.at)
 		}
 		if g.slot != nil {
-			if c := w.current[g.slot]; c == nil || c.job == 0 || c.job == Reset || c.givenUp || jobFor(g.slot) != g {
+			c := w.current[g.slot]
+			if c == nil || c.job == 0 || c.givenUp || jobFor(g.slot) != g {
 				w.fail("%s waits for a job that is not under way", g.name)
+			}
+			if c.job == Reset {
+				w.checkClaim(g, c)
 			}
 			continue
 		}
@@ -279,6 +283,22 @@ func (w *world) checkWaiters() {
 		case w.backoff.armed && w.cfg.Backoff.Mode == BackoffFailFast:
 			w.fail("%s waits in a blocking period that fails fast", g.name)
 		}
+	}
+}
+
+// checkClaim checks that a Get may wait for the reset of a connection (P8).
+func (w *world) checkClaim(g *get, c *conn) {
+	w.tb.Helper()
+	if g.reset == nil {
+		g.reset, g.resetEnds = c, after(w.now, max(w.connectTook, time.Millisecond))
+	}
+	switch {
+	case g.reset != c:
+		w.fail("%s waits for the reset of c%d, and has waited for that of c%d", g.name, c.id, g.reset.id)
+	case c.stale || c.setting != nil && c.setting != g.Setting && !w.cfg.ResetWipes:
+		w.fail("%s asks for %v and waits for the reset of c%d, which has %v", g.name, g.Setting, c.id, c.setting)
+	case !w.tick.armed || w.tick.at > max(w.now, g.resetEnds):
+		w.fail("%s waits for the reset of c%d until %v, and the tick is armed (%v) for %v", g.name, c.id, g.resetEnds, w.tick.armed, w.tick.at)
 	}
 }
 

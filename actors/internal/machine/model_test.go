@@ -24,17 +24,19 @@ type model struct {
 	actors    []*borrower     // all borrowers that ever were
 	inherited []any           // settings that replacements of expired connections may take over
 
-	capacity   int
-	generation uint64
-	paused     bool
-	suspended  bool
-	probing    bool
-	closedAt   time.Duration // when Close began; -1: the pool is open
-	proofs     int           // how often a connection was proved alive
-	deadProof  int           // the last proof of a connection that was found dead; no later ones are suspects
-	failedAt   time.Duration // when the last connect failed that began a backoff
-	backoff    timer
-	tick       timer
+	capacity    int
+	generation  uint64
+	paused      bool
+	suspended   bool
+	probing     bool
+	closedAt    time.Duration // when Close began; -1: the pool is open
+	connectTook time.Duration // the last connect that succeeded
+
+	proofs    int           // how often a connection was proved alive
+	deadProof int           // the last proof of a connection that was found dead; no later ones are suspects
+	failedAt  time.Duration // when the last connect failed that began a backoff
+	backoff   timer
+	tick      timer
 
 	permits int // how many connects may run at once while they ramp up
 
@@ -65,8 +67,10 @@ type get struct {
 	actor     *borrower // nil: the caller is no actor
 	holds     []*lease  // what its caller holds while it waits
 	askedAt   time.Duration
-	overtaken int  // how often a later waiter was served first, for its setting
-	paid      bool // a check that it waited for has failed
+	overtaken int   // how often a later waiter was served first, for its setting
+	paid      bool  // a check that it waited for has failed
+	reset     *conn // the one whose reset it has waited for
+	resetEnds time.Duration
 }
 
 // ended says whether the Get has been granted or rejected.

@@ -357,7 +357,10 @@ func (m *Machine) adopt() {
 }
 
 // connectFor gives a waiter a connect: one that is under way for nobody (G12), or a
-// new one. False: neither is to be had.
+// new one. But where a connection is being reset that the waiter can use, it first
+// waits for that, for no longer than the last connect took: so one caller alone, which
+// returns a connection and asks for the next, needs one connection and not two (P8).
+// False: there is neither.
 func (m *Machine) connectFor(w *Waiter) bool {
 	if n := len(m.jobs.unclaimed); n > 0 {
 		m.assign(w, m.jobs.unclaimed[0], false)
@@ -366,8 +369,34 @@ func (m *Machine) connectFor(w *Waiter) bool {
 	if !m.mayConnect() {
 		return false
 	}
+	if !w.claimed {
+		w.claimed = true
+		if s := m.unclaimedReset(w); s != nil {
+			m.assign(w, s, false)
+			s.claimEnds = after(m.now, max(m.lastConnect, leastClaim))
+			m.jobs.claimsDue = min(m.jobs.claimsDue, s.claimEnds)
+			return true
+		}
+	}
 	m.beginConnect(w)
 	return true
+}
+
+// unclaimedReset finds the reset under way that nobody waits for and that will be done
+// first, of a connection that the waiter can use as it is then, or with an Apply.
+func (m *Machine) unclaimedReset(w *Waiter) *Slot {
+	s := m.jobs.busy[boundReset].head
+	for range lookahead {
+		if s == nil {
+			return nil
+		}
+		clean := s.group == nil || m.cfg.ResetWipes
+		if s.waiter == nil && m.condemned(s) == 0 && (clean || s.Setting() == w.Setting) {
+			return s
+		}
+		s = s.next
+	}
+	return nil
 }
 
 // wantsBackground says whether one more connect is wanted that no waiter needs: for

@@ -37,6 +37,7 @@ type Slot struct {
 	bound        bound         // what bounds it: the list of jobs.busy that it is in
 	due          time.Duration // when it is overdue
 	cancelled    bool          // a connect that is too many, and was cancelled
+	claimEnds    time.Duration // until when a waiter waits for a reset before it has a connect
 	waiter       *Waiter       // for which it is done; nil: nobody
 	bearsFailure bool          // it was begun for waiter, which fails if it does (G10)
 	background   bool          // a check that does not end the connection's idling
@@ -92,6 +93,7 @@ type bound uint8
 
 const (
 	boundConnect    bound = iota // ConnectTimeout
+	boundReset                   // the same: a reset
 	boundCheck                   // CheckTimeout: a check that a Get waits for
 	boundDisconnect              // DisconnectTimeout
 	boundGrace                   // the job was cancelled: closeGrace

@@ -61,6 +61,7 @@ type Machine struct {
 	standing        int // established connections of the current generation
 	backoff         backoffState
 	lastConnectErr  error         // of the last connect; nil once one has succeeded
+	lastConnect     time.Duration // how long the last successful connect took
 	backgroundAfter time.Duration // no connect for MinIdle before: background connects must not loop
 
 	drain    drain
@@ -98,6 +99,8 @@ type jobs struct {
 	busy           [bounds]slotList // slots with a job, by what bounds it, the first that is overdue first
 	unclaimed      []*Slot          // connects under way for nobody that are not stale and not cancelled
 	cancelled      int              // connects that a lowered capacity has cancelled and that are not back
+	claims         int              // resets that a waiter waits for
+	claimsDue      time.Duration    // none of these waits ends before; never: there is none
 	background     int              // checks under way that are for no waiter
 	givenUp        int              // slots whose job was given up
 	givenUpClosing int              // those of them whose Disconnect still runs
@@ -181,6 +184,7 @@ func New(cfg Config) *Machine {
 			measuresWaits: cfg.measuresWaits(),
 		},
 		timers:   timers{tickAt: never, idleDue: never, coarseTick: tick, coarseWhile: while},
+		jobs:     jobs{claimsDue: never},
 		capacity: cfg.Capacity,
 		permits:  initialPermits,
 		paused:   cfg.PauseOnClear,

@@ -31,12 +31,16 @@ func (m *Machine) schedule() {
 	}
 }
 
+// leastClaim is how long, at least, a Get waits for a reset.
+const leastClaim = time.Millisecond
+
 // nextDue is when the machine has to look again by itself.
 func (m *Machine) nextDue() time.Duration {
 	due := min(m.jobsDue(), m.leasesDue())
 	if m.phase != phaseOpen {
 		return due
 	}
+	due = min(due, m.jobs.claimsDue)
 	if m.count[idle] > 0 {
 		due = min(due, m.timers.idleDue)
 		if m.timers.coarseTick > 0 && m.now-m.newestIdleSince() < m.timers.coarseWhile {

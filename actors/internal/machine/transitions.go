@@ -63,6 +63,8 @@ func (m *Machine) move(s *Slot, to state) {
 		s.background = false
 	case closing:
 		m.bound(s, boundDisconnect)
+	case resetting:
+		m.bound(s, boundReset)
 	default:
 		m.bound(s, boundConnect)
 	}
@@ -308,7 +310,12 @@ func (m *Machine) inheritSetting(s *Slot) {
 func (m *Machine) assign(w *Waiter, s *Slot, bearsFailure bool) {
 	w.slot, s.waiter, s.bearsFailure = s, w, bearsFailure
 	m.queue.unstarted--
-	m.claim(s)
+	switch s.state {
+	case connecting:
+		m.claim(s)
+	case resetting:
+		m.jobs.claims++
+	}
 }
 
 // unassign separates a slot's job from the waiter that it is done for, if there is
@@ -320,8 +327,14 @@ func (m *Machine) unassign(s *Slot) {
 	}
 	w.slot, s.waiter, s.bearsFailure = nil, nil, false
 	m.queue.unstarted++
-	if s.state == connecting {
+	switch s.state {
+	case connecting:
 		m.unclaim(s)
+	case resetting:
+		m.jobs.claims--
+		if m.jobs.claims == 0 {
+			m.jobs.claimsDue = never
+		}
 	}
 }
 

@@ -34,6 +34,7 @@ type Waiter struct {
 	since         time.Duration // when it was queued
 	waited        time.Duration // until it was granted a connection
 	paid          bool          // a check that it waited for has failed: it waits for no other (G13)
+	claimed       bool          // it has had a reset to wait for, or a connect: it waits for no reset any more (P8)
 	overtakes     int           // see waiterList.overtake
 	slot          *Slot         // the slot whose job is under way for it
 	held          []HeldLease   // what its own caller holds meanwhile
@@ -106,7 +107,7 @@ func (l *waiterList) push(w *Waiter) {
 	l.tail = w
 	l.n++
 	l.unstarted++
-	w.position, w.overtakes, w.paid = l.n, 0, false
+	w.position, w.overtakes, w.paid, w.claimed = l.n, 0, false, false
 	g := &l.clean
 	if w.Setting != nil {
 		l.withSetting++
