@@ -97,13 +97,13 @@ func (l Lease) Put() error {
 }
 
 // Taint returns the connection to be closed; ErrLeaseEnded if the lease has ended.
-func (l Lease) Taint(cause error) error { return l.taint(cause, false) }
+func (l Lease) Taint(cause error) error { return l.condemn(cause, false) }
 
 // TaintDead is Taint with an error of the network as the cause, which may concern other
 // connections, too.
-func (l Lease) TaintDead(cause error) error { return l.taint(cause, true) }
+func (l Lease) TaintDead(cause error) error { return l.condemn(cause, true) }
 
-func (l Lease) taint(cause error, dead bool) error {
+func (l Lease) condemn(cause error, dead bool) error {
 	c := l.lent
 	if c == nil || !c.fence.CompareAndSwap(l.epoch, l.epoch+1) {
 		return messages.ErrLeaseEnded

@@ -249,7 +249,7 @@ func TestAGetWaitsForOneCheckAtMost(t *testing.T) {
 			second := testkit.BeginGet(ctx, p)
 			time.Sleep(time.Second)
 			l := first.Granted(t)
-			assert.Equal(t, n+1, l.Conn().N)
+			assert.Greater(t, l.Conn().N, n, "it is a new one")
 			testkit.Put(t, l)
 			testkit.Put(t, second.Granted(t))
 			testkit.Pass(time.Duration(n) * 10 * time.Second) // one check after the other, in the background
@@ -330,9 +330,9 @@ func TestAGetWaitsForAResetForAsLongAsTheLastConnectTook(t *testing.T) {
 		testkit.Put(t, l, second.Granted(t))
 		assert.Equal(t, 3, w.Server.Dials())
 		first = testkit.BeginGet(ctx, p)
-		time.Sleep(200*time.Millisecond - 1)
+		time.Sleep(199 * time.Millisecond)
 		first.Waits(t)
-		time.Sleep(1)
+		time.Sleep(time.Millisecond)
 		testkit.Put(t, first.Granted(t))
 	})
 }

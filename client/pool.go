@@ -375,8 +375,8 @@ func (p *Pool[C]) Stats() Stats {
 // once, borrowed ones when they are returned. It waits until no connection is left.
 // If ctx ends before, it returns a *[messages.DrainError] that says who holds the
 // others; the pool is closed all the same, and these are closed when they are
-// returned. A function that ignores its context is waited for for 20ms at most; only
-// Disconnect is waited for until it returns.
+// returned. Close waits at most 20ms for a function that ignores its context, but for
+// Disconnect until it returns.
 //
 // Close may be called again, and from many goroutines. It returns nil when no
 // connection is left.
