@@ -208,7 +208,7 @@ func (m *Machine) Denial(now time.Duration, err error) error {
 // the same: callers that try again and again must not cost an allocation each.
 func (m *Machine) failFastError() error {
 	b := &m.backoff
-	if b.denial == nil || m.now >= b.deniedAt+time.Millisecond || m.now >= b.until {
+	if b.denial == nil || m.now >= after(b.deniedAt, time.Millisecond) || m.now >= b.until {
 		b.denial, b.deniedAt = m.Denial(m.now, m.backoffError()), m.now
 	}
 	return b.denial

@@ -414,10 +414,8 @@ func (m *Machine) enqueue(w *Waiter) {
 // setDeadline gives a Get that has to wait and has no deadline that of GetTimeout
 // (G16).
 func (m *Machine) setDeadline(w *Waiter) {
-	if w.Deadline == 0 && w.Timeout > 0 {
-		if w.Deadline = m.now + w.Timeout; w.Deadline < 0 { // it means never
-			w.Deadline = 0
-		}
+	if w.Deadline == 0 && w.Timeout > 0 && w.Timeout < never {
+		w.Deadline = after(m.now, w.Timeout)
 	}
 }
 
