@@ -44,7 +44,7 @@ func (m *Machine) sweep() {
 			left--
 			m.closeConn(s, messages.ReasonIdle, nil)
 			m.inheritSetting(s)
-		case check <= m.now && expiry > m.now && (m.timers.checksLeft > 0 || m.suspect(s)) && m.mayCheck():
+		case check <= m.now && expiry > m.now && m.timers.checksLeft > 0 && m.mayCheck():
 			m.timers.checksLeft--
 			left--
 			m.beginCheck(s, nil)

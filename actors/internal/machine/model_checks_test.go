@@ -273,6 +273,9 @@ func (w *world) checkWaiters() {
 			if c.job == Reset {
 				w.checkClaim(g, c)
 			}
+			if c.job == Check && g.paid {
+				w.fail("%s has waited for a check in vain, and waits for that of c%d", g.name, c.id)
+			}
 			continue
 		}
 		switch {

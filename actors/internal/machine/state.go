@@ -150,7 +150,7 @@ type timers struct {
 	// A sweep of the idle connections takes several turns if they are many.
 	sweeping     bool
 	expiriesLeft int  // how many more it may close
-	checksLeft   int  // how many more it may check that are no suspects
+	checksLeft   int  // how many more it may check
 	checksWait   bool // a connection is to be checked when a check in the background is done
 }
 
