@@ -330,7 +330,7 @@ func (m *Machine) useful() bool {
 		w = w.next
 	}
 	for s := m.lists.idleWithSetting.head; s != nil; s = s.next {
-		if w := m.nextMatch(s); w != nil && w.slot == nil && !m.expired(w) && !(w.paid && m.suspect(s)) {
+		if w := m.nextMatch(s); w != nil && w.slot == nil && !m.expired(w) && (!w.paid || !m.suspect(s)) {
 			return true
 		}
 	}

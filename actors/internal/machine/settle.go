@@ -83,7 +83,7 @@ func (m *Machine) serveMatches() {
 	left := lookahead
 	for s := m.lists.idleWithSetting.head; s != nil && left > 0; left-- {
 		next := s.next
-		if w := m.nextMatch(s); w != nil && !m.tooOld(s) && !(w.paid && m.suspect(s)) {
+		if w := m.nextMatch(s); w != nil && !m.tooOld(s) && (!w.paid || !m.suspect(s)) {
 			m.serveWith(w, s)
 		}
 		s = next
