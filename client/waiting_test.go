@@ -51,7 +51,10 @@ func TestAWaiterWhoseDeadlineHasPassedIsGrantedNothing(t *testing.T) {
 		second := testkit.BeginGet(ctx, p)
 		time.Sleep(time.Second + time.Millisecond)
 		testkit.Put(t, held)
-		assert.ErrorIs(t, first.Failed(t), context.DeadlineExceeded)
+		var e *messages.GetError
+		require.ErrorAs(t, first.Failed(t), &e)
+		assert.ErrorIs(t, e, context.DeadlineExceeded)
+		testkit.Consistent(t, e.Stats)
 		testkit.Put(t, second.Granted(t))
 		st := p.Stats()
 		assert.EqualValues(t, 1, st.Timeouts)
