@@ -77,6 +77,9 @@ type refRequest struct{ ref chan *Ref }
 // IgnoreDeadLetterLogging marks the question to a pool that has ended as no news.
 func (*refRequest) IgnoreDeadLetterLogging() {}
 
+// findAgain is how often Find looks whether there is still an actor that may answer.
+const findAgain = 100 * time.Millisecond
+
 // Find asks the pool actor with this PID for its Ref. ErrClosed: there is no
 // such actor, or it is not a pool.
 func Find(ctx context.Context, system *actor.ActorSystem, pid *actor.PID) (*Ref, error) {
@@ -85,14 +88,24 @@ func Find(ctx context.Context, system *actor.ActorSystem, pid *actor.PID) (*Ref,
 	}
 	request := &refRequest{ref: make(chan *Ref, 1)}
 	system.Root.Send(pid, request)
-	select {
-	case r := <-request.ref:
-		if r == nil {
-			return nil, messages.ErrClosed
+	for {
+		again := time.NewTimer(findAgain)
+		select {
+		case r := <-request.ref:
+			again.Stop()
+			if r == nil {
+				return nil, messages.ErrClosed
+			}
+			return r, nil
+		case <-ctx.Done():
+			again.Stop()
+			return nil, fmt.Errorf("%w: actor %s does not answer as a pool: %w", messages.ErrClosed, pid, ctx.Err())
+		case <-again.C:
+			// The actor may have ended before it read the request, which is lost then.
+			if _, ok := system.ProcessRegistry.Get(pid); !ok {
+				return nil, messages.ErrClosed
+			}
 		}
-		return r, nil
-	case <-ctx.Done():
-		return nil, fmt.Errorf("%w: actor %s does not answer as a pool: %w", messages.ErrClosed, pid, ctx.Err())
 	}
 }
 

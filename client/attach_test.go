@@ -1,8 +1,10 @@
 package client_test
 
 import (
+	"context"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 	"github.com/stretchr/testify/assert"
@@ -34,6 +36,25 @@ func TestAttachToWhatIsNoPool(t *testing.T) {
 		var e *messages.ConfigError
 		require.ErrorAs(t, err, &e)
 		assert.Equal(t, "C", e.Field)
+	})
+}
+
+// silent is an actor that loses what it is sent, as one does that is about to end.
+type silent struct{ actor.Process }
+
+func (silent) SendUserMessage(*actor.PID, any) {}
+
+func TestAnActorThatEndsWithoutAnAnswerIsNotWaitedFor(t *testing.T) {
+	testkit.Run(t, func(t *testing.T, w *testkit.World) {
+		pid, _ := w.System.ProcessRegistry.Add(silent{}, "silent")
+		leaving, leave := context.WithCancel(ctx)
+		defer leave()
+		g := testkit.BeginGet(leaving, client.Attach[*testkit.Conn](w.System, pid))
+		testkit.Pass(time.Hour)
+		g.Waits(t)
+		w.System.ProcessRegistry.Remove(pid)
+		testkit.Pass(time.Second)
+		assert.ErrorIs(t, g.Failed(t), messages.ErrClosed)
 	})
 }
 

@@ -101,8 +101,8 @@ func Props[C any](cfg Config[C], opts ...actor.PropsOption) (*actor.Props, error
 // Attach makes a Pool for a pool actor that is running already. It sends nothing
 // itself; the first call of a method asks the actor, and waits for its answer until
 // the context ends, or for a second if the method has no context or one that cannot
-// end. If there is no such actor, or it does not answer as a pool does, the methods
-// behave as after Close. If its connections are not of type C, they return a
+// end. If there is no such actor, or it ends meanwhile, or it does not answer as a pool
+// does, the methods behave as after Close. If its connections are not of type C, they return a
 // *[messages.ConfigError].
 func Attach[C any](system *actor.ActorSystem, pid *actor.PID) *Pool[C] {
 	return &Pool[C]{system: system, pid: pid}
