@@ -12,10 +12,11 @@ import (
 type opsEvents struct {
 	mu sync.Mutex
 	*eventCounts
-	pauses bool // PauseOnClear: a Clear of a paused pool is no event
-	kinds  [messages.CapacityChanged + 1]uint64
-	closed [messages.ReasonBackoff + 1]uint64
-	failed [messages.ReasonBackoff + 1]uint64
+	pauses   bool // PauseOnClear: a Clear of a paused pool is no event
+	kinds    [messages.CapacityChanged + 1]uint64
+	closed   [messages.ReasonBackoff + 1]uint64
+	failed   [messages.ReasonBackoff + 1]uint64
+	declined uint64
 }
 
 func (c *opsEvents) observe(e messages.Event) {
@@ -28,6 +29,9 @@ func (c *opsEvents) observe(e messages.Event) {
 		c.closed[e.Reason]++
 	case messages.CheckOutFailed:
 		c.failed[e.Reason]++
+		if e.ConnID != 0 { // it was granted a connection as its context ended, and declined it
+			c.declined++
+		}
 	}
 }
 
@@ -45,9 +49,9 @@ func (c *opsEvents) agree(st client.Stats, closing bool) {
 		events, stats uint64
 	}{
 		{"Gets", c.kinds[messages.CheckOutStarted], st.Gets},
-		{"Gets that have ended", c.kinds[messages.CheckedOut] + c.kinds[messages.CheckOutFailed], st.Gets - uint64(st.Waiting)},
-		{"Grants", c.kinds[messages.CheckedOut], st.Grants},
-		{"returns", c.kinds[messages.CheckedIn], st.Puts + st.Taints},
+		{"Gets that have ended", c.kinds[messages.CheckedOut] + c.kinds[messages.CheckOutFailed] - c.declined, st.Gets - uint64(st.Waiting)},
+		{"Grants", c.kinds[messages.CheckedOut] - c.declined, st.Grants},
+		{"returns", c.kinds[messages.CheckedIn] - c.declined, st.Puts + st.Taints},
 		{"Connects", c.kinds[messages.ConnectionCreated], st.Connects},
 		{"Backoffs", c.kinds[messages.PoolBackoff], st.Backoffs},
 		{"Generation", c.kinds[messages.PoolCleared], st.Generation},

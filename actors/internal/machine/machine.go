@@ -203,6 +203,7 @@ func (m *Machine) Put(now time.Duration, s *Slot, id, epoch uint64) bool {
 	if !s.hasLease(id, epoch) {
 		return false
 	}
+	m.counters.Puts++
 	m.checkIn(s)
 	m.prove(s)
 	switch {
@@ -211,7 +212,6 @@ func (m *Machine) Put(now time.Duration, s *Slot, id, epoch uint64) bool {
 	default:
 		m.putReturnedToUse(s)
 	}
-	m.counters.Puts++ // not before: putToUse ends waits, with snapshots in which s is still borrowed
 	m.settle()
 	return true
 }
