@@ -123,7 +123,7 @@ func TestPostgresCertificateThatIsNotTrusted(t *testing.T) {
 				_, err := pool.Get(within(t, longTimeout))
 				require.ErrorIs(t, err, messages.ErrConnectFailed, mode)
 				require.ErrorAs(t, err, test.cause, "%s: %v", mode, err)
-				assert.ErrorContains(t, err, "x509: ", mode)
+				assert.Contains(t, fmt.Sprintf("%+v", err), "x509: ", mode)
 				assert.Equal(t, messages.ClassFatal, class(err), mode)
 
 				_, err = pool.Get(within(t, longTimeout))
@@ -159,7 +159,7 @@ func TestPostgresCertificateThatIsTrusted(t *testing.T) {
 	s.useCertificate(t, selfSigned(t, "127.0.0.1", tomorrow))
 	lease, err := pool.Get(within(t, longTimeout)) // the connection that is open
 	require.NoError(t, err)
-	_, err = pool.Get(within(t, longTimeout)) // a new connection
+	_, err = pool.Get(context.Background()) // a new connection; with a deadline it would keep its place (G18)
 	require.ErrorAs(t, err, new(x509.UnknownAuthorityError))
 	require.NoError(t, encrypted(within(t, longTimeout), lease.Conn()))
 	require.NoError(t, lease.Put())

@@ -261,7 +261,7 @@ func TestRedisRefusals(t *testing.T) {
 			})
 			defer func() { assert.NoError(t, lease.Put()) }()
 		}
-		_, err := pool.Get(within(t, longTimeout))
+		_, err := pool.Get(context.Background()) // with a deadline it would keep its place (G18)
 		require.ErrorIs(t, err, messages.ErrConnectFailed)
 		assert.Equal(t, messages.ClassOverload, class(err), "%v", err)
 	})
