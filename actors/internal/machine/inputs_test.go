@@ -288,7 +288,7 @@ func (w *world) connectFailed(c *conn, err error, class messages.Class) {
 	if !c.givenUp && !c.stale && !c.cancelled && w.closedAt < 0 && class == messages.ClassClear {
 		w.newGeneration()
 	}
-	if !c.givenUp && !c.stale && class != messages.ClassIgnore {
+	if !c.givenUp && !c.stale && !c.cancelled && class != messages.ClassIgnore {
 		w.permits = 2
 	}
 	waiting := slices.Clone(w.queue)
@@ -528,7 +528,7 @@ func (w *world) tickElapsed(epoch uint64) {
 				failed = append(failed, g)
 			}
 		}
-		if overdue && c.job == Open && !c.givenUp && !c.stale && w.closedAt < 0 {
+		if overdue && c.job == Open && !c.givenUp && !c.stale && !c.cancelled && w.closedAt < 0 {
 			w.permits = 2
 		}
 		if overdue && c.job == Check && !c.givenUp {
