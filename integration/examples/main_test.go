@@ -148,6 +148,16 @@ func (p *program) interrupt(t *testing.T) {
 	require.NoError(t, p.cmd.Process.Signal(syscall.SIGINT))
 }
 
+// hasEnded waits no longer than this for the program's end.
+func (p *program) hasEnded(within time.Duration) bool {
+	select {
+	case <-p.ended:
+		return true
+	case <-time.After(within):
+		return false
+	}
+}
+
 // ends waits for the program's end, and returns its exit code and its output.
 func (p *program) ends(t *testing.T, within time.Duration) (code int, out string) {
 	t.Helper()
