@@ -51,7 +51,8 @@ func (w *world) get(g *get) (fast bool) {
 		w.m.Get(w.now, &g.Waiter)
 	})
 	exhausted := errors.Is(g.err, messages.ErrExhausted)
-	if limit := w.cfg.MaxWaiters; limit > 0 && !g.ended() && len(w.queue)-w.counted()+len(w.idle)+w.borrowed() > limit ||
+	// A Get for which a job has begun may stay, however many wait whose connect has failed.
+	if limit := w.cfg.MaxWaiters; limit > 0 && !g.ended() && g.slot == nil && len(w.queue)-w.counted()+len(w.idle)+w.borrowed() > limit ||
 		exhausted && (limit == 0 || len(w.queue) < limit) {
 		w.fail("%d wait, MaxWaiters is %d, and %s has ended with %v", len(w.queue), limit, g.name, g.err)
 	}
@@ -99,7 +100,9 @@ func (w *world) decline(g *get, err error) {
 		w.returned(l, out)
 		if out {
 			w.grants--
-			w.comesFree(l.conn)
+			if !w.suspect(l.conn) { // otherwise it is checked first
+				w.comesFree(l.conn)
+			}
 		}
 		g.err = w.m.Decline(w.now, &g.Waiter, l.slot, l.id, l.epoch, err, endReason(err))
 	})

@@ -235,6 +235,7 @@ func (m *Machine) TryPut(now time.Duration, s *Slot, id, epoch uint64) bool {
 		m.emitCheckedIn(s)
 	}
 	s.LeaseEpoch++
+	m.prove(s)
 	m.makeIdle(s)
 	return true
 }

@@ -202,10 +202,11 @@ func (w *world) checkConns() {
 // becomesIdle makes c idle. After a check in the background it keeps its place among
 // the idle ones.
 func (w *world) becomesIdle(c *conn) {
-	c.aliveAt = c.slot.aliveAt // with a coarse clock this is a little earlier than now
-	if d := w.now - c.slot.aliveAt; (d < 0 || d > w.m.timers.coarseTick && !w.tickLate) && w.m.opts.needsClock {
-		w.fail("c%d has come back %v before now", c.id, d)
+	// With a coarse clock the machine's time is a little earlier.
+	if d := c.aliveAt - c.slot.aliveAt; (d < 0 || d > w.m.timers.coarseTick && !w.tickLate) && w.m.opts.needsClock {
+		w.fail("c%d was alive at %v, and the machine says %v", c.id, c.aliveAt, c.slot.aliveAt)
 	}
+	c.aliveAt = c.slot.aliveAt
 	at := len(w.idle)
 	if c.background {
 		at = slices.IndexFunc(append(w.idle[:at:at], c), func(o *conn) bool { return o.idleSince >= c.idleSince })

@@ -285,14 +285,13 @@ func (w *world) grant(g *get, s *Slot) {
 		w.fail("%s is granted c%d above the capacity", g.name, c.id)
 	case w.cfg.MaxLifetime > 0 && w.now >= after(c.readyAt, w.cfg.MaxLifetime), w.tooOld(c):
 		w.fail("%s is granted c%d, which is %v old", g.name, c.id, w.now-c.readyAt)
+	case w.cfg.CheckAfterIdle >= 0 && w.suspect(c):
+		w.fail("%s is granted c%d, which is a suspect", g.name, c.id)
 	}
 	if slices.Contains(w.idle, c) {
 		if w.cfg.Check && w.cfg.CheckAfterIdle >= 0 && !g.paid && (w.suspect(c) || w.now-c.idleSince > w.cfg.CheckAfterIdle && !w.tickLate ||
 			(w.backoff.armed || w.probing) && c.aliveAt <= w.failedAt) {
 			w.fail("%s is granted c%d without a check after %v", g.name, c.id, w.now-c.idleSince)
-		}
-		if w.cfg.CheckAfterIdle >= 0 && w.suspect(c) {
-			w.fail("%s is granted c%d, which is a suspect", g.name, c.id)
 		}
 		if newest := w.newestIdle(c.setting, g); c != newest {
 			w.fail("%s is granted c%d, and c%d became idle later", g.name, c.id, newest.id)

@@ -334,7 +334,7 @@ func (mo *model) oldestWithSetting(g *get) *conn {
 // proved notes that a connection is alive.
 func (mo *model) proved(c *conn) {
 	mo.proofs++
-	c.proof = mo.proofs
+	c.proof, c.aliveAt = mo.proofs, mo.now
 }
 
 // foundDead notes that a connection is dead.
@@ -393,7 +393,9 @@ func (mo *model) timeout(c *conn) time.Duration {
 }
 
 // keepAliveDue is when an idle connection is to be checked to keep it alive.
-func (mo *model) keepAliveDue(c *conn) time.Duration { return after(c.aliveAt, mo.cfg.KeepAlive) }
+func (mo *model) keepAliveDue(c *conn) time.Duration {
+	return after(max(c.aliveAt, c.idleSince), mo.cfg.KeepAlive)
+}
 
 // settingWaiter is the Get for which the setting of c was changed, if it still waits.
 func (mo *model) settingWaiter(c *conn) *get {

@@ -155,7 +155,8 @@ func (m *Machine) chooseProved(w *Waiter) *Slot {
 }
 
 // putToUse finds a use for a connection that has come free: it is closed if it is
-// not wanted any more, goes to a waiter, or becomes idle.
+// not wanted any more, goes to a waiter, or becomes idle. So does a suspect, which a
+// caller that has left did not use: from there a waiter has it checked first.
 func (m *Machine) putToUse(s *Slot) {
 	if reason := m.condemned(s); reason != 0 {
 		m.unassign(s)
@@ -165,7 +166,7 @@ func (m *Machine) putToUse(s *Slot) {
 		}
 		return
 	}
-	if m.queue.n > 0 && !m.suspended {
+	if m.queue.n > 0 && !m.suspended && !m.suspect(s) {
 		m.shed(1)
 		if w := m.nextWaiter(s); w != nil {
 			m.give(s, w)
@@ -249,13 +250,14 @@ func (m *Machine) overtake(w *Waiter, s *Slot) {
 	}
 }
 
-// nextUser is the first waiter that a connection can be changed for.
+// nextUser is the first waiter that a connection can be changed for, or whose deadline
+// has passed: it bars the way to no other.
 func (m *Machine) nextUser(s *Slot) *Waiter {
 	if m.isFixed(s) {
 		return nil
 	}
 	w := m.queue.head
-	for w != nil && w.slot != nil && (w.slot.state == applying || w.slot.state == unapplying) {
+	for w != nil && !m.expired(w) && w.slot != nil && (w.slot.state == applying || w.slot.state == unapplying) {
 		w = w.next
 	}
 	return w

@@ -217,7 +217,6 @@ func (m *Machine) closeLate(s *Slot) {
 // makeIdle makes a connection idle.
 func (m *Machine) makeIdle(s *Slot) {
 	m.move(s, idle)
-	m.prove(s)
 	if m.count[idle] == 1 {
 		m.timers.idleDue = never // it was due for connections that are not idle any more
 	}
