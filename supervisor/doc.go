@@ -10,5 +10,8 @@
 // in addition to theirs. When a pool actor stops, all waits fail, and all connections that
 // it knows are closed.
 //
+// What a strategy decides is published to the actor system's event stream, from a
+// goroutine of its own.
+//
 // The package imports the actor library and nothing of the pool.
 package supervisor

@@ -65,7 +65,12 @@ func (*stop) HandleFailure(system *actor.ActorSystem, supervisor actor.Superviso
 }
 
 // publish reports what was decided to the system's event stream, as the library's own
-// strategies do.
+// strategies do, but from a goroutine of its own: subscribers, the log of the actor
+// system among them, must not run on the turn of the actor that supervises. A
+// subscriber that panics ends that goroutine and nothing else.
 func publish(system *actor.ActorSystem, child *actor.PID, reason any, directive actor.Directive) {
-	system.EventStream.Publish(&actor.SupervisorEvent{Child: child, Reason: reason, Directive: directive})
+	go func() {
+		defer func() { _ = recover() }()
+		system.EventStream.Publish(&actor.SupervisorEvent{Child: child, Reason: reason, Directive: directive})
+	}()
 }
