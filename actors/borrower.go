@@ -49,7 +49,7 @@ func (p *pool) borrowerOf(now time.Duration, pid *actor.PID) (b *borrower, alive
 
 func (p *pool) watch(b *borrower) {
 	p.borrowers[b.pid.Id] = b
-	p.ctx.Watch(b.pid)
+	p.tellSystem(b.pid, &actor.Watch{Watcher: p.ref.pid})
 }
 
 func (p *pool) unwatch(b *borrower) {
@@ -57,7 +57,7 @@ func (p *pool) unwatch(b *borrower) {
 		delete(p.borrowers, b.pid.Id)
 	}
 	if !b.stopped {
-		p.ctx.Unwatch(b.pid)
+		p.tellSystem(b.pid, &actor.Unwatch{Watcher: p.ref.pid})
 	}
 }
 
@@ -76,7 +76,7 @@ func (p *pool) gone(now time.Duration, pid *actor.PID, terminated bool) {
 			// Either the report is of a former one, or this one is stopping and waits for
 			// its children: then there will be another report.
 			b.doubted = true
-			p.ctx.Watch(b.pid)
+			p.tellSystem(b.pid, &actor.Watch{Watcher: p.ref.pid})
 			return
 		}
 	}
@@ -101,7 +101,7 @@ func (p *pool) release(now time.Duration, msg *messages.Release) {
 		b.leaving = false
 	}
 	if p.ctx.Sender() != nil {
-		p.ctx.Request(p.ctx.Sender(), &messages.Released{})
+		p.request(p.ctx.Sender(), &messages.Released{})
 	}
 }
 

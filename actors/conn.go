@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"runtime/debug"
 	"sync/atomic"
 
 	"github.com/actorpool/actorpool/actors/internal/machine"
@@ -31,6 +32,11 @@ type poolConn struct {
 	taint bool
 	dead  bool // the cause is an error of the network
 	cause error
+
+	// Written by the pool actor when it grants the connection.
+	fromIdle bool   // it was idle before, see Ref.saysClosed
+	idEpoch  uint64 // the Epoch in the LeaseID of the last lease by message; 0: there was none
+	idFence  uint64 // the epoch of that lease
 
 	conn   any // what Connect gave
 	id     uint64
@@ -74,26 +80,31 @@ func (l Lease) Conn() (conn any, ok bool) {
 	return l.lent.conn, true
 }
 
-// errClosed is the cause when a connection is returned that is closed.
+// errClosed is the cause when a connection is closed that says that it is closed.
 var errClosed = errors.New("actorpool: the connection says that it is closed")
 
 // Put returns the connection; ErrLeaseEnded if the lease has ended. A connection
-// that says that it is closed is not used again.
+// that says that it is closed is not used again. It is asked after the lease is
+// claimed: a Put that comes too late must not touch the connection of another holder.
 func (l Lease) Put() error {
 	c := l.lent
-	if c == nil {
-		return messages.ErrLeaseEnded
-	}
-	if c.ref.isClosedConn != nil && c.fence.Load() == l.epoch && c.ref.isClosedConn(c.conn) {
-		return l.Taint(errClosed)
-	}
-	if !c.fence.CompareAndSwap(l.epoch, l.epoch+1) {
+	if c == nil || !c.fence.CompareAndSwap(l.epoch, l.epoch+1) {
 		return messages.ErrLeaseEnded
 	}
 	runtime.KeepAlive(l.token) // until here: else it may be garbage while the connection is used
 	c.epoch = l.epoch
+	if c.ref.isClosedConn != nil {
+		c.ask()
+	}
 	c.ref.process.SendUserMessage(c.ref.pid, &c.node)
 	return nil
+}
+
+// ask asks a connection that is being returned whether it is closed.
+func (c *poolConn) ask() {
+	if closed, why := c.ref.isClosedOrPanics(c.conn, c.taintWith); closed {
+		c.taint, c.cause = true, why
+	}
 }
 
 // Taint returns the connection to be closed; ErrLeaseEnded if the lease has ended.
@@ -109,7 +120,38 @@ func (l Lease) condemn(cause error, dead bool) error {
 		return messages.ErrLeaseEnded
 	}
 	runtime.KeepAlive(l.token)
-	c.epoch, c.taint, c.dead, c.cause = l.epoch, true, dead, cause
-	c.ref.process.SendUserMessage(c.ref.pid, &c.node)
+	c.epoch, c.dead = l.epoch, dead
+	c.taintWith(cause)
 	return nil
+}
+
+// taintWith returns a connection whose lease has been claimed, to be closed.
+func (c *poolConn) taintWith(cause error) {
+	c.taint, c.cause = true, cause
+	c.ref.process.SendUserMessage(c.ref.pid, &c.node)
+}
+
+// isClosedOrPanics asks a connection whether it is closed, and says why it must not be
+// used. One that panics must not be, either; the panic is logged. If the question ends
+// the goroutine, abandoned is called first, so that the connection is not lost.
+func (r *Ref) isClosedOrPanics(conn any, abandoned func(why error)) (closed bool, why error) {
+	returned := false
+	defer func() {
+		if returned {
+			return
+		}
+		failure := &messages.PanicError{Value: recover(), Stack: debug.Stack()}
+		if failure.Value == nil {
+			failure.Value = errGoexit
+			abandoned(failure)
+		}
+		closed, why = true, failure
+		r.spec.logPanic("Panic in IsClosed", failure)
+	}()
+	closed = r.isClosedConn(conn)
+	returned = true
+	if closed {
+		why = errClosed
+	}
+	return closed, why
 }

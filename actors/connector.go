@@ -19,14 +19,17 @@ import (
 // connector is what the pool actor keeps for one slot: the address of the
 // connector actor that serves it, and the job under way in it.
 type connector struct {
-	pid  *actor.PID
-	held *held
-	job  *job
+	pid     *actor.PID
+	process actor.Process // of pid: what is sent to a connector that is no more is no dead letter
+	held    *held
+	job     *job
 }
 
 // held is the connection in a connector's hand. It survives the connector's
 // restarts, and only the connector's own incarnations touch it.
 type held struct{ conn *poolConn }
+
+func newHeld() *held { return &held{} }
 
 // job is one call of user code, and its report. The pool actor sends it to a
 // connector, the connector sends it back.
@@ -61,31 +64,49 @@ func (a *connectorActor) Receive(ctx actor.Context) {
 	case *job:
 		a.run(ctx, msg)
 	case *actor.Stopping:
-		// The pool was stopped from outside, or this connector was given up.
+		// The pool was stopped from outside, this connector was given up, or somebody
+		// else stops it. The pool must know before the connection is closed, and after
+		// the reports that are on their way.
+		ctx.Send(ctx.Parent(), &connectorStopped{held: a.held})
 		if c := a.held.conn; c != nil {
 			a.held.conn = nil
 			if failure := contain(func() { a.disconnect(c) }); failure != nil {
-				a.spec.logPanic(phases[machine.Disconnect], failure)
+				a.logPanic(phases[machine.Disconnect], failure)
 			}
 		}
 	}
 }
 
+// connectorStopped is the message of a connector that stops. Usually the pool knows;
+// if it does not, somebody else has stopped it.
+type connectorStopped struct{ held *held }
+
+// IgnoreDeadLetterLogging marks the message to a pool that has ended as no news.
+func (*connectorStopped) IgnoreDeadLetterLogging() {}
+
 // run runs a job and reports it, also when user code panics; then the panic
-// goes on to the supervisor.
+// goes on to the supervisor. The report is sent before anything is logged.
 func (a *connectorActor) run(ctx actor.Context, j *job) {
 	j.started.Store(true)
 	failure := contain(func() { a.perform(j) })
 	if failure != nil {
 		j.err, j.class = failure, messages.ClassOverload
-		a.spec.logPanic(phases[j.kind], failure)
 	}
 	if j.cancel != nil {
 		j.cancel()
 	}
+	phase := phases[j.kind]
 	ctx.Send(ctx.Parent(), j)
 	if failure != nil {
+		a.logPanic(phase, failure)
 		panic(failure.Value)
+	}
+}
+
+// logPanic logs a panic in user code. That of a Disconnect is told nobody else.
+func (a *connectorActor) logPanic(phase string, failure *messages.PanicError) {
+	if a.spec.Logger != nil || phase == phases[machine.Disconnect] {
+		a.spec.logPanic("Panic in user code", failure, "phase", phase)
 	}
 }
 

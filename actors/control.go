@@ -130,7 +130,7 @@ func (p *pool) reply(c *control, answer any) {
 	case c.answers != nil:
 		c.answers <- answer
 	case c.sender != nil:
-		p.ctx.Send(c.sender, answer)
+		p.tell(c.sender, answer)
 	}
 }
 

@@ -2,7 +2,6 @@ package actors
 
 import (
 	"context"
-	"errors"
 	"runtime/trace"
 	"time"
 
@@ -18,8 +17,9 @@ import (
 type getRequest struct {
 	node   node
 	waiter machine.Waiter
-	try    bool  // TryGet: only what is idle, never wait
-	ended  error // the caller's context had ended before it came
+	try    bool                // TryGet: only what is idle, never wait
+	ended  *ending             // the caller's context had ended before it came
+	held   []machine.HeldLease // what the caller holds already
 
 	handover handover
 
@@ -28,6 +28,7 @@ type getRequest struct {
 	err   error
 
 	cancel cancelGet
+	other  getAnother
 
 	// A Get by message has these, and is not handed over.
 	sender *actor.PID
@@ -37,15 +38,24 @@ type getRequest struct {
 // cancelGet is the message of a caller that has left.
 type cancelGet struct {
 	request *getRequest
-	err     error
+	why     *ending
 	handled bool // it was this message that ended the wait
+}
+
+// getAnother is the message of a caller that refuses the connection it was granted.
+// It has claimed the lease.
+type getAnother struct {
+	request *getRequest
+	conn    *poolConn
+	epoch   uint64
+	cause   error
 }
 
 func newGetRequest() *getRequest {
 	g := &getRequest{handover: newHandover()}
 	g.node.message = g
 	g.waiter.Owner = g
-	g.cancel.request = g
+	g.cancel.request, g.other.request = g, g
 	return g
 }
 
@@ -58,50 +68,142 @@ func (r *Ref) Get(ctx context.Context, label string, setting any) (Lease, error)
 		return Lease{}, messages.ErrNilContext
 	}
 	if r.isClosed() {
-		return Lease{}, r.denial()
+		return Lease{}, r.refuse(label)
 	}
 	if setting != nil {
 		if err := r.checkSetting(setting); err != nil {
 			return Lease{}, err
 		}
 	}
+	if trace.IsEnabled() {
+		if _, again := ctx.(traced); !again {
+			return r.getTraced(ctx, label, setting)
+		}
+	}
+	// All of the context is read here: it is code of the user, and when it panics or
+	// blocks later, the Get may be granted a connection that nobody takes (T4).
 	g := r.requests.Get().(*getRequest)
 	g.waiter.Label, g.waiter.Setting = label, setting
+	done := ctx.Done()
 	if deadline, ok := ctx.Deadline(); ok {
 		r.setDeadline(g, deadline)
 	} else {
 		g.waiter.Timeout = r.getTimeout
 	}
 	if ctx.Err() != nil {
-		g.ended = contextError(ctx)
+		g.ended = endOf(ctx)
+	}
+	if h, ok := ctx.Value(r).(*leaseContext); ok {
+		g.held = r.heldLeases(h)
 	}
 	if r.findsLeaks {
 		g.waiter.Trace = here()
 	}
 	r.process.SendUserMessage(r.pid, &g.node)
 	if !g.handover.wasDirect() {
-		return r.wait(ctx, g)
+		if err := r.wait(ctx, done, g); err != nil {
+			return Lease{}, err
+		}
+	}
+	if r.isClosedConn != nil {
+		if err := r.skipClosed(ctx, done, g); err != nil {
+			return Lease{}, err
+		}
 	}
 	return r.finish(g)
 }
 
+// traced is the context of a Get that is shown in an execution trace.
+type traced struct{ context.Context }
+
+// getTraced is Get while an execution trace is recorded. The region begins before the
+// Get is sent, because it asks the context; so a Get that does not wait shows a wait of
+// no length.
+func (r *Ref) getTraced(ctx context.Context, label string, setting any) (Lease, error) {
+	defer trace.StartRegion(ctx, r.regions.wait).End()
+	return r.Get(traced{ctx}, label, setting)
+}
+
 // TryGet borrows an idle connection that needs no check, or nothing.
 func (r *Ref) TryGet() (Lease, bool) {
-	if r.isClosed() {
-		return Lease{}, false
+	for !r.isClosed() {
+		g := r.requests.Get().(*getRequest)
+		g.try = true
+		if r.findsLeaks {
+			g.waiter.Trace = here()
+		}
+		r.process.SendUserMessage(r.pid, &g.node)
+		if !g.handover.wasDirect() && r.wait(nil, nil, g) != nil {
+			break
+		}
+		lease, err := r.finish(g)
+		if err != nil {
+			break
+		}
+		if r.isClosedConn == nil || !lease.lent.fromIdle {
+			return lease, true
+		}
+		closed, why := r.saysClosed(lease)
+		if !closed {
+			return lease, true
+		}
+		_ = lease.Taint(why)
+	}
+	return Lease{}, false
+}
+
+// refuse ends a Get that comes after Close has begun. The pool actor is asked only if
+// somebody listens to events, to which the Get is told (E5).
+func (r *Ref) refuse(label string) error {
+	if !r.tellsGets {
+		return r.denial()
+	}
+	select {
+	case <-r.ended:
+		return r.denial()
+	default:
 	}
 	g := r.requests.Get().(*getRequest)
-	g.try = true
-	if r.findsLeaks {
-		g.waiter.Trace = here()
-	}
+	g.waiter.Label = label
 	r.process.SendUserMessage(r.pid, &g.node)
 	if !g.handover.wasDirect() {
-		lease, err := r.wait(context.Background(), g)
-		return lease, err == nil
+		if err := r.wait(nil, nil, g); err != nil {
+			return err
+		}
 	}
-	lease, err := r.finish(g)
-	return lease, err == nil
+	_, err := r.finish(g)
+	return err
+}
+
+// saysClosed asks an idle connection that has just been lent whether it is closed, on
+// the goroutine of its caller (L16).
+func (r *Ref) saysClosed(l Lease) (closed bool, why error) {
+	conn, ok := l.Conn()
+	if !ok {
+		return true, messages.ErrLeaseEnded
+	}
+	return r.isClosedOrPanics(conn, func(why error) { _ = l.Taint(why) })
+}
+
+// skipClosed refuses the connection that a request was granted, as long as that was
+// idle and says that it is closed, and waits for another one. An error means that the
+// request must not be used again.
+func (r *Ref) skipClosed(ctx context.Context, done <-chan struct{}, g *getRequest) error {
+	for g.err == nil && g.lease.lent.fromIdle {
+		conn, epoch := g.lease.lent, g.lease.epoch
+		closed, why := r.saysClosed(g.lease)
+		if !closed {
+			return nil
+		}
+		g.other.conn, g.other.epoch, g.other.cause = conn, epoch, why
+		g.lease = Lease{}
+		conn.revoke(epoch) // if the pool was first, the Get is a new one
+		r.process.SendUserMessage(r.pid, &g.other)
+		if err := r.wait(ctx, done, g); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // finish reads the answer and recycles the request.
@@ -110,6 +212,9 @@ func (r *Ref) finish(g *getRequest) (Lease, error) {
 	g.lease, g.err, g.ended, g.try = Lease{}, nil, nil, false
 	g.waiter.Label, g.waiter.Setting = "", nil
 	g.waiter.Deadline, g.waiter.Reserve, g.waiter.Timeout = 0, 0, 0
+	if g.held != nil {
+		g.held = nil
+	}
 	if r.findsLeaks {
 		g.waiter.Trace = nil
 		if err == nil {
@@ -120,20 +225,20 @@ func (r *Ref) finish(g *getRequest) (Lease, error) {
 	return lease, err
 }
 
-// wait lets the caller sleep until its answer comes, its context ends, or the pool
-// does.
-func (r *Ref) wait(ctx context.Context, g *getRequest) (Lease, error) {
+// wait lets the caller sleep until its answer stands in the request, its context ends,
+// or the pool does. An error ends the Get, and the request must not be used again. done
+// is that of the context; both are nil for a caller without one.
+func (r *Ref) wait(ctx context.Context, done <-chan struct{}, g *getRequest) error {
 	if !g.handover.sleeps() {
-		return r.collect(ctx, g)
+		return r.collect(ctx, done, g)
 	}
-	done, ended := ctx.Done(), r.ended
+	ended := r.ended
 	if g.handover.way == queued {
 		ended = nil // it is answered at the pool's end, too
 	}
-	if trace.IsEnabled() {
-		defer trace.StartRegion(ctx, r.regions.wait).End()
+	if g.held != nil { // it is told before its wait can end, and so before the request is used again
+		r.process.SendUserMessage(r.pid, &holdsLeases{request: g, leases: g.held})
 	}
-	r.tellHeldLeases(ctx, g)
 	var bound <-chan time.Time
 	switch {
 	case g.waiter.Timeout > 0:
@@ -148,27 +253,48 @@ func (r *Ref) wait(ctx context.Context, g *getRequest) (Lease, error) {
 	switch {
 	case done == nil && bound == nil && ended == nil:
 		<-g.handover.wakes // a select costs as much as all the rest of a Get
-		return r.collect(ctx, g)
+		return r.collect(ctx, done, g)
 	case bound == nil && ended == nil:
 		select {
 		case <-g.handover.wakes:
-			return r.collect(ctx, g)
+			return r.collect(ctx, done, g)
 		case <-done:
-			g.cancel.err = contextError(ctx)
 		}
 	default:
 		select {
 		case <-g.handover.wakes:
-			return r.collect(ctx, g)
+			return r.collect(ctx, done, g)
 		case <-done:
-			g.cancel.err = contextError(ctx)
 		case <-bound:
-			g.cancel.err = boundError(g)
+			return r.leave(g, boundEnd(g))
 		case <-ended:
 			return r.orphan(g)
 		}
 	}
-	return r.leave(g)
+	return r.leaveWith(ctx, g)
+}
+
+// leaveWith ends a wait whose caller's context has ended. To read why is code of the
+// user, which may block: the answer may come meanwhile, and is not left with a caller
+// that does not take it.
+func (r *Ref) leaveWith(ctx context.Context, g *getRequest) error {
+	if why, plain := plainEndOf(ctx); plain {
+		return r.leave(g, why)
+	}
+	read := make(chan *ending, 1)
+	go readEnd(ctx, read)
+	select {
+	case why := <-read:
+		return r.leave(g, why)
+	case <-r.ended:
+		return r.orphan(g)
+	case <-g.handover.wakes:
+	}
+	g.handover.reset()
+	if g.err != nil {
+		return nil
+	}
+	return r.giveBackWhenRead(g, read)
 }
 
 // setDeadline sets when a Get must end whose caller has a deadline.
@@ -184,19 +310,20 @@ func (r *Ref) setDeadline(g *getRequest, deadline time.Time) {
 	}
 }
 
-// boundError is the error of a Get whose own bound has ended it: GetTimeout, a
-// deadline, or the Reserve before one.
-func boundError(g *getRequest) error {
+// boundEnd is the end of a Get whose own bound has ended it: GetTimeout, a deadline,
+// or the Reserve before one.
+func boundEnd(g *getRequest) *ending {
 	if g.waiter.Reserve > 0 {
-		return &messages.ReserveError{Reserve: g.waiter.Reserve}
+		return &ending{err: &messages.ReserveError{Reserve: g.waiter.Reserve}, reason: messages.ReasonTimeout}
 	}
-	return context.DeadlineExceeded
+	return &timedOut
 }
 
 // leave ends a wait whose caller has left. The pool actor decides whether the caller
 // left before it was answered. It is never long in saying so, and says what the pool
 // looked like.
-func (r *Ref) leave(g *getRequest) (Lease, error) {
+func (r *Ref) leave(g *getRequest, why *ending) error {
+	g.cancel.why = why
 	r.process.SendUserMessage(r.pid, &g.cancel)
 	select {
 	case <-g.handover.wakes:
@@ -205,25 +332,35 @@ func (r *Ref) leave(g *getRequest) (Lease, error) {
 	}
 	switch {
 	case g.cancel.handled:
-		g.cancel.handled = false
+		g.cancel.handled, g.cancel.why = false, nil
 		g.handover.reset()
-		return r.finish(g)
+		return nil
 	case g.err != nil:
 		// It was rejected meanwhile. The cancelGet may still be on its way, so the
 		// request is not used again; nor is it below.
-		return Lease{}, g.err
+		return g.err
 	}
-	return r.giveBack(g, g.cancel.err)
+	return r.giveBack(g, why)
 }
 
 // collect takes an answer that came on another goroutine. A caller whose context
 // ended meanwhile does not get a connection.
-func (r *Ref) collect(ctx context.Context, g *getRequest) (Lease, error) {
+func (r *Ref) collect(ctx context.Context, done <-chan struct{}, g *getRequest) error {
 	g.handover.reset()
-	if g.err == nil && ctx.Err() != nil {
-		return r.giveBack(g, contextError(ctx))
+	if g.err != nil || done == nil {
+		return nil
 	}
-	return r.finish(g)
+	select {
+	case <-done:
+		if why, plain := plainEndOf(ctx); plain {
+			return r.giveBack(g, why)
+		}
+		read := make(chan *ending, 1)
+		go readEnd(ctx, read)
+		return r.giveBackWhenRead(g, read)
+	default:
+		return nil
+	}
 }
 
 // decline is the message of a caller whose context ended in the instant in which it
@@ -232,8 +369,7 @@ func (r *Ref) collect(ctx context.Context, g *getRequest) (Lease, error) {
 type decline struct {
 	request *getRequest
 	lease   Lease
-	err     error
-	reason  messages.Reason
+	why     *ending
 	answer  chan error
 }
 
@@ -242,45 +378,41 @@ type decline struct {
 func (*decline) IgnoreDeadLetterLogging() {}
 
 // giveBack returns a connection that was granted to a caller that has left.
-func (r *Ref) giveBack(g *getRequest, err error) (Lease, error) {
-	d := &decline{request: g, lease: g.lease, err: err, reason: messages.ReasonCanceled, answer: make(chan error, 1)}
-	if c, ok := err.(*causedError); ok { //nolint:errorlint // a cause is the user's, and may panic when it is asked
-		err = c.err
-	}
-	if err == context.DeadlineExceeded { //nolint:errorlint // as above
-		d.reason = messages.ReasonTimeout
-	}
+func (r *Ref) giveBack(g *getRequest, why *ending) error {
+	d := &decline{request: g, lease: g.lease, why: why, answer: make(chan error, 1)}
 	r.process.SendUserMessage(r.pid, d)
 	select {
-	case err = <-d.answer:
-		return Lease{}, err
+	case err := <-d.answer:
+		return err
 	case <-r.ended:
-		return Lease{}, r.denial()
+		return r.denial()
 	}
+}
+
+// readGrace is how long a connection that was granted to a caller that has left is
+// kept back until the caller's context has said why it has ended.
+const readGrace = 20 * time.Millisecond
+
+// giveBackWhenRead is giveBack for a caller whose context is being asked. A context
+// that blocks does not keep the connection: the grant then counts like any other.
+func (r *Ref) giveBackWhenRead(g *getRequest, read <-chan *ending) error {
+	t := time.NewTimer(readGrace)
+	defer t.Stop()
+	select {
+	case why := <-read:
+		return r.giveBack(g, why)
+	case <-t.C:
+	}
+	_ = g.lease.Put()
+	return &messages.GetError{Pool: r.poolName, Time: r.clock.wall(), Stats: r.Stats(), Err: (<-read).err}
 }
 
 // orphan ends a wait because the pool has ended. The request may lie in the mailbox
 // of an actor that is no more, and is left to the garbage collector; but an answer
 // that came first counts.
-func (r *Ref) orphan(g *getRequest) (Lease, error) {
+func (r *Ref) orphan(g *getRequest) error {
 	if g.handover.abandon() && g.err != nil {
-		return Lease{}, g.err
+		return g.err
 	}
-	return Lease{}, r.denial()
+	return r.denial()
 }
-
-// contextError is why a context has ended: its error, with its cause if that says
-// more.
-func contextError(ctx context.Context) error {
-	err := ctx.Err()
-	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, err) {
-		return &causedError{err: err, cause: cause}
-	}
-	return err
-}
-
-// causedError is a context's error with its cause. It is both.
-type causedError struct{ err, cause error }
-
-func (e *causedError) Error() string   { return e.err.Error() + ": " + e.cause.Error() }
-func (e *causedError) Unwrap() []error { return []error{e.err, e.cause} }

@@ -31,25 +31,19 @@ func (h *leaseContext) Value(key any) any {
 	return h.Context.Value(key)
 }
 
-// holdsLeases is the message of a caller that is about to wait and holds connections.
+// holdsLeases is the message of a caller that waits and holds connections.
 type holdsLeases struct {
 	request *getRequest
 	leases  []machine.HeldLease
 }
 
-// tellHeldLeases tells the pool which leases the caller of a Get that waits holds. The
-// caller sends it before its wait can end, and so before the request is used again.
-func (r *Ref) tellHeldLeases(ctx context.Context, g *getRequest) {
-	h, ok := ctx.Value(r).(*leaseContext)
-	if !ok {
-		return
-	}
-	t := &holdsLeases{request: g}
-	for ; ok; h, ok = h.Context.Value(r).(*leaseContext) {
+// heldLeases finds which leases of this pool the owner of a context holds.
+func (r *Ref) heldLeases(h *leaseContext) (leases []machine.HeldLease) {
+	for ok := true; ok; h, ok = h.Context.Value(r).(*leaseContext) {
 		l := h.lease
-		t.leases = append(t.leases, machine.HeldLease{Slot: l.lent.slot, ID: l.lent.id, Epoch: l.epoch})
+		leases = append(leases, machine.HeldLease{Slot: l.lent.slot, ID: l.lent.id, Epoch: l.epoch})
 	}
-	r.process.SendUserMessage(r.pid, t)
+	return leases
 }
 
 // Use begins to show in an execution trace that a connection is used; nil: there

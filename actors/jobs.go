@@ -2,6 +2,7 @@ package actors
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -17,7 +18,7 @@ import (
 func (p *pool) start(kind machine.EffectKind, s *machine.Slot) {
 	c, ok := s.Shell.(*connector)
 	if !ok {
-		c = &connector{held: &held{}}
+		c = &connector{held: newHeld()}
 		s.Shell = c
 	}
 	j := &job{kind: kind, slot: s, setting: s.Want, timeout: p.m.JobTimeout(s)}
@@ -35,10 +36,49 @@ func (p *pool) start(kind machine.EffectKind, s *machine.Slot) {
 func (p *pool) dispatch(c *connector) {
 	if c.pid == nil {
 		held := c.held
-		c.pid = p.ctx.Spawn(actor.PropsFromProducer(func() actor.Actor { return &connectorActor{spec: p.spec, held: held} }))
+		c.pid, c.process = p.spawn(func() actor.Actor { return &connectorActor{spec: p.spec, held: held} })
 	}
-	p.ctx.Send(c.pid, c.job)
+	c.process.SendUserMessage(c.pid, c.job)
 }
+
+// spawn makes a child. It gives the process, too: if somebody else stops the child,
+// what is sent there is dropped. By its PID it would be a dead letter, whose
+// subscribers run on the pool's turn.
+func (p *pool) spawn(child func() actor.Actor) (*actor.PID, actor.Process) {
+	pid := p.ctx.Spawn(actor.PropsFromProducer(child))
+	process, _ := p.ref.system.ProcessRegistry.Get(pid)
+	return pid, process
+}
+
+// connectorStopped notes that somebody else has stopped a connector. It closes the
+// connection that it has. All reports of it have come, so a job under way is one that
+// it had not begun.
+func (p *pool) connectorStopped(now time.Duration, held *held) {
+	var lost *machine.Slot
+	p.m.EachSlot(func(s *machine.Slot) {
+		if c, ok := s.Shell.(*connector); ok && c.held == held {
+			lost = s
+		}
+	})
+	if lost == nil {
+		return // it was retired or given up
+	}
+	c := lost.Shell.(*connector)
+	c.pid, c.process, c.held = nil, nil, newHeld()
+	if j := c.job; j != nil {
+		if j.kind == machine.Open || j.kind == machine.Disconnect {
+			p.dispatch(c)
+			return
+		}
+		j.cancel()
+		c.job = nil
+	}
+	p.m.ConnectorLost(now, lost, errConnectorStopped)
+}
+
+// errConnectorStopped is the cause when a connection is closed whose connector was
+// stopped.
+var errConnectorStopped = errors.New("actorpool: the connector was stopped by somebody else")
 
 // report takes a job back from a connector.
 func (p *pool) report(now time.Duration, j *job) {
@@ -79,7 +119,24 @@ func (p *pool) HandleFailure(system *actor.ActorSystem, sup actor.Supervisor, ch
 		sup.StopChildren(child)
 		return
 	}
-	p.strategy.HandleFailure(system, sup, child, stats, reason, message)
+	p.strategy.HandleFailure(system, &supervision{sup, p.out}, child, stats, reason, message)
+}
+
+// supervision carries out what the strategy decides off the pool's turn: the child may
+// be no more, and then the message to it is a dead letter.
+type supervision struct {
+	actor.Supervisor
+	out *outbox
+}
+
+// RestartChildren implements actor.Supervisor.
+func (s *supervision) RestartChildren(pids ...*actor.PID) {
+	s.out.send("children", func() { s.Supervisor.RestartChildren(pids...) })
+}
+
+// StopChildren implements actor.Supervisor.
+func (s *supervision) StopChildren(pids ...*actor.PID) {
+	s.out.send("children", func() { s.Supervisor.StopChildren(pids...) })
 }
 
 // connectorGivenUp notes that a connector has panicked too often and is stopped. A
@@ -96,7 +153,9 @@ func (p *pool) connectorGivenUp(child *actor.PID) {
 		}
 		// The old connector is still to be stopped, and would close the connection
 		// that it holds without the machine knowing: the new one holds it now.
-		c.pid, c.held.conn, c.held = nil, nil, &held{conn: c.held.conn}
+		next := newHeld()
+		next.conn, c.held.conn = c.held.conn, nil
+		c.pid, c.process, c.held = nil, nil, next
 		if c.job != nil && !c.job.started.Load() {
 			p.dispatch(c)
 		}

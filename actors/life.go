@@ -34,7 +34,7 @@ func (l life) runs() bool { return l <= drained }
 
 // init makes a new pool's state. It runs once for each spawn, and not for a restart.
 func (p *pool) init(ctx actor.Context, spec Spec) {
-	spec.start()
+	spec.start(p.out)
 	if spec.Policy.Random == nil {
 		spec.Policy.Random = rand.Float64
 	}
@@ -53,10 +53,26 @@ func (p *pool) init(ctx actor.Context, spec Spec) {
 func (p *pool) started() {
 	if p.spec.Policy.EventLevel != machine.NoEvents {
 		p.feed = feed{spare: &batch{}}
-		p.feed.observer = p.ctx.Spawn(actor.PropsFromProducer(func() actor.Actor { return &observerActor{spec: p.spec} }))
+		p.spawnObserver()
 	}
 	p.m.Start(p.now())
 	p.perform()
+}
+
+func (p *pool) spawnObserver() {
+	p.feed.observer, p.feed.process = p.spawn(func() actor.Actor { return &observerActor{spec: p.spec} })
+}
+
+// observerStopped notes that somebody else has stopped the observer. Another one takes
+// its place. A batch that did not come back before was not begun.
+func (p *pool) observerStopped(observer *actor.PID) {
+	if !observer.Equal(p.feed.observer) {
+		return
+	}
+	p.spawnObserver()
+	if p.feed.sent != nil {
+		p.feed.send(p.feed.sent)
+	}
 }
 
 // deliveryBound is how long a Close waits for a slow event handler.
@@ -127,12 +143,22 @@ func (p *pool) tearDown(panicked bool) {
 func (p *pool) rejectAll() {
 	defer func() { _ = recover() }()
 	err := p.ref.denial()
-	for _, e := range p.m.Effects()[p.performed:] {
-		if e.Kind == machine.Grant || e.Kind == machine.Reject {
-			p.reject(e.Waiter.Owner.(*getRequest), err)
+	told := map[*getRequest]bool{} // a turn that has failed may have left one in two places
+	reject := func(g *getRequest) {
+		if !told[g] {
+			told[g] = true
+			p.reject(g, err)
 		}
 	}
-	p.m.TearDown(func(w *machine.Waiter) { p.reject(w.Owner.(*getRequest), err) }, func(t *machine.Ticket) {
+	for _, e := range p.m.Effects()[p.performed:] {
+		if e.Kind == machine.Grant || e.Kind == machine.Reject {
+			reject(e.Waiter.Owner.(*getRequest))
+		}
+	}
+	if p.asking != nil {
+		reject(p.asking)
+	}
+	p.m.TearDown(func(w *machine.Waiter) { reject(w.Owner.(*getRequest)) }, func(t *machine.Ticket) {
 		c := t.Owner.(*control)
 		if c.isClose() {
 			p.closing = append(p.closing, c)
@@ -153,8 +179,16 @@ func (p *pool) receiveAfterEnd(ctx actor.Context) {
 	}
 	switch msg := message.(type) {
 	case *actor.Started:
-		ctx.Stop(ctx.Self())
+		if p.bySystem() {
+			ctx.Stop(ctx.Self())
+		}
 	case *actor.Stopped:
+		if !p.bySystem() {
+			return
+		}
+		if p.mailbox != nil {
+			p.mailbox.stop()
+		}
 		if p.life == ended {
 			close(p.ref.ended)
 		}
@@ -167,6 +201,8 @@ func (p *pool) receiveAfterEnd(ctx actor.Context) {
 		}
 	case *decline:
 		msg.answer <- p.ref.denial()
+	case *getAnother:
+		p.reject(msg.request, p.ref.denial())
 	case *control:
 		if p.ref != nil {
 			p.controlAfterEnd(msg)
@@ -178,12 +214,12 @@ func (p *pool) receiveAfterEnd(ctx actor.Context) {
 		if p.ref != nil {
 			denied = p.ref.denial()
 		}
-		respond(ctx, &messages.Denied{Err: denied})
+		p.respond(&messages.Denied{Err: denied})
 	case *messages.Put, *messages.Taint:
-		respond(ctx, &messages.Done{Err: messages.ErrLeaseEnded})
+		p.respond(&messages.Done{Err: messages.ErrLeaseEnded})
 	case *messages.Release:
 		if ctx.Sender() != nil {
-			ctx.Request(ctx.Sender(), &messages.Released{})
+			p.request(ctx.Sender(), &messages.Released{})
 		}
 	}
 }
@@ -194,10 +230,4 @@ func (p *pool) endError() error {
 		return messages.ErrClosed
 	}
 	return p.ref.endError()
-}
-
-func respond(ctx actor.Context, message any) {
-	if ctx.Sender() != nil {
-		ctx.Respond(message)
-	}
 }

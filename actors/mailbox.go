@@ -76,6 +76,14 @@ import (
 // of its own, so that no sender is held for long. System messages, of which there
 // are few, are not counted.
 //
+// # Its actor
+//
+// An actor with a method runsOn is given its mailbox, and is served better than the
+// library would serve it. It can ask whether the message in hand is one of the
+// system's, so that nobody can forge, say, a Stopping by sending it as a user message.
+// A message whose answer is code of its sender (actor.AutoRespond) does not reach it.
+// And when it has stopped it is still called for each message that comes too late: the library would drop these without a word.
+//
 // # What it does not survive
 //
 // A handler that ends its goroutine (runtime.Goexit) leaves the state held for ever,
@@ -90,8 +98,47 @@ type mailbox struct {
 	todo       *node // taken, oldest first
 	kept, last *node // kept while suspended, oldest first
 	suspended  bool
+	inSystem   bool // a system message is being handled
+	failed     bool // its actor has failed and ends: it is not suspended any more
+	actor      mailboxActor
+	atEnd      mailboxActor // the actor, when it has stopped
 
 	invoker actor.MessageInvoker
+}
+
+// mailboxActor is an actor that uses more of its mailbox than the library does.
+type mailboxActor interface {
+	runsOn(m *mailbox)
+	// receiveStopped takes a message that comes when the actor has stopped.
+	receiveStopped(message any)
+}
+
+// introduce gives the actor its mailbox. An actor that was restarted is another value.
+func (m *mailbox) introduce() {
+	ctx, ok := m.invoker.(interface{ Actor() actor.Actor })
+	if !ok {
+		return
+	}
+	if a, ok := ctx.Actor().(mailboxActor); ok && a != m.actor {
+		m.actor = a
+		a.runsOn(m)
+	}
+}
+
+// resume ends the suspension: what was kept is handled first.
+func (m *mailbox) resume() {
+	m.suspended = false
+	if m.kept != nil {
+		m.last.next = m.todo
+		m.todo, m.kept, m.last = m.kept, nil, nil
+	}
+}
+
+// stop says that the actor has stopped. From here on it takes messages by end. They
+// take the way of a suspended actor's, so that the shortest way need not ask.
+func (m *mailbox) stop() {
+	m.resume()
+	m.suspended, m.atEnd = true, m.actor
 }
 
 const (
@@ -135,6 +182,7 @@ func NewMailbox() actor.Mailbox {
 // RegisterHandlers implements actor.Mailbox.
 func (m *mailbox) RegisterHandlers(invoker actor.MessageInvoker, _ actor.Dispatcher) {
 	m.invoker = invoker
+	m.introduce()
 }
 
 // Start implements actor.Mailbox: it handles what has been posted so far.
@@ -150,8 +198,7 @@ func (m *mailbox) UserMessageCount() int { return int(m.queued.Load()) }
 func (m *mailbox) PostUserMessage(message any) {
 	n, ok := message.(*node)
 	if !ok {
-		m.unbatch(message)
-		m.push(&node{message: message})
+		m.push(&node{message: m.unbatch(message)})
 		return
 	}
 	if !m.state.CompareAndSwap(stateFree, stateHeld) {
@@ -172,16 +219,22 @@ func (m *mailbox) PostUserMessage(message any) {
 }
 
 // unbatch posts the messages of a batch one by one, before the batch itself, as
-// the library's mailbox does.
-func (m *mailbox) unbatch(message any) {
+// the library's mailbox does. It gives the message itself; or nil, if the library
+// would ask the message for the answer to itself, and the actor does not want that.
+func (m *mailbox) unbatch(message any) any {
+	content := message
 	if envelope, ok := message.(*actor.MessageEnvelope); ok {
-		message = envelope.Message
+		content = envelope.Message
 	}
-	if batch, ok := message.(actor.MessageBatch); ok {
+	if _, ok := content.(actor.AutoRespond); ok && m.actor != nil {
+		return nil
+	}
+	if batch, ok := content.(actor.MessageBatch); ok {
 		for _, msg := range batch.GetMessages() {
 			m.PostUserMessage(msg)
 		}
 	}
+	return message
 }
 
 // PostSystemMessage implements actor.Mailbox.
@@ -260,6 +313,9 @@ func (m *mailbox) work(own bool) {
 		m.todo, n.next = n.next, nil
 		switch {
 		case n.message == nil:
+		case m.atEnd != nil:
+			m.queued.Add(-1)
+			m.atEnd.receiveStopped(n.message)
 		case m.suspended:
 			m.keep(n)
 		default:
@@ -303,17 +359,18 @@ func (m *mailbox) system() {
 func (m *mailbox) invokeSystem(message any) {
 	switch message.(type) {
 	case *actor.SuspendMailbox:
-		m.suspended = true
+		m.suspended = m.atEnd != nil || !m.failed
 	case *actor.ResumeMailbox:
-		m.suspended = false
-		if m.kept != nil {
-			m.last.next = m.todo
-			m.todo, m.kept, m.last = m.kept, nil, nil
+		if m.atEnd == nil {
+			m.resume()
 		}
 	default:
 		done := false
 		defer m.escalate(message, &done)
+		m.introduce()
+		m.inSystem = true
 		m.invoker.InvokeSystemMessage(message)
+		m.inSystem = false
 		done = true
 	}
 }
@@ -332,6 +389,7 @@ func (m *mailbox) escalate(message any, done *bool) {
 	if *done {
 		return
 	}
+	m.inSystem = false
 	if reason := recover(); reason != nil {
 		m.invoker.EscalateFailure(reason, message)
 	}

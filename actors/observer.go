@@ -18,10 +18,12 @@ import (
 // handler is so slow that it overflows, the oldest events are dropped; the
 // handler sees a gap in Seq, and Stats a count.
 type feed struct {
-	observer *actor.PID  // nil: nobody listens
-	spare    *batch      // nil: it is with the observer
-	timer    *time.Timer // bounds how long the end of the pool waits for the observer
-	overdue  bool        // that time is over
+	observer *actor.PID    // nil: nobody listens
+	process  actor.Process // of the observer
+	spare    *batch        // nil: it is with the observer
+	sent     *batch        // the one that is with the observer
+	timer    *time.Timer   // bounds how long the end of the pool waits for the observer
+	overdue  bool          // that time is over
 }
 
 // maxWaiting bounds the events that wait for a slow handler.
@@ -45,48 +47,78 @@ func (f *feed) next(m *machine.Machine) *batch {
 	if b == nil || len(m.Events()) == 0 {
 		return nil
 	}
-	f.spare = nil
+	f.spare, f.sent = nil, b
 	b.events, b.first = m.TakeEvents(b.events)
 	return b
 }
+
+// send gives the observer a batch.
+func (f *feed) send(b *batch) { f.process.SendUserMessage(f.observer, b) }
+
+// returned takes a batch back.
+func (f *feed) returned(b *batch) { f.spare, f.sent = b, nil }
+
+// observerStopped is the message of an observer that stops. While the pool lives,
+// somebody else has stopped it.
+type observerStopped struct{ observer *actor.PID }
+
+// IgnoreDeadLetterLogging marks the message to a pool that has ended as no news.
+func (*observerStopped) IgnoreDeadLetterLogging() {}
 
 // delivered says that the end of the pool need not wait for events any more.
 func (f *feed) delivered(m *machine.Machine) bool {
 	return f.overdue || f.observer == nil || f.spare != nil && len(m.Events()) == 0
 }
 
-// observerActor passes events on to the user, in order. A panic in the user's
-// handler is contained.
+// observerActor passes events on to the user, in order. Panics in the user's handler
+// and in the log handler are contained.
 type observerActor struct{ spec *Spec }
 
 // Receive implements actor.Actor.
 func (o *observerActor) Receive(ctx actor.Context) {
-	if b, ok := ctx.Message().(*batch); ok {
-		for i := 0; i < len(b.events); i++ { // once, unless a handler ends its goroutine
-			_ = contain(func() {
-				for ; i < len(b.events); i++ {
-					o.deliver(&b.events[(b.first+i)%len(b.events)])
-				}
-			})
-		}
-		ctx.Send(ctx.Parent(), b)
+	switch msg := ctx.Message().(type) {
+	case *batch:
+		o.deliver(msg)
+		ctx.Send(ctx.Parent(), msg)
+	case *actor.Stopping:
+		ctx.Send(ctx.Parent(), &observerStopped{observer: ctx.Self()})
 	}
 }
 
-func (o *observerActor) deliver(e *messages.Event) {
+// deliver logs and hands over each event of a batch. A handler that panics or ends its
+// goroutine misses no other event, and neither handler misses one because of the other.
+func (o *observerActor) deliver(b *batch) {
+	written, handed := 0, 0
+	for handed < len(b.events) { // once, unless a handler ends its goroutine
+		failure := contain(func() {
+			for handed < len(b.events) {
+				e := &b.events[(b.first+handed)%len(b.events)]
+				if written == handed {
+					written++
+					o.write(e)
+				}
+				handed++
+				o.hand(e)
+			}
+		})
+		if failure != nil {
+			o.spec.logPanic("An event handler ended its goroutine", failure)
+		}
+	}
+}
+
+// hand gives an event to the user's handler.
+func (o *observerActor) hand(e *messages.Event) {
+	if o.spec.OnEvent == nil {
+		return
+	}
 	defer func() {
 		if reason := recover(); reason != nil {
-			logger := o.spec.Logger
-			if logger == nil { // without a log this would be all that is heard of it
-				logger = slog.Default()
-			}
-			logger.Warn("Panic in OnEvent", "event", e.Kind.String(), "panic", reason, "stack", string(debug.Stack()), "pool", e.Pool)
+			failure := &messages.PanicError{Value: reason, Stack: debug.Stack()}
+			o.spec.logPanic("Panic in OnEvent", failure, "event", e.Kind.String(), "panic", reason)
 		}
 	}()
-	o.write(e)
-	if o.spec.OnEvent != nil {
-		o.spec.OnEvent(*e)
-	}
+	o.spec.OnEvent(*e)
 }
 
 // The messages are those of MongoDB's connection monitoring and pooling
@@ -120,6 +152,7 @@ func (o *observerActor) write(e *messages.Event) {
 	case e.Kind == messages.PoolReady && e.Attempt > 0:
 		level, message = slog.LevelInfo, message+readyAgain(e)
 	}
+	defer func() { _ = recover() }() // the log handler's own; there is no other log to write it to
 	logger := o.spec.Logger
 	if logger == nil || !logger.Enabled(context.Background(), level) {
 		return

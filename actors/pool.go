@@ -2,6 +2,7 @@ package actors
 
 import (
 	"context"
+	random "math/rand/v2"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -22,7 +23,7 @@ func Props(spec Spec, opts ...actor.PropsOption) *actor.Props {
 			}
 		}),
 	}
-	return actor.PropsFromProducer(func() actor.Actor { return &pool{life: unborn} }, append(own, opts...)...)
+	return actor.PropsFromProducer(func() actor.Actor { return &pool{life: unborn, out: &outbox{}} }, append(own, opts...)...)
 }
 
 // pool is the actor that owns all state. Its turn is short: it asks the machine and
@@ -36,14 +37,18 @@ type pool struct {
 	life     life
 	strategy actor.SupervisorStrategy
 
-	inTurn    bool // a turn is under way
-	performed int  // how many of the machine's effects have been performed on it
+	inTurn    bool        // a turn is under way
+	performed int         // how many of the machine's effects have been performed on it
+	asking    *getRequest // a Get by message that the machine is being asked for
+	mailbox   *mailbox    // its own; nil: it runs on another
+	out       *outbox     // what leaves for others
 
 	lifetime context.Context // of all jobs; Close cancels it
 	cancel   context.CancelFunc
 
 	conns     map[uint64]*poolConn // every connection, by id
 	borrowers map[string]*borrower // those that are watched, by the id of their PID
+	epochs    *random.ChaCha8      // of LeaseIDs; nil: none has been given out
 
 	backoffTimer, tickTimer *time.Timer
 
@@ -65,9 +70,13 @@ func (p *pool) Receive(ctx actor.Context) {
 	case *poolConn:
 		p.giveBack(msg)
 	case *actor.Started:
-		p.started()
+		if p.bySystem() {
+			p.started()
+		}
 	case *actor.Stopping, *actor.Restarting:
-		p.tearDown(false)
+		if p.bySystem() {
+			p.tearDown(false)
+		}
 	default:
 		p.receiveRest(msg)
 	}
@@ -82,10 +91,17 @@ func (p *pool) guard() {
 	}
 	reason := recover()
 	p.inTurn = false
+	if p.mailbox != nil {
+		p.mailbox.failed = true // whoever still asks is answered
+	}
 	p.tearDown(true)
 	p.ctx.Stop(p.ctx.Self())
 	panic(reason)
 }
+
+// bySystem says that the message in hand is the actor system's, and not one that
+// somebody has sent. On a mailbox that is not its own the pool cannot tell.
+func (p *pool) bySystem() bool { return p.mailbox == nil || p.mailbox.inSystem }
 
 // get is the hot path of a Get: an idle connection is lent if nothing has to be
 // decided.
@@ -112,7 +128,7 @@ func (p *pool) get(g *getRequest) {
 	p.collect(now) // before a caller waits for a connection that nobody holds any more
 	switch {
 	case g.ended != nil:
-		p.m.RejectGet(now, &g.waiter, g.ended)
+		p.m.RejectGet(now, &g.waiter, g.ended.err, g.ended.reason)
 	case p.m.TryQueue(now, &g.waiter):
 	default:
 		p.m.Get(now, &g.waiter)
@@ -142,6 +158,7 @@ func (p *pool) giveBack(c *poolConn) {
 		now = p.now()
 		if w := p.m.TryHandOff(now, c.slot, c.id, c.epoch); w != nil {
 			p.grant(w.Owner.(*getRequest), c.slot)
+			p.m.Answered()
 		} else {
 			p.m.Put(now, c.slot, c.id, c.epoch)
 		}
@@ -166,11 +183,13 @@ func (p *pool) receiveRest(message any) {
 		if p.m.Waits(&msg.request.waiter) {
 			msg.handled = true // otherwise the caller may be reading it already
 		}
-		p.m.CancelGet(now, &msg.request.waiter, msg.err)
+		p.m.CancelGet(now, &msg.request.waiter, msg.why.err, msg.why.reason)
 	case *decline:
 		c, epoch := msg.lease.lent, msg.lease.epoch
 		c.revoke(epoch) // false: the pool has ended the lease, and the machine knows
-		msg.answer <- p.m.Decline(now, &msg.request.waiter, c.slot, c.id, epoch, msg.err, msg.reason)
+		msg.answer <- p.m.Decline(now, &msg.request.waiter, c.slot, c.id, epoch, msg.why.err, msg.why.reason)
+	case *getAnother:
+		p.m.GetAnother(now, msg.conn.slot, msg.conn.id, msg.epoch, &msg.request.waiter, msg.cause)
 	case *job:
 		p.report(now, msg)
 	case *control:
@@ -187,7 +206,11 @@ func (p *pool) receiveRest(message any) {
 			p.m.Tick(now, msg.Epoch)
 		}
 	case *batch:
-		p.feed.spare = msg
+		p.feed.returned(msg)
+	case *connectorStopped:
+		p.connectorStopped(now, msg.held)
+	case *observerStopped:
+		p.observerStopped(msg.observer)
 	case *deliveryOverdue:
 		p.feed.overdue = true
 	case *refRequest:
@@ -196,11 +219,13 @@ func (p *pool) receiveRest(message any) {
 	case *holdsLeases:
 		p.m.Holds(now, &msg.request.waiter, msg.leases)
 	case *actor.Terminated:
-		p.gone(now, msg.GetWho(), true)
+		if p.bySystem() {
+			p.gone(now, msg.GetWho(), true)
+		}
 	case *undelivered:
 		p.takeBack(now, msg)
 	default:
-		p.request(now, message)
+		p.receiveRequest(now, message)
 	}
 	p.perform()
 }
@@ -221,7 +246,7 @@ func (p *pool) perform() {
 	p.performed = 0
 	if p.feed.observer != nil {
 		if b := p.feed.next(p.m); b != nil {
-			p.ctx.Send(p.feed.observer, b)
+			p.feed.send(b)
 		}
 	}
 	p.m.Done()
@@ -250,8 +275,8 @@ func (p *pool) do(e *machine.Effect) {
 		p.unwatch(e.Borrower.Owner.(*borrower))
 	case machine.Retire:
 		if c, ok := e.Slot.Shell.(*connector); ok && c.pid != nil {
-			p.ctx.Stop(c.pid)
-			c.pid = nil
+			c.process.Stop(c.pid)
+			c.pid, c.process = nil, nil
 		}
 	case machine.Answer:
 		p.answer(e.Ticket.Owner.(*control), e.Err)
@@ -277,21 +302,14 @@ func (p *pool) do(e *machine.Effect) {
 func (p *pool) grant(g *getRequest, s *machine.Slot) {
 	conn := s.Conn.(*poolConn)
 	if g.sender == nil {
+		conn.fromIdle = s.FromIdle
 		g.lease = Lease{lent: conn, epoch: s.LeaseEpoch}
 		g.answer()
 		return
 	}
 	stop(g.timer)
-	// The process is looked up here, and not by the PID, which remembers a future
-	// that is over.
-	process, ok := p.ref.system.ProcessRegistry.Get(g.sender)
-	if !ok {
-		p.ref.process.SendUserMessage(p.ref.pid, &undelivered{conn: conn, epoch: s.LeaseEpoch})
-		return
-	}
-	process.SendUserMessage(g.sender, &actor.MessageEnvelope{
-		Message: &messages.Lease{ID: messages.LeaseID{Conn: s.ID, Epoch: s.LeaseEpoch}, Conn: conn.conn, Setting: s.Setting()}, Sender: p.ref.pid,
-	})
+	p.lease(g.sender, &messages.Lease{ID: p.newID(conn, s.LeaseEpoch), Conn: conn.conn, Setting: s.Setting()},
+		&undelivered{conn: conn, epoch: s.LeaseEpoch})
 }
 
 // reject ends a Get with an error.

@@ -22,7 +22,8 @@ func TestAnActorBorrowsByMessage(t *testing.T) {
 		got := b.Take()
 		require.Len(t, got, 1)
 		l := got[0].(*messages.Lease)
-		assert.Equal(t, messages.LeaseID{Conn: 1, Epoch: 1}, l.ID)
+		assert.EqualValues(t, 1, l.ID.Conn)
+		assert.NotZero(t, l.ID.Epoch)
 		assert.Equal(t, w.Server.Conn(1), l.Conn)
 
 		b.Request(p, &messages.Get{})
@@ -43,19 +44,21 @@ func TestAnActorBorrowsByMessage(t *testing.T) {
 		got = b.Take()
 		require.Len(t, got, 1)
 		next := got[0].(*messages.Lease)
-		assert.Equal(t, messages.LeaseID{Conn: 1, Epoch: 2}, next.ID)
+		assert.EqualValues(t, 1, next.ID.Conn)
+		assert.NotEqual(t, l.ID.Epoch, next.ID.Epoch)
 		assert.NoError(t, testkit.Ask[*messages.Done](t, w, p, &messages.Taint{Lease: next.ID, Cause: testkit.ErrApp}).Err)
 		assert.EqualValues(t, 1, p.Stats().ClosedBroken)
 	})
 }
 
-// P5
+// P5, S1
 func TestALeaseThatHasEndedOrNeverWasIsRefusedByMessage(t *testing.T) {
 	testkit.Run(t, func(t *testing.T, w *testkit.World) {
 		p := w.Pool(testkit.Capacity(1))
 		l := testkit.Ask[*messages.Lease](t, w, p, &messages.Get{})
 		for _, forged := range []messages.LeaseID{
 			{}, {Conn: 1}, {Conn: 1, Epoch: 2}, {Conn: 2, Epoch: 1}, {Conn: 1 << 63, Epoch: 1}, {Conn: 1, Epoch: 1 << 63},
+			{Conn: 1, Epoch: 1}, {Conn: 1, Epoch: l.ID.Epoch + 1}, {Conn: 2, Epoch: l.ID.Epoch},
 		} {
 			assert.ErrorIs(t, testkit.Ask[*messages.Done](t, w, p, &messages.Put{Lease: forged}).Err, messages.ErrLeaseEnded)
 			assert.ErrorIs(t, testkit.Ask[*messages.Done](t, w, p, &messages.Taint{Lease: forged}).Err, messages.ErrLeaseEnded)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"github.com/actorpool/actorpool/actors/internal/machine"
 	"github.com/actorpool/actorpool/messages"
 )
 
@@ -32,7 +33,9 @@ type Ref struct {
 	reserve      time.Duration // see client.Config.Reserve
 	findsLeaks   bool          // LeakAfter: leases are traced, and missed when they are forgotten
 	forgotten    forgottenList
+	tellsGets    bool // somebody listens to the events of Gets
 	regions      regions
+	spec         *Spec
 
 	// requests holds getRequests to be used again. They have channels, so they stay
 	// with their pool, see handover.
@@ -63,7 +66,9 @@ func newRef(ctx actor.Context, spec *Spec) *Ref {
 		getTimeout:   spec.GetTimeout,
 		reserve:      spec.Policy.Reserve,
 		findsLeaks:   spec.Policy.LeakAfter > 0,
+		tellsGets:    spec.Policy.EventLevel == machine.AllEvents,
 		regions:      spec.regions,
+		spec:         spec,
 		ended:        make(chan struct{}),
 	}
 	r.process, _ = r.system.ProcessRegistry.Get(r.pid)
@@ -124,7 +129,7 @@ func (r *Ref) isClosed() bool { return r.phase.Load() != refOpen }
 // endError is the error of whatever is asked of a pool that has ended.
 func (r *Ref) endError() error {
 	if r.phase.Load() == refFailed {
-		return fmt.Errorf("%w: %w", messages.ErrClosed, messages.ErrPoolFailed)
+		return errFailed
 	}
 	return messages.ErrClosed
 }
@@ -133,6 +138,9 @@ func (r *Ref) endError() error {
 func (r *Ref) denial() error {
 	return &messages.GetError{Pool: r.poolName, Time: r.clock.wall(), Err: r.endError()}
 }
+
+// errFailed is the error of whatever is asked of a pool whose actor has panicked.
+var errFailed = fmt.Errorf("%w: %w", messages.ErrClosed, messages.ErrPoolFailed)
 
 // checkSetting says what is wrong with a setting: that the pool cannot apply any, or
 // that this one cannot be compared.
@@ -146,7 +154,8 @@ func (r *Ref) checkSetting(setting any) error {
 	case !reflect.ValueOf(setting).Comparable():
 		return &messages.ConfigError{Field: "Setting", Reason: fmt.Sprintf("a %T cannot be compared with ==", setting)}
 	case setting != setting: //nolint:gocritic // a NaN is not equal to itself
-		return &messages.ConfigError{Field: "Setting", Reason: fmt.Sprintf("%v is not equal to itself", setting)}
+		// Only its type is named: this may run on the pool's turn.
+		return &messages.ConfigError{Field: "Setting", Reason: fmt.Sprintf("the %T is not equal to itself", setting)}
 	}
 	return nil
 }
@@ -169,11 +178,12 @@ func (r *Ref) ask(ctx context.Context, message any) (answer any, err error) {
 		return nil, r.endError()
 	default:
 	}
+	done := ctx.Done() // before the request is sent: a context may panic
 	r.process.SendUserMessage(r.pid, c)
 	select {
 	case answer = <-c.answers:
 	case <-r.ended:
-	case <-ctx.Done():
+	case <-done:
 		r.process.SendUserMessage(r.pid, &cancelControl{control: c, err: contextError(ctx)})
 		select {
 		case answer = <-c.answers:

@@ -1,8 +1,10 @@
 package actors
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
+	random "math/rand/v2"
 	"reflect"
 	"time"
 
@@ -11,10 +13,10 @@ import (
 	"github.com/actorpool/actorpool/messages"
 )
 
-// request handles the protocol of package messages, for actors.
-func (p *pool) request(now time.Duration, message any) {
+// receiveRequest handles the protocol of package messages, for actors.
+func (p *pool) receiveRequest(now time.Duration, message any) {
 	if v := reflect.ValueOf(message); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
-		respond(p.ctx, &messages.Done{Err: &messages.ConfigError{Field: fmt.Sprintf("message %T", message), Reason: "it is nil"}})
+		p.respond(&messages.Done{Err: &messages.ConfigError{Field: fmt.Sprintf("message %T", message), Reason: "it is nil"}})
 		return
 	}
 	if c := controlOf(message, p.ctx.Sender()); c != nil {
@@ -38,7 +40,7 @@ func (p *pool) request(now time.Duration, message any) {
 }
 
 // done answers a return, if it was a request.
-func (p *pool) done(err error) { respond(p.ctx, &messages.Done{Err: err}) }
+func (p *pool) done(err error) { p.respond(&messages.Done{Err: err}) }
 
 // errRemote refuses a borrower on another machine.
 var errRemote = errors.New("actorpool: a connection cannot travel: the borrower is in another process")
@@ -76,16 +78,19 @@ func (p *pool) getFor(now time.Duration, msg *messages.Get) {
 	if !msg.Deadline.IsZero() {
 		p.ref.setDeadline(g, msg.Deadline)
 		if g.waiter.Deadline <= now {
-			p.m.RejectGet(now, &g.waiter, boundError(g))
+			why := boundEnd(g)
+			p.m.RejectGet(now, &g.waiter, why.err, why.reason)
 			return
 		}
 	}
 	if b != nil {
 		g.waiter.Borrower = &b.Borrower
 	}
+	p.asking = g
 	p.m.Get(now, &g.waiter)
+	p.asking = nil
 	if p.m.Waits(&g.waiter) && g.waiter.Deadline != 0 {
-		g.cancel.err = boundError(g)
+		g.cancel.why = boundEnd(g)
 		g.timer = p.sendAt(g.waiter.Deadline, &g.cancel)
 	}
 }
@@ -98,18 +103,36 @@ func (p *pool) local(pid *actor.PID) bool {
 // endLease ends a lease that its holder names by id.
 func (p *pool) endLease(now time.Duration, id messages.LeaseID, taint bool, cause error) error {
 	conn := p.conns[id.Conn]
-	if conn == nil || !p.m.IsLent(conn.slot, id.Conn, id.Epoch) || !conn.revoke(id.Epoch) {
+	if conn == nil || id.Epoch == 0 || conn.idEpoch != id.Epoch {
+		return messages.ErrLeaseEnded
+	}
+	epoch := conn.idFence
+	if !p.m.IsLent(conn.slot, id.Conn, epoch) || !conn.revoke(epoch) {
 		return messages.ErrLeaseEnded
 	}
 	if taint {
-		p.m.Taint(now, conn.slot, id.Conn, id.Epoch, cause, false)
+		p.m.Taint(now, conn.slot, id.Conn, epoch, cause, false)
 	} else {
-		p.m.Put(now, conn.slot, id.Conn, id.Epoch)
+		p.m.Put(now, conn.slot, id.Conn, epoch)
 	}
 	return nil
 }
 
+// newID gives a lease that is granted by message its ID, which nobody can guess: who
+// has it may end the lease, and nobody else. A lease of ordinary Go has none (S1).
+func (p *pool) newID(conn *poolConn, epoch uint64) messages.LeaseID {
+	if p.epochs == nil {
+		var seed [32]byte
+		_, _ = rand.Read(seed[:]) // it never fails
+		p.epochs = random.NewChaCha8(seed)
+	}
+	for conn.idEpoch, conn.idFence = 0, epoch; conn.idEpoch == 0; {
+		conn.idEpoch = p.epochs.Uint64()
+	}
+	return messages.LeaseID{Conn: conn.id, Epoch: conn.idEpoch}
+}
+
 // deny answers a Get by message. The answer has the pool as its sender, as a grant has.
 func (p *pool) deny(sender *actor.PID, err error) {
-	p.ctx.Request(sender, &messages.Denied{Err: err})
+	p.request(sender, &messages.Denied{Err: err})
 }

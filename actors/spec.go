@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"runtime/debug"
 	"runtime/pprof"
+	"sync/atomic"
 	"time"
 
 	"github.com/actorpool/actorpool/actors/internal/machine"
@@ -49,7 +50,9 @@ type Spec struct {
 	Logger     *slog.Logger
 	GetTimeout time.Duration
 
+	out     *outbox // of the pool
 	clock   clock
+	records *atomic.Int64                          // those that wait for the log handler
 	labels  map[machine.EffectKind]context.Context // for CPU profiles, by job
 	regions regions
 }
@@ -58,7 +61,8 @@ type Spec struct {
 type regions struct{ wait, use, job string }
 
 // start fills in what belongs to one pool and not to its configuration.
-func (s *Spec) start() {
+func (s *Spec) start(out *outbox) {
+	s.out, s.records = out, &atomic.Int64{}
 	s.clock = startClock()
 	s.Policy.Start = s.clock.start
 	s.Policy.Backlog = maxWaiting
@@ -83,19 +87,47 @@ var phases = map[machine.EffectKind]string{
 	machine.Apply: "apply", machine.Unapply: "unapply", machine.Disconnect: "disconnect",
 }
 
-func (s *Spec) enabled(level slog.Level) bool {
-	return s.Logger != nil && s.Logger.Enabled(context.Background(), level)
+// enabled asks the log handler whether it wants records of a level. One that panics or
+// ends its goroutine does not.
+func (s *Spec) enabled(level slog.Level) (wanted bool) {
+	if s.Logger == nil {
+		return false
+	}
+	_ = contain(func() { wanted = s.Logger.Enabled(context.Background(), level) })
+	return wanted
 }
 
+// log writes a record, if there is a Logger. It does not wait: a log handler is code of
+// the user, and one that panics, blocks or ends its goroutine must take with it neither
+// a job's report nor a connector (T3).
 func (s *Spec) log(level slog.Level, msg string, args ...any) {
-	if s.enabled(level) {
-		s.Logger.Log(context.Background(), level, msg, append(args, "pool", s.Policy.Name)...)
+	if s.Logger != nil {
+		s.logTo(s.Logger, level, msg, args...)
 	}
 }
 
-// logPanic warns of a panic in a function of the configuration.
-func (s *Spec) logPanic(phase string, failure *messages.PanicError) {
-	s.log(slog.LevelWarn, "Panic in user code", "phase", phase, "error", failure, "stack", string(failure.Stack))
+// logPanic writes that a function of the user has panicked, and that nobody else is
+// told of: to the default Logger if the pool has none.
+func (s *Spec) logPanic(msg string, failure *messages.PanicError, args ...any) {
+	logger := s.Logger
+	if logger == nil {
+		logger = slog.Default()
+	}
+	s.logTo(logger, slog.LevelWarn, msg, append(args, "error", failure, "stack", string(failure.Stack))...)
+}
+
+// maxRecords bounds the records that wait for a log handler. What is beyond is dropped.
+const maxRecords = 1024
+
+func (s *Spec) logTo(logger *slog.Logger, level slog.Level, msg string, args ...any) {
+	if s.records.Add(1) > maxRecords {
+		s.records.Add(-1)
+		return
+	}
+	s.out.send("log", func() {
+		defer s.records.Add(-1)
+		logger.Log(context.Background(), level, msg, append(args, "pool", s.Policy.Name)...)
+	})
 }
 
 // classifyFailure asks the user's Classify; if that panics, the error counts as one
@@ -103,7 +135,7 @@ func (s *Spec) logPanic(phase string, failure *messages.PanicError) {
 func (s *Spec) classifyFailure(phase messages.Phase, err error) (class messages.Class) {
 	defer func() {
 		if reason := recover(); reason != nil {
-			s.log(slog.LevelWarn, "Panic in Classify", "panic", reason, "stack", string(debug.Stack()))
+			s.logPanic("Panic in Classify", &messages.PanicError{Value: reason, Stack: debug.Stack()}, "panic", reason)
 			class = messages.ClassOverload
 		}
 	}()

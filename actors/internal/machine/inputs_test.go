@@ -5,6 +5,7 @@
 package machine
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"time"
@@ -70,7 +71,7 @@ func (w *world) rejectGet(g *get, err error) {
 	w.tb.Helper()
 	w.gets++
 	w.enqueue(g)
-	w.step(func() { w.m.RejectGet(w.now, &g.Waiter, err) })
+	w.step(func() { w.m.RejectGet(w.now, &g.Waiter, err, reasonOf(err)) })
 	if !g.ended() {
 		w.fail("%s came with a context that had ended, and waits", g.name)
 	}
@@ -80,10 +81,10 @@ func (w *world) rejectGet(g *get, err error) {
 func (w *world) cancelGet(g *get, err error) {
 	w.tb.Helper()
 	if g.ended() {
-		w.stepInVain("a CancelGet after the end", func() { w.m.CancelGet(w.now, &g.Waiter, err) })
+		w.stepInVain("a CancelGet after the end", func() { w.m.CancelGet(w.now, &g.Waiter, err, reasonOf(err)) })
 		return
 	}
-	w.step(func() { w.m.CancelGet(w.now, &g.Waiter, err) })
+	w.step(func() { w.m.CancelGet(w.now, &g.Waiter, err, reasonOf(err)) })
 	if !errors.Is(g.err, err) {
 		w.fail("%s was cancelled with %v, and has ended with %v", g.name, err, g.err)
 	}
@@ -104,7 +105,7 @@ func (w *world) decline(g *get, err error) {
 				w.comesFree(l.conn)
 			}
 		}
-		g.err = w.m.Decline(w.now, &g.Waiter, l.slot, l.id, l.epoch, err, endReason(err))
+		g.err = w.m.Decline(w.now, &g.Waiter, l.slot, l.id, l.epoch, err, reasonOf(err))
 	})
 	var e *messages.GetError
 	if !errors.Is(g.err, err) || !errors.As(g.err, &e) || e.Waited < 0 || e.Stats.State == "" {
@@ -114,6 +115,71 @@ func (w *world) decline(g *get, err error) {
 	// Waits whose deadline has passed may end in the same step (G11).
 	if out != (failed >= 1) || w.m.Stats().Puts != before.Puts || w.m.Stats().WaitTime < 0 {
 		w.fail("%s was declined, its lease was out: %v, and Stats are %+v", g.name, out, w.m.Stats())
+	}
+}
+
+// reasonOf says whether an error of a context is a timeout.
+func reasonOf(err error) messages.Reason {
+	if err == context.DeadlineExceeded {
+		return messages.ReasonTimeout
+	}
+	return messages.ReasonCanceled
+}
+
+// getAnother refuses the connection that a Get was granted, because it is closed. If
+// its lease has ended, the Get is a new one.
+func (w *world) getAnother(g *get) {
+	w.tb.Helper()
+	l := g.lease
+	out := l.out()
+	g.Owner, g.lease, g.err, g.holds, g.overtaken = g, nil, nil, nil, 0
+	if len(w.queue) > 0 {
+		g.overtaken = w.queue[0].overtaken
+	}
+	w.queue, w.refused = slices.Insert(w.queue, 0, g), true
+	if out {
+		l.conn.holder = nil
+		w.grants--
+		if w.cfg.EventLevel == AllEvents {
+			w.checkOutsEnded--
+		}
+	} else {
+		w.gets++
+	}
+	before := w.m.Stats()
+	w.step(func() { w.m.GetAnother(w.now, l.slot, l.id, l.epoch, &g.Waiter, errDown) })
+	st := w.m.Stats()
+	switch {
+	case out && l.conn.job != Disconnect:
+		w.fail("c%d is refused, and is not closed", l.id)
+	case st.Taints != before.Taints || st.Puts != before.Puts:
+		w.fail("the refusal of c%d counts as a return", l.id)
+	case st.WaitTime < 0:
+		w.fail("the time of all waits is %v", st.WaitTime)
+	}
+}
+
+// connectorLost says that the connector of a connection is no more, and has closed it.
+func (w *world) connectorLost(c *conn) {
+	w.tb.Helper()
+	if w.current[c.slot] != c {
+		w.fail("the test loses the connector of c%d, which has none", c.id)
+	}
+	if c.job == Open || c.job == Disconnect {
+		w.stepInVain("the loss of a connector whose job goes to another", func() { w.m.ConnectorLost(w.now, c.slot, errDown) })
+		return
+	}
+	waiting := slices.Clone(w.queue)
+	c.job, c.changeFor, w.lost = 0, nil, c
+	w.step(func() { w.m.ConnectorLost(w.now, c.slot, errDown) })
+	w.lost = nil
+	if c.holder != nil || c.job != Disconnect {
+		w.fail("the connector of c%d is lost, and c%d is not closed", c.id, c.id)
+	}
+	for _, g := range waiting {
+		if errors.Is(g.err, errDown) && g.Deadline == 0 {
+			w.fail("the connector of c%d is lost, and %s fails with %v", c.id, g.name, g.err)
+		}
 	}
 }
 

@@ -4,11 +4,12 @@
 //
 //	Start                                    the pool begins
 //	Get TryGet TryQueue                      a caller asks
-//	CancelGet Decline RejectGet              a caller leaves
+//	CancelGet Decline RejectGet GetAnother   a caller leaves, or refuses what it was given
 //	Put TryPut TryHandOff Taint              a connection comes back
 //	BorrowerGone LeaseLost Holds             what becomes known of leases
 //	Connected ConnectFailed Checked WasReset
 //	Applied Unapplied Disconnected           a connector has done a job
+//	ConnectorLost                            a connector is no more
 //	SetCapacity Clear Suspend Resume
 //	HealthOK Ready Close CancelControl       control
 //	TearDown                                 the end without a decision
@@ -100,7 +101,6 @@ func (m *Machine) TryGet(now time.Duration, w *Waiter) *Slot {
 	} else if w.Label != "" || w.Reserve > 0 {
 		m.advance(now)
 	}
-	w.position = 0
 	m.counters.Gets++
 	m.counters.Grants++
 	if w.Setting != nil {
@@ -110,6 +110,7 @@ func (m *Machine) TryGet(now time.Duration, w *Waiter) *Slot {
 		m.emitStarted(w)
 		m.emitCheckedOut(s, w, 0)
 	}
+	w.position = 0
 	m.lend(s, w, m.opts.needsClock || w.Label != "")
 	switch {
 	case m.cfg.MinIdle > 0:
@@ -140,10 +141,11 @@ func (m *Machine) TryQueue(now time.Duration, w *Waiter) bool {
 	return true
 }
 
-// CancelGet ends a Get whose caller has left, for the reason err. The connect that
-// it caused goes on for others (G4). A Get that has been answered is left alone:
-// the shell returns what it was granted.
-func (m *Machine) CancelGet(now time.Duration, w *Waiter, err error) {
+// CancelGet ends a Get whose caller has left, with the error err. The reason says
+// whether that is a timeout: the machine asks nothing of err, which may be the
+// caller's own type (T1). The connect that the Get caused goes on for others (G4). A
+// Get that has been answered is left alone: the shell returns what it was granted.
+func (m *Machine) CancelGet(now time.Duration, w *Waiter, err error, reason messages.Reason) {
 	m.advance(now)
 	if !w.queued {
 		return
@@ -151,7 +153,7 @@ func (m *Machine) CancelGet(now time.Duration, w *Waiter, err error) {
 	if m.suspended {
 		err = &joinedError{"%v: %v", messages.ErrSuspended, err}
 	}
-	m.reject(w, err, endReason(err))
+	m.reject(w, err, reason)
 	if m.serving() {
 		m.adopt() // its connect
 	}
@@ -184,15 +186,56 @@ func (m *Machine) Decline(now time.Duration, w *Waiter, s *Slot, id, epoch uint6
 	return err
 }
 
-// RejectGet ends a Get that came with a context that had ended already (G2).
-func (m *Machine) RejectGet(now time.Duration, w *Waiter, err error) {
+// RejectGet ends a Get that came with a context that had ended already (G2). The
+// reason is as in CancelGet.
+func (m *Machine) RejectGet(now time.Duration, w *Waiter, err error, reason messages.Reason) {
 	m.advance(now)
 	m.counters.Gets++
 	w.since, w.position = m.now, 0
 	if m.opts.allEvents {
 		m.emitStarted(w)
 	}
-	m.reject(w, err, endReason(err))
+	m.reject(w, err, reason)
+}
+
+// GetAnother gives an idle connection that a Get was granted back, because it says
+// that it is closed, and goes on with that Get: it is the same check-out, at the head
+// of the queue, as if the connection had never been chosen (L16). If the lease has
+// ended meanwhile, the Get is a new one.
+func (m *Machine) GetAnother(now time.Duration, s *Slot, id, epoch uint64, w *Waiter, err error) {
+	m.advance(now)
+	waited := w.position > 0
+	if !waited {
+		w.since = m.now
+	}
+	if s.hasLease(id, epoch) {
+		m.counters.Grants--
+		if waited {
+			m.counters.WaitTime -= w.waited
+		}
+		m.checkIn(s)
+		m.closeConn(s, m.brokenReason(), err)
+	} else {
+		m.counters.Gets++
+		if m.opts.allEvents {
+			m.emitStarted(w)
+		}
+	}
+	switch {
+	case m.phase != phaseOpen:
+		m.reject(w, messages.ErrClosed, messages.ReasonPoolClosed)
+	case m.paused:
+		m.reject(w, messages.ErrCleared, messages.ReasonCleared)
+	default:
+		m.enqueueFirst(w)
+	}
+	m.settle()
+	if w.queued && !waited {
+		m.counters.Waits++
+	}
+	if w.queued && w.slot == nil && m.backoff.nothingOut && m.isHopeless(w) {
+		m.rejectInBackoff(w)
+	}
 }
 
 // Put and Taint.
@@ -242,7 +285,7 @@ func (m *Machine) TryPut(now time.Duration, s *Slot, id, epoch uint64) bool {
 
 // TryHandOff is the fast path of Put while others wait: it lends the connection to
 // the first in the queue if nothing has to be decided. Otherwise it returns nil and
-// has changed nothing.
+// has changed nothing. The shell calls Answered when it has answered the waiter.
 func (m *Machine) TryHandOff(now time.Duration, s *Slot, id, epoch uint64) *Waiter {
 	w := m.queue.head
 	if w == nil || !m.fastPath || m.cfg.Reset || m.queue.withSetting > 0 || m.queue.codel.bad ||
@@ -490,6 +533,32 @@ func (m *Machine) Disconnected(now time.Duration, s *Slot) {
 	m.settle()
 }
 
+// ConnectorLost reports that the connector of a slot is no more, for the reason err,
+// and has closed the connection that it held. A lease of that connection ends, and
+// nobody is granted it any more. The shell runs a connect or Disconnect that the
+// connector had not begun in another one; any other job of it is lost (T5).
+func (m *Machine) ConnectorLost(now time.Duration, s *Slot, err error) {
+	m.advance(now)
+	switch s.state {
+	case vacant, connecting, closing:
+		return
+	case borrowed:
+		m.revoke(s)
+		if m.opts.allEvents {
+			m.emitCheckedIn(s)
+		}
+		m.closeConn(s, m.brokenReason(), err)
+	default:
+		if s.givenUp {
+			m.closeLate(s)
+			break
+		}
+		m.unassign(s) // the waiter that the job was done for keeps its place
+		m.closeConn(s, m.brokenReason(), err)
+	}
+	m.settle()
+}
+
 // Control.
 
 // SetCapacity changes the capacity; t is answered once what counts fits.
@@ -660,6 +729,10 @@ func (m *Machine) TearDown(waiter func(*Waiter), ticket func(*Ticket)) {
 		w.queued, w.prev, w.next, w.slot = false, nil, nil, nil
 		waiter(w)
 		w = next
+	}
+	if w := m.queue.chosen; w != nil { // it was taken out, and the turn failed before its answer
+		w.slot = nil
+		waiter(w)
 	}
 	m.queue.waiterList = waiterList{}
 	if t := m.drain.resize; t != nil {

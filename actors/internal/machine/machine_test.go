@@ -367,7 +367,7 @@ func BenchmarkCancelGet(b *testing.B) {
 			b.ResetTimer()
 			for i := range b.N {
 				w := &waiters[n/2+i%(n/2)]
-				m.CancelGet(0, w, context.Canceled)
+				m.CancelGet(0, w, context.Canceled, messages.ReasonCanceled)
 				m.Done()
 				m.TakeEvents(nil)
 				if cancelled = append(cancelled, w); len(cancelled) == cap(cancelled) {

@@ -215,7 +215,7 @@ func (w *world) checkJob(c *conn, e Effect) {
 		if c.setting != nil && (wasIdle || w.tooOld(c)) {
 			w.inherited = append(w.inherited, c.setting)
 		}
-		if wasIdle && g == nil && w.closedAt < 0 && !c.stale && w.surplus() <= 0 && !w.tooOld(c) &&
+		if wasIdle && g == nil && c != w.lost && w.closedAt < 0 && !c.stale && w.surplus() <= 0 && !w.tooOld(c) &&
 			(w.cfg.IdleTimeout == 0 || w.now < after(c.idleSince, w.cfg.IdleTimeout)) {
 			w.fail("c%d is idle and closed without a reason", c.id)
 		}

@@ -41,6 +41,7 @@ type model struct {
 	permits int // how many connects may run at once while they ramp up
 
 	// Counts.
+	refused          bool // a Get has refused a connection, so the waiters may not be in order of arrival
 	gets             int
 	grants           int
 	backoffs         int
@@ -53,6 +54,7 @@ type model struct {
 	// The step that is running.
 	failing    bool   // a connect or Apply fails in it
 	lowering   bool   // it is a SetCapacity
+	lost       *conn  // its connector is lost in it
 	tickLate   bool   // the tick was due before it
 	freed      *freed // the connection that comes free in it
 	passedOver []*get // waiters before one that is granted a connection that they could use

@@ -269,7 +269,7 @@ func TestAPoolThatWatchesLeasesNamesTheOldestOne(t *testing.T) {
 	w := &Waiter{}
 	m.Get(100*time.Second, w)
 	m.Done()
-	m.CancelGet(100*time.Second, w, context.Canceled)
+	m.CancelGet(100*time.Second, w, context.Canceled, messages.ReasonCanceled)
 	var e *messages.GetError
 	if !errors.As(m.Effects()[0].Err, &e) || len(e.Holders) != forError.describe || e.Holders[0].ConnID != oldest.ID {
 		t.Errorf("%+v", e)
@@ -303,7 +303,7 @@ func TestAWaiterThatIsUsedAgainHoldsWhatItSaysThen(t *testing.T) {
 	w := &Waiter{}
 	m.Get(0, w)
 	m.Holds(0, w, []HeldLease{{s, s.ID, s.LeaseEpoch}})
-	m.CancelGet(0, w, context.Canceled)
+	m.CancelGet(0, w, context.Canceled, messages.ReasonCanceled)
 	m.Get(0, w)
 	if e := m.Explain(0); len(e.Waiters[0].Holds) != 0 || e.Holders[0].Waits || e.Holders[1].Waits {
 		t.Errorf("before it says anything: %+v", e)
@@ -379,7 +379,7 @@ func TestWithoutABackoffAnErrorNamesNoNextAttempt(t *testing.T) {
 	w := &Waiter{}
 	m.Get(0, w)
 	m.Done()
-	m.CancelGet(time.Second, w, context.Canceled)
+	m.CancelGet(time.Second, w, context.Canceled, messages.ReasonCanceled)
 	var e *messages.GetError
 	if !errors.As(m.Effects()[0].Err, &e) || e.Attempt != 0 || !e.NextAttempt.IsZero() {
 		t.Errorf("%+v", e)

@@ -142,8 +142,9 @@ func (h *history) next() {
 				w.taint(g.lease, nil, true)
 			}
 		})
-		if declinable := h.granted(func(g *get) bool { return g.actor == nil && g.err == nil }); len(declinable) > 0 {
-			add(2, "decline", func() { w.decline(pick(h.t, declinable), h.reason()) })
+		if callers := h.granted(func(g *get) bool { return g.actor == nil && g.err == nil }); len(callers) > 0 {
+			add(2, "decline", func() { w.decline(pick(h.t, callers), h.reason()) })
+			add(1, "get another", func() { w.getAnother(pick(h.t, callers)) })
 		}
 		add(1, "cancel get too late", func() { w.cancelGet(pick(h.t, granted), h.reason()) })
 	}
@@ -164,6 +165,17 @@ func (h *history) next() {
 	}
 	if running := h.running(); len(running) > 0 {
 		add(8, "job", func() { h.finish(pick(h.t, running)) })
+	}
+	if len(w.current) > 0 {
+		add(1, "connector lost", func() {
+			var with []*conn
+			for _, c := range w.conns {
+				if w.current[c.slot] == c {
+					with = append(with, c)
+				}
+			}
+			w.connectorLost(pick(h.t, with))
+		})
 	}
 	add(1, "set capacity", func() { w.setCapacity(h.ticket("resize"), rapid.IntRange(0, 4).Draw(h.t, "n")) })
 	add(1, "clear", func() { w.clear(h.maybe("cause"), rapid.Bool().Draw(h.t, "interrupt")) })

@@ -41,6 +41,9 @@ func (m *Machine) IsLent(s *Slot, id, epoch uint64) bool { return s.hasLease(id,
 // Waits says whether a Get is still waiting for its answer.
 func (m *Machine) Waits(w *Waiter) bool { return w.queued }
 
+// Answered says that the waiter which TryHandOff has chosen has its answer.
+func (m *Machine) Answered() { m.queue.chosen = nil }
+
 // Stats is what the pool looks like.
 func (m *Machine) Stats() messages.Stats {
 	st := m.counters

@@ -336,6 +336,7 @@ func (m *Machine) grant(w *Waiter, s *Slot) {
 	m.lend(s, w, true)
 	m.dequeue(w) // after lend: a borrower that is granted what it has just returned stays watched
 	m.effect(Effect{Kind: Grant, Slot: s, Waiter: w})
+	m.queue.chosen = nil // the effect remembers it
 }
 
 // Connecting.

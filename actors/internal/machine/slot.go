@@ -18,6 +18,10 @@ type Slot struct {
 	// LeaseEpoch is that of the connection's current lease while it is borrowed,
 	// otherwise of the next one. It starts at 1 and grows when a lease ends.
 	LeaseEpoch uint64
+	// FromIdle says that the current lease began with an idle connection, which may
+	// have been closed by the server meanwhile. A lease that was handed over from one
+	// caller to the next keeps what the first one had.
+	FromIdle bool
 
 	index int // in Machine.slots
 	state state

@@ -31,6 +31,8 @@ import (
 //	borrower-gone B            the actor has stopped
 //	cancel-get NAME cancel     the caller leaves; or timeout
 //	decline NAME cancel        the caller has left when it was granted; or timeout
+//	get-another NAME           the caller of NAME refuses its connection, which is closed
+//	connector-lost c1          the connector of c1 is no more
 //	holds NAME OTHER...        the caller of NAME holds the leases of OTHER...
 //	lease-lost NAME            nobody can return the lease of NAME any more
 //	put NAME, taint NAME       the lease of NAME is returned; cause=, dead
@@ -128,6 +130,10 @@ func (tr *trace) run() string {
 		}
 		w.decline(g, tr.contextError(tr.word(1)))
 		return tr.output(strings.TrimSpace(g.name + ": " + w.shortError(g.err) + "\n" + tr.idle(g.lease.conn)))
+	case "get-another":
+		w.getAnother(tr.gets[tr.word(0)])
+	case "connector-lost":
+		w.connectorLost(tr.conn())
 	case "borrower-gone":
 		w.borrowerGone(tr.borrower(tr.word(0)), messages.ErrBorrowerGone)
 	case "holds":
@@ -366,16 +372,7 @@ func (tr *trace) putOrTaint() string {
 
 // report ends the job of a connection.
 func (tr *trace) report() string {
-	w := tr.world
-	var c *conn
-	for _, x := range w.conns {
-		if fmt.Sprintf("c%d", x.id) == tr.word(0) {
-			c = x
-		}
-	}
-	if c == nil {
-		tr.Fatalf("no such connection")
-	}
+	w, c := tr.world, tr.conn()
 	switch tr.d.Cmd {
 	case "connected":
 		w.connected(c)
@@ -399,6 +396,17 @@ func (tr *trace) report() string {
 		w.disconnected(c)
 	}
 	return tr.output(tr.idle(c))
+}
+
+// conn gives the connection that the input names.
+func (tr *trace) conn() *conn {
+	for _, c := range tr.world.conns {
+		if fmt.Sprintf("c%d", c.id) == tr.word(0) {
+			return c
+		}
+	}
+	tr.Fatalf("no such connection")
+	return nil
 }
 
 // idle says that a connection is idle now, which no effect says.

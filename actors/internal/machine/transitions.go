@@ -4,8 +4,6 @@
 package machine
 
 import (
-	"context"
-	"errors"
 	"time"
 
 	"github.com/actorpool/actorpool/messages"
@@ -21,6 +19,7 @@ func (m *Machine) move(s *Slot, to state) {
 	case vacant:
 		m.lists.vacant.remove(s)
 	case idle:
+		s.FromIdle = true
 		if s.group == nil {
 			m.lists.idle.remove(s)
 		} else {
@@ -66,6 +65,7 @@ func (m *Machine) move(s *Slot, to state) {
 	case resetting:
 		m.bound(s, boundReset)
 	default:
+		s.FromIdle = false
 		m.bound(s, boundConnect)
 	}
 }
@@ -418,6 +418,16 @@ func (m *Machine) setDeadline(w *Waiter) {
 	}
 }
 
+// enqueueFirst puts a waiter at the head of the queue: one that was there before.
+func (m *Machine) enqueueFirst(w *Waiter) {
+	m.setDeadline(w)
+	if m.opts.measuresWaits && m.queue.n == 0 {
+		m.queue.pace.began(m.now)
+		m.queue.codel.began(m.cfg.CoDel, m.now, m.counters.Grants)
+	}
+	m.queue.pushFirst(w)
+}
+
 // dequeue takes a waiter out of the queue.
 func (m *Machine) dequeue(w *Waiter) {
 	m.queue.remove(w)
@@ -470,6 +480,7 @@ func (m *Machine) reject(w *Waiter, err error, reason messages.Reason) {
 		Kind: messages.CheckOutFailed, Reason: reason, Duration: m.now - w.since, Label: w.Label, Err: err,
 	})
 	m.effect(Effect{Kind: Reject, Waiter: w, Err: err})
+	m.queue.chosen = nil // the effect remembers it
 }
 
 // countFailure counts a Get that ends without a connection.
@@ -495,14 +506,6 @@ func (m *Machine) rejectIfPaused() {
 		m.rejectAll(messages.ErrCleared, messages.ReasonCleared)
 		m.answerAll(&m.drain.readies, messages.ErrCleared)
 	}
-}
-
-// endReason tells a deadline from any other end of a context.
-func endReason(err error) messages.Reason {
-	if errors.Is(err, context.DeadlineExceeded) {
-		return messages.ReasonTimeout
-	}
-	return messages.ReasonCanceled
 }
 
 // Leases.

@@ -69,10 +69,30 @@ type waiterList struct {
 	clean       waiterGroup          // those that ask for no setting
 	groups      map[any]*waiterGroup // the others, by setting; without empty ones
 	overtaken   int                  // how often the head has been overtaken
+
+	// chosen is the waiter that was taken out last, until its answer stands in an
+	// effect or has been given: a turn that fails in between must not forget it (T2).
+	chosen *Waiter
 }
 
 // waiterGroup is the waiters that ask for one setting, in order of arrival.
 type waiterGroup struct{ head, tail *Waiter }
+
+// groupOf is the group of a setting, which is made if there is none.
+func (l *waiterList) groupOf(setting any) *waiterGroup {
+	if setting == nil {
+		return &l.clean
+	}
+	g := l.groups[setting]
+	if g == nil {
+		if l.groups == nil {
+			l.groups = make(map[any]*waiterGroup)
+		}
+		g = &waiterGroup{}
+		l.groups[setting] = g
+	}
+	return g
+}
 
 // firstWith is the first waiter that asks for exactly this setting.
 func (l *waiterList) firstWith(setting any) *Waiter {
@@ -108,17 +128,10 @@ func (l *waiterList) push(w *Waiter) {
 	l.n++
 	l.unstarted++
 	w.position, w.overtakes, w.paid, w.claimed = l.n, 0, false, false
-	g := &l.clean
 	if w.Setting != nil {
 		l.withSetting++
-		if g = l.groups[w.Setting]; g == nil {
-			if l.groups == nil {
-				l.groups = make(map[any]*waiterGroup)
-			}
-			g = &waiterGroup{}
-			l.groups[w.Setting] = g
-		}
 	}
+	g := l.groupOf(w.Setting)
 	w.group, w.groupPrev, w.groupNext = g, g.tail, nil
 	if g.tail != nil {
 		g.tail.groupNext = w
@@ -126,6 +139,35 @@ func (l *waiterList) push(w *Waiter) {
 		g.head = w
 	}
 	g.tail = w
+}
+
+// pushFirst adds a waiter at the head. It keeps the place that it was given, and counts
+// as overtaken as often as those behind it.
+func (l *waiterList) pushFirst(w *Waiter) {
+	w.prev, w.next, w.queued = nil, l.head, true
+	if l.head != nil {
+		l.head.prev = w
+	} else {
+		l.tail = w
+	}
+	l.head = w
+	l.n++
+	l.unstarted++
+	if w.Setting != nil {
+		l.withSetting++
+	}
+	if w.position == 0 { // it is new in the queue
+		w.position, w.paid = 1, false
+	}
+	w.overtakes = 0
+	g := l.groupOf(w.Setting)
+	w.group, w.groupPrev, w.groupNext = g, nil, g.head
+	if g.head != nil {
+		g.head.groupPrev = w
+	} else {
+		g.tail = w
+	}
+	g.head = w
 }
 
 // remove takes a waiter out. No job may be assigned to it any more.
@@ -143,6 +185,7 @@ func (l *waiterList) remove(w *Waiter) {
 		l.tail = w.prev
 	}
 	w.prev, w.next, w.queued = nil, nil, false
+	l.chosen = w
 	l.n--
 	l.unstarted--
 	g := w.group
