@@ -23,11 +23,13 @@ type connector struct {
 	process actor.Process // of pid: what is sent to a connector that is no more is no dead letter
 	held    *held
 	job     *job
+
+	failures *actor.RestartStatistics // of this connector actor
 }
 
 // held is the connection in a connector's hand. It survives the connector's
-// restarts, and only the connector's own incarnations touch it.
-type held struct{ conn *poolConn }
+// restarts. The pool takes it when the connector is given up.
+type held struct{ conn atomic.Pointer[poolConn] }
 
 func newHeld() *held { return &held{} }
 
@@ -43,8 +45,10 @@ type job struct {
 	cancel  context.CancelFunc
 	started atomic.Bool // user code may have run
 
-	err   error
-	class messages.Class
+	err     error
+	class   messages.Class
+	failure *messages.PanicError // user code has panicked
+	by      *held                // of the connector that ran it
 }
 
 // IgnoreDeadLetterLogging marks a report to a pool that has ended as no news:
@@ -68,8 +72,7 @@ func (a *connectorActor) Receive(ctx actor.Context) {
 		// else stops it. The pool must know before the connection is closed, and after
 		// the reports that are on their way.
 		ctx.Send(ctx.Parent(), &connectorStopped{held: a.held})
-		if c := a.held.conn; c != nil {
-			a.held.conn = nil
+		if c := a.held.conn.Swap(nil); c != nil {
 			if failure := contain(func() { a.disconnect(c) }); failure != nil {
 				a.logPanic(phases[machine.Disconnect], failure)
 			}
@@ -84,14 +87,17 @@ type connectorStopped struct{ held *held }
 // IgnoreDeadLetterLogging marks the message to a pool that has ended as no news.
 func (*connectorStopped) IgnoreDeadLetterLogging() {}
 
-// run runs a job and reports it, also when user code panics; then the panic
-// goes on to the supervisor. The report is sent before anything is logged.
+// run runs a job and reports it, also when user code panics. The pool, which
+// supervises, sees that in the report: the panic itself does not go on to the actor
+// library, which would log it from here, and the log handler of the actor system is
+// code of the user, too. The report is sent before anything is logged.
 func (a *connectorActor) run(ctx actor.Context, j *job) {
 	j.started.Store(true)
 	failure := contain(func() { a.perform(j) })
 	if failure != nil {
-		j.err, j.class = failure, messages.ClassOverload
+		j.err, j.class, j.failure = failure, messages.ClassOverload, failure
 	}
+	j.by = a.held
 	if j.cancel != nil {
 		j.cancel()
 	}
@@ -99,7 +105,6 @@ func (a *connectorActor) run(ctx actor.Context, j *job) {
 	ctx.Send(ctx.Parent(), j)
 	if failure != nil {
 		a.logPanic(phase, failure)
-		panic(failure.Value)
 	}
 }
 
@@ -133,7 +138,7 @@ func (a *connectorActor) perform(j *job) {
 	case machine.Unapply:
 		j.err = a.call(j, a.spec.Unapply)
 	case machine.Disconnect:
-		a.held.conn = nil
+		a.held.conn.Store(nil)
 		a.disconnect(j.conn)
 	}
 }
@@ -172,7 +177,7 @@ func (a *connectorActor) connect(j *job) {
 		return
 	}
 	j.conn = newPoolConn(conn)
-	a.held.conn = j.conn
+	a.held.conn.Store(j.conn)
 }
 
 func (a *connectorActor) call(j *job, f func(context.Context, any) error) error {

@@ -37,6 +37,7 @@ func (p *pool) dispatch(c *connector) {
 	if c.pid == nil {
 		held := c.held
 		c.pid, c.process = p.spawn(func() actor.Actor { return &connectorActor{spec: p.spec, held: held} })
+		c.failures = actor.NewRestartStatistics()
 	}
 	c.process.SendUserMessage(c.pid, c.job)
 }
@@ -54,16 +55,10 @@ func (p *pool) spawn(child func() actor.Actor) (*actor.PID, actor.Process) {
 // connection that it has. All reports of it have come, so a job under way is one that
 // it had not begun.
 func (p *pool) connectorStopped(now time.Duration, held *held) {
-	var lost *machine.Slot
-	p.m.EachSlot(func(s *machine.Slot) {
-		if c, ok := s.Shell.(*connector); ok && c.held == held {
-			lost = s
-		}
-	})
-	if lost == nil {
+	lost, c := p.slotOf(held)
+	if c == nil {
 		return // it was retired or given up
 	}
-	c := lost.Shell.(*connector)
 	c.pid, c.process, c.held = nil, nil, newHeld()
 	if j := c.job; j != nil {
 		if j.kind == machine.Open || j.kind == machine.Disconnect {
@@ -83,6 +78,9 @@ var errConnectorStopped = errors.New("actorpool: the connector was stopped by so
 // report takes a job back from a connector.
 func (p *pool) report(now time.Duration, j *job) {
 	c := j.slot.Shell.(*connector)
+	if j.failure != nil && j.by == c.held && c.pid != nil { // before another job goes to it
+		p.HandleFailure(p.ref.system, nil, c.pid, c.failures, j.failure.Value, j)
+	}
 	if c.job == j {
 		c.job = nil
 	}
@@ -110,8 +108,18 @@ func (p *pool) report(now time.Duration, j *job) {
 	}
 }
 
+// slotOf finds the slot of a connector by what is in its hand.
+func (p *pool) slotOf(held *held) (slot *machine.Slot, c *connector) {
+	p.m.EachSlot(func(s *machine.Slot) {
+		if found, ok := s.Shell.(*connector); ok && found.held == held {
+			slot, c = s, found
+		}
+	})
+	return slot, c
+}
+
 // HandleFailure implements actor.SupervisorStrategy: the pool supervises its
-// connectors.
+// connectors. The actor library calls it if a connector itself panics.
 func (p *pool) HandleFailure(system *actor.ActorSystem, sup actor.Supervisor, child *actor.PID,
 	stats *actor.RestartStatistics, reason, message any,
 ) {
@@ -119,24 +127,28 @@ func (p *pool) HandleFailure(system *actor.ActorSystem, sup actor.Supervisor, ch
 		sup.StopChildren(child)
 		return
 	}
-	p.strategy.HandleFailure(system, &supervision{sup, p.out}, child, stats, reason, message)
+	p.strategy.HandleFailure(system, &supervision{sup, p}, child, stats, reason, message)
 }
 
-// supervision carries out what the strategy decides off the pool's turn: the child may
+// supervision carries out what the strategy decides, off the pool's turn: the child may
 // be no more, and then the message to it is a dead letter.
 type supervision struct {
 	actor.Supervisor
-	out *outbox
+	p *pool
 }
 
 // RestartChildren implements actor.Supervisor.
 func (s *supervision) RestartChildren(pids ...*actor.PID) {
-	s.out.send("children", func() { s.Supervisor.RestartChildren(pids...) })
+	for _, pid := range pids {
+		s.p.tellSystem(pid, &actor.Restart{})
+	}
 }
 
 // StopChildren implements actor.Supervisor.
 func (s *supervision) StopChildren(pids ...*actor.PID) {
-	s.out.send("children", func() { s.Supervisor.StopChildren(pids...) })
+	for _, pid := range pids {
+		s.p.tellSystem(pid, &actor.Stop{})
+	}
 }
 
 // connectorGivenUp notes that a connector has panicked too often and is stopped. A
@@ -154,7 +166,7 @@ func (p *pool) connectorGivenUp(child *actor.PID) {
 		// The old connector is still to be stopped, and would close the connection
 		// that it holds without the machine knowing: the new one holds it now.
 		next := newHeld()
-		next.conn, c.held.conn = c.held.conn, nil
+		next.conn.Store(c.held.conn.Swap(nil))
 		c.pid, c.process, c.held = nil, nil, next
 		if c.job != nil && !c.job.started.Load() {
 			p.dispatch(c)

@@ -32,7 +32,7 @@ func (p *pool) tell(to *actor.PID, message any) {
 	})
 }
 
-// tellSystem sends a Watch or an Unwatch.
+// tellSystem sends a message of the actor system, such as a Watch.
 func (p *pool) tellSystem(to *actor.PID, message any) {
 	registry := p.ctx.ActorSystem().ProcessRegistry
 	p.out.send(recipient(to), func() {
