@@ -380,7 +380,7 @@ func (cfg Config[C]) spec() (actors.Spec, error) {
 	if apply := cfg.Apply; apply != nil {
 		s.Apply = func(ctx context.Context, conn, setting any) error { return apply(ctx, conn.(C), setting) }
 	}
-	if s.ConnType.Implements(reflect.TypeFor[closer]()) {
+	if s.ConnType.Implements(reflect.TypeFor[closer]()) || s.ConnType.Implements(reflect.TypeFor[closing]()) {
 		s.IsClosed = isClosed
 	}
 	if s.Disconnect == nil {
