@@ -157,7 +157,7 @@ func (l *waiterList) pushFirst(w *Waiter) {
 		l.withSetting++
 	}
 	if w.position == 0 { // it is new in the queue
-		w.position, w.paid = 1, false
+		w.position, w.paid, w.claimed = 1, false, false
 	}
 	w.overtakes = 0
 	g := l.groupOf(w.Setting)
