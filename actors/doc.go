@@ -32,10 +32,11 @@
 //	control.go   requests about the pool as a whole: one form, whoever asks
 //	jobs.go      sending jobs to connectors and taking their reports
 //	borrower.go  actors that borrow, which are watched
+//	leaving.go   what it sends to others, by way of the outbox (outbox.go)
 //
 // Ordinary Go holds a [Ref] (ref.go), which sends messages to the pool actor and
 // waits for the answers. A Get is a getRequest (get.go), whose answer reaches the
-// caller by a handover (handover.go). A connection is a poolConn (conn.go), whose
+// caller by a handover (handover.go); why its context has ended is read in ending.go. A connection is a poolConn (conn.go), whose
 // fence ends each [Lease] once. Both carry their own mailbox node, so that a Get and
 // a Put allocate nothing. Package client makes all this generic.
 //

@@ -143,7 +143,13 @@ func (p *Pool[C]) find(ctx context.Context) (*actors.Ref, error) {
 
 // Get borrows a connection: the one that became idle last; or, if none is idle, a new
 // one if the capacity allows; or else the next that becomes free, in order of
-// arrival. End the lease with Put or Taint.
+// arrival. End the lease with Put or Taint. An idle connection is not lent if its
+// method IsClosed() bool or IsClosing() bool returns true; it is asked on the caller's
+// goroutine.
+//
+// ctx is read before the Get is sent to the pool: a panic of its methods goes on to
+// the caller. One that happens later, when ctx is asked why it has ended, is a
+// *[messages.PanicError] in the error.
 //
 // The error is one of these:
 //
@@ -213,7 +219,7 @@ func (p *Pool[C]) TryGet() (Lease[C], bool) {
 
 // Do borrows a connection, calls f with it, and returns it. The connection is closed
 // if f panics or ends its goroutine, or if it returns an error and Config.Broken says
-// so or the connection has a method IsClosed() bool that returns true. Otherwise it
+// so or the connection has a method IsClosed() bool or IsClosing() bool that returns true. Otherwise it
 // is lent again. A panic of f goes on to the caller.
 //
 // Do returns the error of Get or that of f. If the pool ended the lease while f ran,
@@ -422,8 +428,9 @@ func (l Lease[C]) Conn() C {
 func (l Lease[C]) Context(ctx context.Context) context.Context { return l.loan.Context(ctx) }
 
 // Put returns the connection, and ends the lease. If the type C has a method
-// IsClosed() bool that returns true, the connection is closed, as by Taint. After
-// Close the connection is closed, and Put returns nil.
+// IsClosed() bool or IsClosing() bool that returns true, or that panics, the
+// connection is closed, as by Taint. A panic there is logged. After Close the
+// connection is closed, and Put returns nil.
 //
 // If the lease had ended before, by Put, by Taint or by the pool, Put returns
 // messages.ErrLeaseEnded and has no effect.

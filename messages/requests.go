@@ -8,11 +8,11 @@ import (
 
 // LeaseID identifies a lease. When the lease has ended, by Put, by Taint or by the
 // pool, its LeaseID is invalid for ever: a late Put with it cannot affect the
-// connection's next holder.
+// connection's next holder. Only leases that were granted by message have one.
 type LeaseID struct {
 	// Conn is the id of the connection, from 1. A pool never uses an id again.
 	Conn uint64
-	// Epoch numbers the leases of the connection, from 1.
+	// Epoch is random and different for each lease. Whoever knows it may end the lease.
 	Epoch uint64
 }
 
