@@ -22,14 +22,14 @@ var timedOut = ending{err: context.DeadlineExceeded, reason: messages.ReasonTime
 // endOf asks a context why it has ended.
 func endOf(ctx context.Context) *ending {
 	e := &ending{err: contextError(ctx), reason: messages.ReasonCanceled}
-	if is(e.err, context.DeadlineExceeded) {
+	if matches(e.err, context.DeadlineExceeded) {
 		e.reason = messages.ReasonTimeout
 	}
 	return e
 }
 
-// is is errors.Is for an error of the user, which may panic when it is asked.
-func is(err, target error) (yes bool) {
+// matches is errors.Is for an error of the user, which may panic when it is asked.
+func matches(err, target error) (yes bool) {
 	defer func() { _ = recover() }()
 	return errors.Is(err, target)
 }
@@ -57,7 +57,7 @@ func plainEndOf(ctx context.Context) (why *ending, plain bool) {
 	switch {
 	case err == nil || context.Cause(ctx) != err: //nolint:errorlint // equal or not, nothing of it is called
 		return nil, false
-	case err == context.DeadlineExceeded: //nolint:errorlint // it is the context's own error
+	case err == context.DeadlineExceeded: // it is the context's own error
 		return &timedOut, true
 	}
 	return &ending{err: err, reason: messages.ReasonCanceled}, true
@@ -79,7 +79,7 @@ func contextError(ctx context.Context) error {
 	if err == nil { // it breaks the rules of contexts: it is done, and does not say why
 		err = context.Canceled
 	}
-	if cause := context.Cause(ctx); cause != nil && !is(cause, err) {
+	if cause := context.Cause(ctx); cause != nil && !matches(cause, err) {
 		return &causedError{err: err, cause: cause}
 	}
 	return err

@@ -133,7 +133,7 @@ func (r *Ref) TryGet() (Lease, bool) {
 			g.waiter.Trace = here()
 		}
 		r.process.SendUserMessage(r.pid, &g.node)
-		if !g.handover.wasDirect() && r.wait(nil, nil, g) != nil {
+		if !g.handover.wasDirect() && r.wait(context.Background(), nil, g) != nil {
 			break
 		}
 		lease, err := r.finish(g)
@@ -167,7 +167,7 @@ func (r *Ref) refuse(label string) error {
 	g.waiter.Label = label
 	r.process.SendUserMessage(r.pid, &g.node)
 	if !g.handover.wasDirect() {
-		if err := r.wait(nil, nil, g); err != nil {
+		if err := r.wait(context.Background(), nil, g); err != nil {
 			return err
 		}
 	}
@@ -227,7 +227,7 @@ func (r *Ref) finish(g *getRequest) (Lease, error) {
 
 // wait lets the caller sleep until its answer stands in the request, its context ends,
 // or the pool does. An error ends the Get, and the request must not be used again. done
-// is that of the context; both are nil for a caller without one.
+// is that of the context; it is nil for a caller that waits for the answer in any case.
 func (r *Ref) wait(ctx context.Context, done <-chan struct{}, g *getRequest) error {
 	if !g.handover.sleeps() {
 		return r.collect(ctx, done, g)

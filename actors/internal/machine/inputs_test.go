@@ -133,6 +133,11 @@ func (w *world) getAnother(g *get) {
 	l := g.lease
 	out := l.out()
 	g.Owner, g.lease, g.err, g.holds, g.overtaken = g, nil, nil, nil, 0
+	for _, c := range w.conns {
+		if c.changeFor == g { // that was for it before it was granted a connection
+			c.changeFor = nil
+		}
+	}
 	if len(w.queue) > 0 {
 		g.overtaken = w.queue[0].overtaken
 	}
@@ -159,6 +164,8 @@ func (w *world) getAnother(g *get) {
 	}
 }
 
+var errLost = errors.New("connector lost")
+
 // connectorLost says that the connector of a connection is no more, and has closed it.
 func (w *world) connectorLost(c *conn) {
 	w.tb.Helper()
@@ -166,18 +173,18 @@ func (w *world) connectorLost(c *conn) {
 		w.fail("the test loses the connector of c%d, which has none", c.id)
 	}
 	if c.job == Open || c.job == Disconnect {
-		w.stepInVain("the loss of a connector whose job goes to another", func() { w.m.ConnectorLost(w.now, c.slot, errDown) })
+		w.stepInVain("the loss of a connector whose job goes to another", func() { w.m.ConnectorLost(w.now, c.slot, errLost) })
 		return
 	}
 	waiting := slices.Clone(w.queue)
 	c.job, c.changeFor, w.lost = 0, nil, c
-	w.step(func() { w.m.ConnectorLost(w.now, c.slot, errDown) })
+	w.step(func() { w.m.ConnectorLost(w.now, c.slot, errLost) })
 	w.lost = nil
 	if c.holder != nil || c.job != Disconnect {
 		w.fail("the connector of c%d is lost, and c%d is not closed", c.id, c.id)
 	}
 	for _, g := range waiting {
-		if errors.Is(g.err, errDown) && g.Deadline == 0 {
+		if errors.Is(g.err, errLost) {
 			w.fail("the connector of c%d is lost, and %s fails with %v", c.id, g.name, g.err)
 		}
 	}

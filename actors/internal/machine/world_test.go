@@ -69,7 +69,7 @@ func (w *world) step(input func()) {
 	}
 	w.checkOrder()
 	w.events = slices.Clone(w.m.Events())
-	if armed := w.tick.epoch; w.tick.armed && armed != epoch && w.tick.at < w.now && !w.anyExpired() && !w.tickLate && !(w.refused && w.cfg.CoDel.on()) {
+	if armed := w.tick.epoch; w.tick.armed && armed != epoch && w.tick.at < w.now && !w.anyExpired() && !w.tickLate && (!w.refused || !w.cfg.CoDel.on()) {
 		w.fail("a tick is armed for %v, and nothing is due", w.tick.at)
 	}
 	if w.running(Open) == 0 {
