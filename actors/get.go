@@ -90,7 +90,7 @@ func (r *Ref) Get(ctx context.Context, label string, setting any) (Lease, error)
 	} else {
 		g.waiter.Timeout = r.getTimeout
 	}
-	if ctx.Err() != nil {
+	if done != nil && ctx.Err() != nil { // without Done it cannot end
 		g.ended = endOf(ctx)
 	}
 	if h, ok := ctx.Value(r).(*leaseContext); ok {

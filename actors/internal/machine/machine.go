@@ -110,7 +110,7 @@ func (m *Machine) TryGet(now time.Duration, w *Waiter) *Slot {
 		m.emitStarted(w)
 		m.emitCheckedOut(s, w, 0)
 	}
-	w.position = 0
+	w.position, s.FromIdle = 0, true
 	m.lend(s, w, m.opts.needsClock || w.Label != "")
 	switch {
 	case m.cfg.MinIdle > 0:

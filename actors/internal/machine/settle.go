@@ -333,6 +333,7 @@ func (m *Machine) grant(w *Waiter, s *Slot) {
 	if m.opts.allEvents {
 		m.emitCheckedOut(s, w, wait)
 	}
+	s.FromIdle = s.state == idle
 	m.lend(s, w, true)
 	m.dequeue(w) // after lend: a borrower that is granted what it has just returned stays watched
 	m.effect(Effect{Kind: Grant, Slot: s, Waiter: w})

@@ -19,7 +19,6 @@ func (m *Machine) move(s *Slot, to state) {
 	case vacant:
 		m.lists.vacant.remove(s)
 	case idle:
-		s.FromIdle = true
 		if s.group == nil {
 			m.lists.idle.remove(s)
 		} else {
@@ -65,7 +64,6 @@ func (m *Machine) move(s *Slot, to state) {
 	case resetting:
 		m.bound(s, boundReset)
 	default:
-		s.FromIdle = false
 		m.bound(s, boundConnect)
 	}
 }
