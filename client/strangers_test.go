@@ -74,47 +74,6 @@ func TestALogHandlerThatFailsLosesNoReport(t *testing.T) {
 	}
 }
 
-// E3
-func TestAPanicThatNobodyIsToldOfIsInTheDefaultLog(t *testing.T) {
-	var out syncBuffer
-	before := slog.Default()
-	slog.SetDefault(slog.New(slog.NewTextHandler(&out, nil)))
-	defer slog.SetDefault(before)
-	testkit.Run(t, func(t *testing.T, w *testkit.World) {
-		p := w.Pool(func(cfg *testkit.Config) {
-			cfg.OnEvent = func(e messages.Event) {
-				if e.Kind == messages.PoolCreated {
-					panic("handler of the test")
-				}
-			}
-		})
-		testkit.Put(t, testkit.Get(t, p))
-		synctest.Wait()
-		text := out.take()
-		assert.Contains(t, text, "Panic in OnEvent")
-		assert.Contains(t, text, "handler of the test")
-		assert.Contains(t, text, "event=PoolCreated")
-		assert.Contains(t, text, "client_test.TestAPanicThatNobodyIsToldOfIsInTheDefaultLog", "the stack")
-	})
-}
-
-// E3
-func TestAPanicIsLoggedWithItsPhaseAndStack(t *testing.T) {
-	var out syncBuffer
-	testkit.Run(t, func(t *testing.T, w *testkit.World) {
-		p := w.Pool(func(cfg *testkit.Config) {
-			cfg.Logger = slog.New(slog.NewTextHandler(&out, nil))
-			cfg.Reset = func(context.Context, *testkit.Conn) error { panic("no reset") }
-		})
-		testkit.Put(t, testkit.Get(t, p))
-		synctest.Wait()
-		text := out.take()
-		assert.Contains(t, text, "phase=reset")
-		assert.Contains(t, text, "no reset")
-		assert.Contains(t, text, "client_test.TestAPanicIsLoggedWithItsPhaseAndStack", "the stack")
-	})
-}
-
 // syncBuffer is a buffer for several goroutines.
 type syncBuffer struct {
 	mu sync.Mutex
