@@ -13,7 +13,7 @@ import (
 
 // control is a request about the pool as a whole, on its way to its answer. It
 // carries the message that it stands for, whether that came from an actor or from a
-// method of Ref: a SetCapacity, Clear, Suspend, Resume, Close, StatsRequest or
+// method of Ref: a SetCapacity, SetMinIdle, Warm, Clear, Suspend, Resume, Close, StatsRequest or
 // ExplainRequest, or the readyRequest of ordinary Go.
 type control struct {
 	message any
@@ -37,7 +37,7 @@ type cancelControl struct {
 // controlOf makes a control of a message from outside; nil: it is no such request.
 func controlOf(message any, sender *actor.PID) *control {
 	switch message.(type) {
-	case *messages.SetCapacity, *messages.Clear, *messages.Suspend, *messages.Resume, *messages.Close,
+	case *messages.SetCapacity, *messages.SetMinIdle, *messages.Warm, *messages.Clear, *messages.Suspend, *messages.Resume, *messages.Close,
 		*messages.StatsRequest, *messages.ExplainRequest:
 		return newControl(&control{message: message, sender: sender})
 	}
@@ -72,6 +72,10 @@ func (p *pool) control(now time.Duration, c *control) {
 	switch msg := c.message.(type) {
 	case *messages.SetCapacity:
 		p.m.SetCapacity(now, msg.Capacity, &c.ticket)
+	case *messages.SetMinIdle:
+		p.answer(c, p.m.SetMinIdle(now, msg.MinIdle))
+	case *messages.Warm:
+		p.m.Warm(now, &c.ticket, msg.Connections)
 	case *readyRequest:
 		p.m.Ready(now, &c.ticket)
 	case *messages.Close:

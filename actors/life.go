@@ -127,6 +127,7 @@ func (p *pool) tearDown(panicked bool) {
 		p.unwatch(b)
 	}
 	p.rejectAll()
+	p.ref.changes.tell()
 	final := p.m.Stats()
 	final.State = messages.StateClosed
 	p.ref.final.Store(&final)
@@ -201,6 +202,14 @@ func (p *pool) receiveAfterEnd(ctx actor.Context) {
 		}
 	case *decline:
 		msg.answer <- p.ref.denial()
+	case *hijack:
+		msg.answer <- false
+	case *infoRequest:
+		msg.answer <- messages.LeaseInfo{}
+	case *tryAll:
+		msg.answer <- nil
+	case *visit:
+		msg.answer <- visited{err: p.ref.endError()}
 	case *getAnother:
 		p.reject(msg.request, p.ref.denial())
 	case *control:

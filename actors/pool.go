@@ -52,6 +52,9 @@ type pool struct {
 
 	backoffTimer, tickTimer *time.Timer
 
+	tellsChanges bool // somebody has asked for Ref.Changed
+	counts       counts
+
 	feed    feed
 	closing []*control // Closes that are answered once all events are delivered
 }
@@ -79,6 +82,9 @@ func (p *pool) Receive(ctx actor.Context) {
 		}
 	default:
 		p.receiveRest(msg)
+	}
+	if p.tellsChanges {
+		p.noteChanges()
 	}
 	p.inTurn = false
 }
@@ -216,6 +222,24 @@ func (p *pool) receiveRest(message any) {
 	case *refRequest:
 		msg.ref <- p.ref
 		return
+	case *hijack:
+		msg.answer <- p.keep(now, msg.lease)
+	case *infoRequest:
+		c := msg.lease.lent
+		info, _ := p.m.LeaseInfo(now, c.slot, c.id, msg.lease.epoch)
+		msg.answer <- info
+	case *tryAll:
+		msg.answer <- p.lendIdle(now, msg)
+	case *visit:
+		if !msg.begun {
+			msg.begun = true
+			p.m.BeginVisit(now, &msg.machine, labelOfVisits)
+		}
+		p.m.NextVisit(now, &msg.machine)
+	case *endVisit:
+		p.m.EndVisit(now, &msg.visit.machine, msg.err)
+	case *watchChanges:
+		p.noteChanges()
 	case *holdsLeases:
 		p.m.Holds(now, &msg.request.waiter, msg.leases)
 	case *actor.Terminated:
@@ -290,6 +314,8 @@ func (p *pool) do(e *machine.Effect) {
 		p.tickTimer = p.sendAt(e.At, &messages.Tick{Epoch: e.Epoch})
 	case machine.DisarmTick:
 		stop(p.tickTimer)
+	case machine.Visited:
+		p.visited(e)
 	case machine.CancelLifetime:
 		p.ref.phase.Store(refClosed)
 		p.cancel()
@@ -302,7 +328,7 @@ func (p *pool) do(e *machine.Effect) {
 func (p *pool) grant(g *getRequest, s *machine.Slot) {
 	conn := s.Conn.(*poolConn)
 	if g.sender == nil {
-		conn.fromIdle = s.FromIdle
+		conn.fromIdle = s.Path == messages.PathIdle
 		g.lease = Lease{lent: conn, epoch: s.LeaseEpoch}
 		g.answer()
 		return

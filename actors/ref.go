@@ -41,6 +41,8 @@ type Ref struct {
 	// with their pool, see handover.
 	requests sync.Pool
 
+	changes changes
+
 	phase atomic.Uint32 // refOpen, refClosed, refFailed
 	ended chan struct{} // closed when the pool actor has stopped
 	final atomic.Pointer[messages.Stats]
@@ -72,6 +74,7 @@ func newRef(ctx actor.Context, spec *Spec) *Ref {
 		ended:        make(chan struct{}),
 	}
 	r.process, _ = r.system.ProcessRegistry.Get(r.pid)
+	r.changes.c = make(chan struct{}, 1)
 	r.requests.New = func() any { return newGetRequest() }
 	return r
 }
@@ -230,6 +233,18 @@ func (r *Ref) Resume(ctx context.Context) error {
 // Ready waits until connections stand. See client.Pool.
 func (r *Ref) Ready(ctx context.Context) error {
 	_, err := r.ask(ctx, &readyRequest{})
+	return err
+}
+
+// SetMinIdle changes MinIdle. See client.Pool.
+func (r *Ref) SetMinIdle(ctx context.Context, n int) error {
+	_, err := r.ask(ctx, &messages.SetMinIdle{MinIdle: n})
+	return err
+}
+
+// Warm waits until n connections stand. See client.Pool.
+func (r *Ref) Warm(ctx context.Context, n int) error {
+	_, err := r.ask(ctx, &messages.Warm{Connections: n})
 	return err
 }
 

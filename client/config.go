@@ -110,6 +110,11 @@ type Config[C any] struct {
 	// MaxIdle is the largest number of idle connections: with so many idle, one that
 	// is returned is closed. Default: the current capacity.
 	MaxIdle int
+	// MinOpen is the number of connections that the pool keeps open, borrowed ones
+	// included, by opening new ones in the background. IdleTimeout closes none that it
+	// asks for. With MinIdle a busy pool opens more connections to have idle ones, with
+	// MinOpen it does not. It must not be above Capacity or MaxIdle. Default 0.
+	MinOpen int
 	// MaxConnecting is the largest number of simultaneous connects. 0, the default:
 	// connects ramp up. The pool begins with two at once and adds one for each
 	// connect that succeeds, up to Capacity; after one that fails it begins with two
@@ -156,6 +161,10 @@ type Config[C any] struct {
 	// MaxLifetime is the largest age of a connection. An idle one is closed when it
 	// reaches that age, a borrowed one when it is returned. 0: off.
 	MaxLifetime time.Duration
+	// MaxUses is the number of leases after which a connection is closed when it is
+	// returned: for servers or drivers that collect garbage on each connection. Leases
+	// of Each and TryGetAll do not count. 0: off.
+	MaxUses int
 	// MaxLifetimeJitter shortens each connection's lifetime by a random duration of
 	// at most this, so that connections opened together do not expire together. It
 	// must not be above MaxLifetime. 0: the default, a tenth of MaxLifetime.
@@ -343,6 +352,8 @@ func (cfg Config[C]) spec() (actors.Spec, error) {
 			Capacity:          cfg.effectiveCapacity(),
 			MinIdle:           cfg.MinIdle,
 			MaxIdle:           cfg.MaxIdle,
+			MinOpen:           cfg.MinOpen,
+			MaxUses:           cfg.MaxUses,
 			MaxConnecting:     cfg.MaxConnecting,
 			MaxWaiters:        cfg.MaxWaiters,
 			PauseOnClear:      cfg.PauseOnClear,
@@ -415,6 +426,8 @@ func (cfg Config[C]) faults() messages.ConfigErrors {
 		{"Capacity", cfg.Capacity},
 		{"MinIdle", cfg.MinIdle},
 		{"MaxIdle", cfg.MaxIdle},
+		{"MinOpen", cfg.MinOpen},
+		{"MaxUses", cfg.MaxUses},
 		{"MaxConnecting", cfg.MaxConnecting},
 		{"MaxWaiters", cfg.MaxWaiters},
 	} {
@@ -453,8 +466,10 @@ func (cfg Config[C]) faults() messages.ConfigErrors {
 
 	if n := cfg.effectiveCapacity(); n >= 0 {
 		refuse(cfg.MinIdle > n, "MinIdle", "%d is above Capacity, %d", cfg.MinIdle, n)
+		refuse(cfg.MinOpen > n, "MinOpen", "%d is above Capacity, %d", cfg.MinOpen, n)
 	}
 	refuse(cfg.MaxIdle > 0 && cfg.MinIdle > cfg.MaxIdle, "MinIdle", "%d is above MaxIdle, %d", cfg.MinIdle, cfg.MaxIdle)
+	refuse(cfg.MaxIdle > 0 && cfg.MinOpen > cfg.MaxIdle, "MinOpen", "%d is above MaxIdle, %d", cfg.MinOpen, cfg.MaxIdle)
 	switch jitter := cfg.MaxLifetimeJitter; {
 	case jitter < 0:
 		refuse(jitter != NoJitter, "MaxLifetimeJitter", "%v is negative, and not NoJitter", jitter)

@@ -161,11 +161,14 @@ func TestTheCountersCount(t *testing.T) {
 		w.Server.SetDial(testkit.Refuse)
 		_, err = p.Get(ctx)
 		require.Error(t, err)
+		st := p.Stats()
+		assert.True(t, st.NextAttempt.After(time.Now()))
+		st.NextAttempt = time.Time{} // it is random
 		assert.Equal(t, client.Stats{
-			Name: "db", State: messages.StateBackoff, Capacity: 1,
-			Gets: 5, Grants: 2, Waits: 5, WaitTime: time.Second, Timeouts: 1, Cancels: 1,
+			Name: "db", State: messages.StateBackoff, Capacity: 1, MaxIdle: 1, LastConnectError: testkit.ErrRefused,
+			Gets: 5, Grants: 2, Waits: 5, GrantedWaits: 2, WaitTime: time.Second, Timeouts: 1, Cancels: 1,
 			Connects: 2, ConnectErrors: 1, Puts: 1, Taints: 1, ClosedBroken: 1, Backoffs: 1,
-		}, p.Stats())
+		}, st)
 	})
 }
 

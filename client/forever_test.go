@@ -29,7 +29,7 @@ func TestAPeriodThatMeansNeverIsNever(t *testing.T) {
 // N1
 func TestANumberThatMeansNoBoundIsNone(t *testing.T) {
 	eachField(t, reflect.TypeFor[int](), func(cfg *testkit.Config) {
-		cfg.MinIdle = 0 // that many connections are asked for
+		cfg.MinIdle, cfg.MinOpen = 0, 0 // that many connections are asked for
 	})
 }
 

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"reflect"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -274,13 +273,7 @@ func (p *Pool[C]) DoWith(ctx context.Context, o GetOptions, f func(ctx context.C
 type endedError struct{ ended, err error }
 
 // Error is one line, whatever the function's error is.
-func (e *endedError) Error() string {
-	lines := strings.FieldsFunc(e.err.Error(), func(r rune) bool { return r == '\n' || r == '\r' })
-	for i, line := range lines {
-		lines[i] = strings.TrimSpace(line)
-	}
-	return e.ended.Error() + ": " + strings.Join(lines, "; ")
-}
+func (e *endedError) Error() string { return e.ended.Error() + ": " + inOneLine(e.err) }
 
 func (e *endedError) Unwrap() []error { return []error{e.ended, e.err} }
 
@@ -366,6 +359,43 @@ func (p *Pool[C]) Ready(ctx context.Context) error {
 	return ref.Ready(ctx)
 }
 
+// Warm makes the pool open connections, and waits until n are open, borrowed ones
+// included. It lends none of them. If a connect fails or ctx ends before, the error is
+// that of Ready. n must not be negative, above the capacity, or above MaxIdle: that is a
+// *[messages.ConfigError]. If the capacity is lowered meanwhile, so many are enough.
+// What MinIdle and MinOpen do not ask for may be closed again by IdleTimeout.
+func (p *Pool[C]) Warm(ctx context.Context, n int) error {
+	ref, err := p.find(ctx)
+	if err != nil {
+		return err
+	}
+	return ref.Warm(ctx, n)
+}
+
+// SetMinIdle changes the number of idle connections that the pool keeps ready to n, see
+// Config.MinIdle. It does not wait until they are open. n must not be negative, above
+// the capacity, or above MaxIdle: that is a *[messages.ConfigError].
+func (p *Pool[C]) SetMinIdle(ctx context.Context, n int) error {
+	ref, err := p.find(ctx)
+	if err != nil {
+		return err
+	}
+	return ref.SetMinIdle(ctx, n)
+}
+
+// Changed returns a channel that has a value when the number of connections (those that
+// the capacity counts), the number of Gets that wait or the capacity has changed since
+// it was last read, and when the pool has ended. Several changes are one value. All
+// calls return the same channel, and one value is read by one reader. Until it is first
+// called it costs nothing. After Close the channel has no more values.
+func (p *Pool[C]) Changed() <-chan struct{} {
+	ref, err := p.find(context.Background())
+	if err != nil {
+		return nil // of a pool that is not there
+	}
+	return ref.Changed()
+}
+
 // Stats returns a snapshot of the pool: all its numbers are of the same moment. When
 // the pool has stopped, it returns the last one.
 func (p *Pool[C]) Stats() Stats {
@@ -435,6 +465,32 @@ func (l Lease[C]) Context(ctx context.Context) context.Context { return l.loan.C
 // If the lease had ended before, by Put, by Taint or by the pool, Put returns
 // messages.ErrLeaseEnded and has no effect.
 func (l Lease[C]) Put() error { return l.loan.Put() }
+
+// Hijack takes the connection out of the pool, and ends the lease: the connection is the
+// caller's from now on, who closes it. The pool forgets it and may open another one in
+// its place: see the events (ConnectionClosed with messages.ReasonHijacked) and
+// Stats.Hijacks. Neither Clear nor Close nor MaxLease closes it afterwards. If it has a
+// setting, the setting stays on it.
+//
+// Hijack is allowed while the pool closes. If the lease had ended before, by Put, by
+// Taint or by the pool, it returns messages.ErrLeaseEnded and the zero C, and so does
+// every Put, Taint and Hijack after it.
+func (l Lease[C]) Hijack() (C, error) {
+	conn, err := l.loan.Hijack()
+	if err != nil {
+		var zero C
+		return zero, err
+	}
+	return conn.(C), nil
+}
+
+// LeaseInfo describes a lease and its connection, see [Lease.Info].
+type LeaseInfo = messages.LeaseInfo
+
+// Info describes the lease and its connection: how long the Get waited, how it came by
+// the connection, how old that is and how often it was used. It asks the pool actor. For
+// a lease that has ended it is zero.
+func (l Lease[C]) Info() LeaseInfo { return l.loan.Info() }
 
 // Taint returns a connection that must not be used again, and ends the lease. The
 // connection is closed in the background, and a new one is opened if it is needed.

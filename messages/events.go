@@ -110,6 +110,11 @@ const (
 	ReasonCleared
 	// ReasonBackoff (failed): the pool backs off: see BackoffError.
 	ReasonBackoff
+	// ReasonUses (closed): MaxUses.
+	ReasonUses
+	// ReasonHijacked (closed): its holder keeps it, see Lease.Hijack of package client. It
+	// is not closed, but the pool has forgotten it.
+	ReasonHijacked
 )
 
 var reasons = [...]string{
@@ -126,6 +131,8 @@ var reasons = [...]string{
 	ReasonExhausted:       "exhausted",
 	ReasonCleared:         "cleared",
 	ReasonBackoff:         "backoff",
+	ReasonUses:            "uses",
+	ReasonHijacked:        "hijacked",
 }
 
 // String returns the reason as it appears in logs, for example "poolClosed".

@@ -2,6 +2,7 @@ package messages
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -40,6 +41,33 @@ func (e Event) MarshalJSON() ([]byte, error) {
 		Duration: e.Duration, Attempt: e.Attempt, Generation: e.Generation, Interrupt: e.Interrupt, Class: nameOf(e.Class),
 		Label: e.Label, Setting: words(e.Setting), Err: words(e.Err), Stack: e.Stack, From: from, To: to,
 	})
+}
+
+// statsFields are the fields of Stats, with the error as text.
+type statsFields struct {
+	plainStats
+	LastConnectError *string `json:"lastConnectError,omitzero"`
+}
+
+type plainStats Stats // without the methods below
+
+// MarshalJSON implements json.Marshaler.
+func (s Stats) MarshalJSON() ([]byte, error) {
+	return json.Marshal(statsFields{plainStats(s), words(s.LastConnectError)})
+}
+
+// UnmarshalJSON implements json.Unmarshaler. LastConnectError has the text of the
+// error, and nothing else of it.
+func (s *Stats) UnmarshalJSON(data []byte) error {
+	var f statsFields
+	if err := json.Unmarshal(data, &f); err != nil {
+		return err
+	}
+	*s = Stats(f.plainStats)
+	if f.LastConnectError != nil {
+		s.LastConnectError = errors.New(*f.LastConnectError)
+	}
+	return nil
 }
 
 // MarshalJSON implements json.Marshaler. A list without items is empty, not null.

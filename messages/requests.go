@@ -83,6 +83,25 @@ type SetCapacity struct {
 	Capacity int
 }
 
+// SetMinIdle changes the number of idle connections that the pool keeps ready, see
+// MinIdle in client.Config. It is answered by *[Done], at once: connections that are
+// missing are opened in the background. The answer's Err is a *[ConfigError] if MinIdle
+// is negative, above the capacity or above MaxIdle, and [ErrClosed] after Close.
+type SetMinIdle struct {
+	// MinIdle is the new number.
+	MinIdle int
+}
+
+// Warm makes the pool open connections until Connections are open, borrowed ones
+// included. It is answered by *[Done] when they are, or with a *[GetError] when a
+// connect fails before. The answer's Err is a *[ConfigError] if Connections is negative,
+// above the capacity or above MaxIdle, [ErrCleared] while the pool is paused, and
+// [ErrClosed] after Close.
+type Warm struct {
+	// Connections is the number of connections that shall be open.
+	Connections int
+}
+
 // Clear starts a new generation of connections: those of the old one are closed, idle
 // ones at once and borrowed ones when they are returned. A backoff ends. With
 // PauseOnClear the pool is paused. It is answered by *[Done], at once; its Err is

@@ -47,6 +47,20 @@ type Stats struct {
 	Closing int `json:"closing"`
 	// Waiting is the number of Gets that wait.
 	Waiting int `json:"waiting"`
+	// GivenUp is the number of functions that ignore their context and that the pool
+	// does not wait for any more: their connections are in none of the numbers above.
+	GivenUp int `json:"givenUp"`
+	// MinIdle and MaxIdle are the bounds on the number of idle connections. MaxIdle is
+	// the capacity if the Config gives none.
+	MinIdle int `json:"minIdle"`
+	MaxIdle int `json:"maxIdle"`
+
+	// LastConnectError is the error of the last connect; nil if that succeeded. In JSON
+	// it is text.
+	LastConnectError error `json:"-"`
+	// NextAttempt is the earliest time of the next connect while the pool backs off,
+	// otherwise zero.
+	NextAttempt time.Time `json:"nextAttempt,omitzero"`
 
 	// The following are counts since the pool was made.
 
@@ -58,6 +72,9 @@ type Stats struct {
 	Grants uint64 `json:"grants"`
 	// Waits counts the Gets that had to wait, for a return or for a connect.
 	Waits uint64 `json:"waits"`
+	// GrantedWaits counts those of Waits that got a connection: WaitTime divided by it is
+	// the mean wait.
+	GrantedWaits uint64 `json:"grantedWaits"`
 	// WaitTime is the sum of the waits of the Gets that got a connection.
 	WaitTime time.Duration `json:"waitTime"`
 	// Timeouts counts the Gets that failed because their deadline passed.
@@ -83,6 +100,11 @@ type Stats struct {
 	ClosedBroken uint64 `json:"closedBroken"`
 	// ClosedCapacity counts the connections closed because the capacity was lowered.
 	ClosedCapacity uint64 `json:"closedCapacity"`
+	// ClosedUses counts the connections closed because of MaxUses.
+	ClosedUses uint64 `json:"closedUses"`
+	// Hijacks counts the connections that their holders have kept: see Lease.Hijack of
+	// package client.
+	Hijacks uint64 `json:"hijacks"`
 	// Backoffs counts the blocking periods.
 	Backoffs uint64 `json:"backoffs"`
 	// Leaks counts the leases reported as leaks.

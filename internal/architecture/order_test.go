@@ -31,6 +31,7 @@ type layer struct{ file, why string }
 var machineOrder = []layer{
 	{"invariants.go", "it checks everything, and nothing depends on it"},
 	{"machine.go", "the inputs: each makes transitions, and settles"},
+	{"controls.go", "the inputs that concern the pool as a whole, in the same way"},
 	{"housekeeping.go", "what a tick does by itself"},
 	{"outcomes.go", "what a job's end means; it settles, as an input does"},
 	{"settle.go", "what follows from any input; it causes no input"},

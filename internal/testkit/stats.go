@@ -19,7 +19,7 @@ func Consistent(t testing.TB, st client.Stats) {
 	}{
 		{"Open = Idle + Borrowed + InTransition", st.Open == st.Idle+st.Borrowed+st.InTransition},
 		{"no gauge is negative", min(st.Idle, st.Borrowed, st.InTransition, st.Connecting, st.Closing, st.Waiting, st.Capacity) >= 0},
-		{"Grants = Borrowed + Puts + Taints + Revoked", st.Grants == uint64(st.Borrowed)+st.Puts+st.Taints+st.Revoked},
+		{"Grants = Borrowed + Puts + Taints + Revoked + Hijacks", st.Grants == uint64(st.Borrowed)+st.Puts+st.Taints+st.Revoked+st.Hijacks},
 		{"Grants + Timeouts + Cancels <= Gets", st.Grants+st.Timeouts+st.Cancels <= st.Gets},
 		{"Waits <= Gets", st.Waits <= st.Gets},
 		{"Open + Connecting + ConnectErrors <= Connects", uint64(st.Open+st.Connecting)+st.ConnectErrors <= st.Connects},

@@ -92,19 +92,3 @@ func (m *Machine) resumeKeepAlive() {
 func (m *Machine) backoffError() *messages.BackoffError {
 	return &messages.BackoffError{Attempt: m.backoff.attempt, Until: m.periodEnds(), Cause: m.backoff.cause}
 }
-
-// NextAttempt gives the number of failed attempts while the pool backs off, otherwise
-// 0; and the time of the next attempt, zero if no period blocks it.
-func (m *Machine) NextAttempt() (attempt int, next time.Time) {
-	switch {
-	case m.phase != phaseOpen || m.backoff.phase == backoffOff:
-		return 0, time.Time{}
-	case m.backoff.phase == backoffProbing:
-		return m.backoff.attempt, time.Time{}
-	}
-	return m.backoff.attempt, m.periodEnds()
-}
-
-// periodEnds is the time at which the period ends, and with it the next attempt may
-// begin. It is not in the past: a timer that comes late makes the attempt late, too.
-func (m *Machine) periodEnds() time.Time { return m.wall(max(m.backoff.until, m.now)) }

@@ -12,9 +12,11 @@ type Config struct {
 
 	Capacity      int
 	MinIdle       int
+	MinOpen       int
 	MaxIdle       int // 0: the capacity of the moment
 	MaxConnecting int // 0: connects ramp up (L11)
 	MaxWaiters    int // 0: unlimited
+	MaxUses       int // of a connection; 0: unlimited
 	PauseOnClear  bool
 
 	Check          bool          // there is a check

@@ -46,6 +46,9 @@ const (
 	Watch
 	// Unwatch: a stop of the Borrower need not be reported any more.
 	Unwatch
+	// Visited: give the slot's connection, with the slot's LeaseEpoch, to the caller of
+	// the Visit; without a slot the visit is over, for the reason Err, nil for success.
+	Visited
 	// CancelLifetime: cancel the context of every connect, check and reset.
 	CancelLifetime
 	// Stopped: nothing is left; the pool may end.
@@ -57,7 +60,7 @@ var effectKinds = [...]string{
 	Unapply: "Unapply", Disconnect: "Disconnect", Interrupt: "Interrupt", Revoke: "Revoke",
 	Retire: "Retire", Grant: "Grant", Reject: "Reject", Answer: "Answer", ArmBackoff: "ArmBackoff",
 	DisarmBackoff: "DisarmBackoff", ArmTick: "ArmTick", DisarmTick: "DisarmTick",
-	Watch: "Watch", Unwatch: "Unwatch", CancelLifetime: "CancelLifetime",
+	Watch: "Watch", Unwatch: "Unwatch", Visited: "Visited", CancelLifetime: "CancelLifetime",
 	Stopped: "Stopped",
 }
 
@@ -71,6 +74,7 @@ type Effect struct {
 	Waiter     *Waiter
 	Ticket     *Ticket
 	Borrower   *Borrower
+	Visit      *Visit
 	Err        error
 	At         time.Duration
 	Epoch      uint64

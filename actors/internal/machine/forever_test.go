@@ -32,12 +32,13 @@ func TestNoPeriodAndNoNumberWraps(t *testing.T) {
 	}
 }
 
-// unboundedFields finds the fields of Config that can mean never or no bound. MinIdle is
-// not among them: with math.MaxInt it asks for that many connections, and gets them.
+// unboundedFields finds the fields of Config that can mean never or no bound. MinIdle and
+// MinOpen are not among them: with math.MaxInt they ask for that many connections, and get
+// them.
 func unboundedFields() (fields [][]int) {
 	for _, f := range reflect.VisibleFields(reflect.TypeFor[Config]()) {
 		switch {
-		case f.Name == "MinIdle":
+		case f.Name == "MinIdle" || f.Name == "MinOpen":
 		case f.Type.Kind() == reflect.Int || f.Type == reflect.TypeFor[time.Duration]():
 			fields = append(fields, f.Index)
 		case f.Type == reflect.TypeFor[CoDel](), f.Type == reflect.TypeFor[Backoff]():

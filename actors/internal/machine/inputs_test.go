@@ -101,6 +101,7 @@ func (w *world) decline(g *get, err error) {
 		w.returned(l, out)
 		if out {
 			w.grants--
+			l.conn.uses--
 			if !w.suspect(l.conn) { // otherwise it is checked first
 				w.comesFree(l.conn)
 			}
@@ -133,6 +134,9 @@ func (w *world) getAnother(g *get) {
 	l := g.lease
 	out := l.out()
 	g.Owner, g.lease, g.err, g.holds, g.overtaken = g, nil, nil, nil, 0
+	if g.position == 0 { // it was served at once, so its wait begins now
+		g.askedAt = w.now
+	}
 	for _, c := range w.conns {
 		if c.changeFor == g { // that was for it before it was granted a connection
 			c.changeFor = nil

@@ -1,19 +1,20 @@
-// Inputs: everything that can happen to a pool, one method each. An input moves the
+// Inputs: everything that can happen to a pool's connections and to those who ask for
+// them, one method each. An input moves the
 // time on, changes the state by transitions (transitions.go), and settles: it does
 // whatever else has become possible (settle.go).
 //
 //	Start                                    the pool begins
-//	Get TryGet TryQueue                      a caller asks
+//	Get TryGet TryQueue LendIdle             a caller asks
 //	CancelGet Decline RejectGet GetAnother   a caller leaves, or refuses what it was given
 //	Put TryPut TryHandOff Taint              a connection comes back
+//	Hijack                                   or does not: its holder keeps it
 //	BorrowerGone LeaseLost Holds             what becomes known of leases
 //	Connected ConnectFailed Checked WasReset
 //	Applied Unapplied Disconnected           a connector has done a job
 //	ConnectorLost                            a connector is no more
-//	SetCapacity Clear Suspend Resume
-//	HealthOK Ready Close CancelControl       control
-//	TearDown                                 the end without a decision
 //	BackoffElapsed Tick                      a timer has come
+//
+// The inputs that control the pool as a whole are in controls.go.
 //
 // TryGet, TryQueue, TryPut and TryHandOff are fast paths: each does the common
 // case alone if nothing has to be decided, and otherwise changes nothing, so that
@@ -44,7 +45,7 @@ func (m *Machine) Start(now time.Duration) {
 func (m *Machine) Get(now time.Duration, w *Waiter) {
 	m.advance(now)
 	m.counters.Gets++
-	w.since, w.position = m.now, 0
+	w.since, w.position, w.waits = m.now, 0, false
 	if m.opts.allEvents {
 		m.emitStarted(w)
 	}
@@ -78,6 +79,7 @@ func (m *Machine) Get(now time.Duration, w *Waiter) {
 		return
 	}
 	m.counters.Waits++
+	w.waits = true
 }
 
 // TryGet is the fast path of Get: it lends the newest idle connection if nothing
@@ -98,6 +100,7 @@ func (m *Machine) TryGet(now time.Duration, w *Waiter) *Slot {
 		if m.tooOld(s) || m.mayNeedCheck(s) {
 			return nil
 		}
+		s.idled = m.now - s.since
 	} else if w.Label != "" || w.Reserve > 0 {
 		m.advance(now)
 	}
@@ -110,7 +113,7 @@ func (m *Machine) TryGet(now time.Duration, w *Waiter) *Slot {
 		m.emitStarted(w)
 		m.emitCheckedOut(s, w, 0)
 	}
-	w.position, s.FromIdle = 0, true
+	w.position, s.Path, s.wait = 0, messages.PathIdle, 0
 	m.lend(s, w, m.opts.needsClock || w.Label != "")
 	switch {
 	case m.cfg.MinIdle > 0:
@@ -119,6 +122,36 @@ func (m *Machine) TryGet(now time.Duration, w *Waiter) *Slot {
 		m.schedule()
 	}
 	return s
+}
+
+// LendIdle lends all connections that are idle, in one turn, whatever is on them and
+// whether or not they would be checked first. These leases are no use of them. There
+// are none while the pool does not serve.
+func (m *Machine) LendIdle(now time.Duration, w *Waiter) []*Slot {
+	m.advance(now)
+	if !m.serving() {
+		return nil
+	}
+	var lent []*Slot
+	for s := m.oldestIdle(); s != nil; s = m.oldestIdle() {
+		if reason := m.condemned(s); reason != 0 {
+			m.closeConn(s, reason, nil)
+			continue
+		}
+		w.since = m.now
+		m.counters.Gets++
+		m.counters.Grants++
+		if m.opts.allEvents {
+			m.emitStarted(w)
+			m.emitCheckedOut(s, w, 0)
+		}
+		m.notUsed(s)
+		s.Path, s.wait, s.idled = messages.PathIdle, 0, m.now-s.since
+		m.lend(s, w, true)
+		lent = append(lent, s)
+	}
+	m.settle()
+	return lent
 }
 
 // TryQueue is the fast path of a Get that has to wait: it puts the waiter in the
@@ -135,7 +168,7 @@ func (m *Machine) TryQueue(now time.Duration, w *Waiter) bool {
 	if m.opts.allEvents {
 		m.emitStarted(w)
 	}
-	w.since = m.now
+	w.since, w.waits = m.now, true
 	m.setDeadline(w)
 	m.queue.push(w)
 	return true
@@ -175,8 +208,12 @@ func (m *Machine) Decline(now time.Duration, w *Waiter, s *Slot, id, epoch uint6
 	}
 	m.counters.Grants--
 	m.counters.WaitTime -= w.waited
+	if w.position > 0 && w.waits {
+		m.counters.GrantedWaits--
+	}
 	m.countFailure(reason)
 	m.checkIn(s)
+	m.notUsed(s)
 	m.putReturnedToUse(s)
 	err = m.getError(w, err)
 	m.emit(messages.Event{
@@ -206,17 +243,21 @@ func (m *Machine) GetAnother(now time.Duration, s *Slot, id, epoch uint64, w *Wa
 	m.advance(now)
 	waited := w.position > 0
 	if !waited {
-		w.since = m.now
+		w.since, w.waits = m.now, false
 	}
 	if s.hasLease(id, epoch) {
 		m.counters.Grants--
 		if waited {
 			m.counters.WaitTime -= w.waited
+			if w.waits {
+				m.counters.GrantedWaits--
+			}
 		}
 		m.checkIn(s)
 		m.closeConn(s, m.brokenReason(), err)
 	} else {
 		m.counters.Gets++
+		w.waits = false
 		if m.opts.allEvents {
 			m.emitStarted(w)
 		}
@@ -230,8 +271,9 @@ func (m *Machine) GetAnother(now time.Duration, s *Slot, id, epoch uint64, w *Wa
 		m.enqueueFirst(w)
 	}
 	m.settle()
-	if w.queued && !waited {
+	if w.queued && (!waited || !w.waits) {
 		m.counters.Waits++
+		w.waits = true
 	}
 	if w.queued && w.slot == nil && m.backoff.nothingOut && m.isHopeless(w) {
 		m.rejectInBackoff(w)
@@ -264,7 +306,7 @@ func (m *Machine) Put(now time.Duration, s *Slot, id, epoch uint64) bool {
 // exact only if NeedsClock says so.
 func (m *Machine) TryPut(now time.Duration, s *Slot, id, epoch uint64) bool {
 	if !m.fastPath || m.queue.n > 0 || m.cfg.Reset || !s.hasLease(id, epoch) ||
-		s.generation != m.generation || m.count[idle] >= m.maxIdle() {
+		s.generation != m.generation || s.LeaseEpoch >= s.quickUntil || m.count[idle] >= m.maxIdle() {
 		return false
 	}
 	if m.opts.needsClock {
@@ -289,7 +331,8 @@ func (m *Machine) TryPut(now time.Duration, s *Slot, id, epoch uint64) bool {
 func (m *Machine) TryHandOff(now time.Duration, s *Slot, id, epoch uint64) *Waiter {
 	w := m.queue.head
 	if w == nil || !m.fastPath || m.cfg.Reset || m.queue.withSetting > 0 || m.queue.codel.bad ||
-		!w.simple() || !s.simple() || w.Deadline > 0 && w.Deadline <= now || !s.hasLease(id, epoch) || s.generation != m.generation {
+		!w.simple() || !s.simple() || w.Deadline > 0 && w.Deadline <= now || !s.hasLease(id, epoch) || s.generation != m.generation ||
+		s.LeaseEpoch >= s.quickUntil {
 		return nil
 	}
 	m.advance(now)
@@ -302,6 +345,7 @@ func (m *Machine) TryHandOff(now time.Duration, s *Slot, id, epoch uint64) *Wait
 	m.counters.Puts++
 	m.counters.Grants++
 	m.counters.WaitTime = after(m.counters.WaitTime, wait)
+	m.counters.GrantedWaits++
 	if m.opts.measuresWaits {
 		m.observeWait(wait)
 		if m.queue.n == 0 {
@@ -315,6 +359,7 @@ func (m *Machine) TryHandOff(now time.Duration, s *Slot, id, epoch uint64) *Wait
 	s.LeaseEpoch++
 	m.prove(s)
 	s.label, s.exactSince, s.since = w.Label, true, m.now
+	s.Path, s.wait, s.idled = messages.PathQueued, wait, 0
 	return w
 }
 
@@ -332,6 +377,23 @@ func (m *Machine) Taint(now time.Duration, s *Slot, id, epoch uint64, cause erro
 		m.foundDead(s)
 	}
 	m.closeConn(s, m.brokenReason(), cause)
+	m.settle()
+	return true
+}
+
+// Hijack ends a lease whose holder keeps the connection. The pool forgets the
+// connection, and its place is free. The shell has made sure that nobody closes it.
+// False: the lease had ended before, and nothing changed.
+func (m *Machine) Hijack(now time.Duration, s *Slot, id, epoch uint64) bool {
+	m.advance(now)
+	if !s.hasLease(id, epoch) {
+		return false
+	}
+	m.counters.Hijacks++
+	m.checkIn(s)
+	m.emitClosed(s, messages.ReasonHijacked, nil)
+	m.stands(s, false)
+	m.vacate(s)
 	m.settle()
 	return true
 }
@@ -421,6 +483,7 @@ func (m *Machine) Connected(now time.Duration, s *Slot, conn any) {
 	default:
 		m.lastConnectErr = nil
 		m.stands(s, true)
+		s.readyAt = m.now
 		m.permits++ // mayConnect is bounded by the capacity, too
 		if m.cfg.MaxLifetime > 0 && m.cfg.MaxLifetime < never {
 			s.expires = after(m.now, m.cfg.MaxLifetime-part(m.cfg.LifetimeJitter, m.cfg.Random()))
@@ -433,6 +496,9 @@ func (m *Machine) Connected(now time.Duration, s *Slot, conn any) {
 			m.beginJob(s, applying, Apply) // it replaces one that had this setting
 		} else {
 			m.putToUse(s)
+		}
+		if m.cfg.MinOpen > 0 && m.count[idle] > 0 { // it does not need all of them any more
+			m.timers.idleDue = min(m.timers.idleDue, m.expiryDue(m.oldestIdle()))
 		}
 	}
 	m.settle()
@@ -553,200 +619,11 @@ func (m *Machine) ConnectorLost(now time.Duration, s *Slot, err error) {
 			m.closeLate(s)
 			break
 		}
+		m.checkBack(s)
 		m.unassign(s) // the waiter that the job was done for keeps its place
 		m.closeConn(s, m.brokenReason(), err)
 	}
 	m.settle()
-}
-
-// Control.
-
-// SetCapacity changes the capacity; t is answered once what counts fits.
-func (m *Machine) SetCapacity(now time.Duration, n int, t *Ticket) {
-	m.advance(now)
-	if m.phase != phaseOpen {
-		m.answer(t, messages.ErrClosed)
-		return
-	}
-	if m.drain.resize != nil {
-		m.answer(m.drain.resize, messages.ErrSuperseded)
-	}
-	t.op, t.pending = opSetCapacity, true
-	m.drain.resize = t
-	m.drain.since = m.now
-	if n != m.capacity {
-		m.emit(messages.Event{Kind: messages.CapacityChanged, From: m.capacity, To: n})
-		m.capacity = n
-	}
-	for m.count[idle] > 0 && m.surplus() > 0 {
-		m.closeConn(m.oldestIdle(), messages.ReasonCapacity, nil)
-	}
-	m.cancelConnects(func(s *Slot) bool { return s.waiter == nil })
-	m.cancelConnects(func(*Slot) bool { return true })
-	for m.lists.vacant.n > 0 && len(m.slots)-m.jobs.givenUp > m.capacity {
-		m.dropSlot(m.lists.vacant.head)
-	}
-	m.settle()
-}
-
-// Clear starts a new generation: what is idle is closed now, what is borrowed when
-// it returns. With interrupt, jobs under way are cancelled and leases are revoked.
-// err, if any, is why.
-func (m *Machine) Clear(now time.Duration, err error, interrupt bool) error {
-	m.advance(now)
-	if m.phase != phaseOpen {
-		return messages.ErrClosed
-	}
-	if err != nil {
-		m.lastConnectErr = err
-	}
-	m.newGeneration(err, interrupt)
-	m.rejectIfPaused()
-	m.settle()
-	return nil
-}
-
-// Suspend stops grants until Resume. Returns go on.
-func (m *Machine) Suspend(now time.Duration) error {
-	m.advance(now)
-	if m.phase != phaseOpen {
-		return messages.ErrClosed
-	}
-	if !m.suspended {
-		m.suspended = true
-		m.refreshFastPath()
-		m.emit(messages.Event{Kind: messages.PoolSuspended})
-	}
-	m.settle()
-	return nil
-}
-
-// Resume ends a Suspend, and the pause of PauseOnClear. A backoff goes on.
-func (m *Machine) Resume(now time.Duration) error {
-	m.advance(now)
-	if m.phase != phaseOpen {
-		return messages.ErrClosed
-	}
-	if m.suspended {
-		m.suspended = false
-		if m.opts.measuresWaits { // waits during the suspension do not count
-			m.queue.pace.began(m.now)
-			m.queue.codel.restart(m.cfg.CoDel, m.now)
-		}
-		m.emit(messages.Event{Kind: messages.PoolResumed})
-	}
-	m.unpause()
-	m.settle()
-	return nil
-}
-
-// HealthOK resumes a pool that is paused by PauseOnClear, and does nothing else: in
-// particular it does not end a backoff (B11).
-func (m *Machine) HealthOK(now time.Duration) {
-	m.advance(now)
-	if m.phase == phaseOpen && m.paused {
-		m.unpause()
-		m.settle()
-	}
-}
-
-// Ready answers t once as many connections stand as MinIdle asks for, at least one,
-// or with the first error.
-func (m *Machine) Ready(now time.Duration, t *Ticket) {
-	m.advance(now)
-	switch {
-	case m.phase != phaseOpen:
-		m.answer(t, messages.ErrClosed)
-	case m.paused:
-		m.answer(t, messages.ErrCleared)
-	case m.backoff.phase == backoffBlocked && m.cfg.Backoff.Mode == BackoffFailFast && m.established() < m.readyTarget():
-		m.answer(t, m.notReady(m.backoffError()))
-	default:
-		m.drain.readies.push(t, opReady)
-		m.settle()
-	}
-}
-
-// Close ends the pool: first of all jobs under way are cancelled, then all waits
-// end, and what is idle is closed. t is answered once no connection is left.
-func (m *Machine) Close(now time.Duration, t *Ticket) {
-	m.advance(now)
-	m.drain.closes.push(t, opClose)
-	if m.phase == phaseOpen {
-		m.phase = phaseClosing
-		m.drain.since = m.now
-		m.refreshFastPath()
-		m.effect(Effect{Kind: CancelLifetime})
-		if m.backoff.phase == backoffBlocked {
-			m.effect(Effect{Kind: DisarmBackoff})
-		}
-		m.rejectAll(messages.ErrClosed, messages.ReasonPoolClosed)
-		m.answerAll(&m.drain.readies, messages.ErrClosed)
-		if m.drain.resize != nil {
-			m.answer(m.drain.resize, messages.ErrClosed)
-		}
-		for _, s := range m.slots {
-			if s.givenUp {
-				continue
-			}
-			switch s.state {
-			case idle:
-				m.closeConn(s, messages.ReasonPoolClosed, nil)
-			case connecting, checking, resetting, applying, unapplying:
-				m.emitClosed(s, messages.ReasonPoolClosed, nil)
-				m.rebound(s, boundGrace)
-			}
-		}
-		m.emit(messages.Event{Kind: messages.PoolClosed})
-	}
-	m.settle()
-}
-
-// CancelControl ends a SetCapacity, Close or Ready whose caller has left, for the
-// reason err. What it asked for stays in force.
-func (m *Machine) CancelControl(now time.Duration, t *Ticket, err error) {
-	m.advance(now)
-	if !t.pending {
-		return
-	}
-	if t.op == opReady {
-		if m.lastConnectErr != nil {
-			err = &joinedError{"%v (last connect error: %v)", err, m.lastConnectErr}
-		}
-		m.answer(t, m.notReady(err))
-		return
-	}
-	m.answer(t, m.drainError(t.op, err))
-}
-
-// TearDown gives up whatever waits, without deciding anything: the pool ends at
-// once, perhaps because the machine's own state may be wrong.
-func (m *Machine) TearDown(waiter func(*Waiter), ticket func(*Ticket)) {
-	m.phase = phaseClosed
-	m.refreshFastPath()
-	for w := m.queue.head; w != nil; {
-		next := w.next
-		w.queued, w.prev, w.next, w.slot = false, nil, nil, nil
-		waiter(w)
-		w = next
-	}
-	if w := m.queue.chosen; w != nil { // it was taken out, and the turn failed before its answer
-		w.slot = nil
-		waiter(w)
-	}
-	m.queue.waiterList = waiterList{}
-	if t := m.drain.resize; t != nil {
-		m.drain.resize = nil
-		ticket(t)
-	}
-	for _, l := range []*ticketList{&m.drain.readies, &m.drain.closes} {
-		for t := l.head; t != nil; {
-			next := t.next
-			ticket(t)
-			t = next
-		}
-		*l = ticketList{}
-	}
 }
 
 // Timers.

@@ -167,6 +167,7 @@ func (w *world) checkState() {
 		w.fail("the machine: %v", err)
 	}
 	w.checkConns()
+	w.checkVisits()
 	w.checkStats()
 	w.checkWatches()
 	if w.closedAt < 0 && !w.paused && !w.suspended {
@@ -227,7 +228,7 @@ func (w *world) checkStats() {
 	switch {
 	case w.counted() != st.Open+st.Connecting+st.Closing:
 		w.fail("%d connections count, and Stats are %+v", w.counted(), st)
-	case st.Grants != uint64(st.Borrowed)+st.Puts+st.Taints+st.Revoked:
+	case st.Grants != uint64(st.Borrowed)+st.Puts+st.Taints+st.Revoked+st.Hijacks || st.Hijacks != uint64(w.hijacks):
 		w.fail("a grant is lost, or counted twice: %+v", st)
 	case st.Open != st.Idle+st.Borrowed+st.InTransition:
 		w.fail("Open is not the sum: %+v", st)
@@ -239,6 +240,10 @@ func (w *world) checkStats() {
 	case st.Gets != uint64(w.gets) || st.Grants != uint64(w.grants) || st.Connects != uint64(len(w.conns)) ||
 		st.Backoffs != uint64(w.backoffs):
 		w.fail("%d Gets, %d grants, %d connects, %d backoffs, and Stats are %+v", w.gets, w.grants, len(w.conns), w.backoffs, st)
+	case st.GrantedWaits > st.Waits || st.GrantedWaits > st.Grants || st.GrantedWaits == 0 && st.WaitTime > 0:
+		w.fail("%d waits, %d of them served, which took %v, %d grants", st.Waits, st.GrantedWaits, st.WaitTime, st.Grants)
+	case st.MinIdle != w.cfg.MinIdle || st.MaxIdle != w.maxIdle():
+		w.fail("MinIdle %d, MaxIdle %d, and Stats are %+v", w.cfg.MinIdle, w.maxIdle(), st)
 	case w.cfg.EventLevel == AllEvents && (w.checkOutsStarted != w.gets || w.checkOutsStarted-w.checkOutsEnded != len(w.queue)):
 		w.fail("by the events %d check-outs have started and %d have ended, and %d wait", w.checkOutsStarted, w.checkOutsEnded, len(w.queue))
 	}
@@ -306,7 +311,7 @@ func (w *world) checkClaim(g *get, c *conn) {
 	}
 }
 
-// checkBackground checks that KeepAlive and MinIdle are kept.
+// checkBackground checks that KeepAlive, MinIdle and MinOpen are kept.
 func (w *world) checkBackground() {
 	w.tb.Helper()
 	for _, c := range w.idle {
@@ -326,5 +331,9 @@ func (w *world) checkBackground() {
 		(w.cfg.MaxConnecting > 0 || w.unclaimedConnects(nil) < 2) &&
 		w.now >= w.m.backgroundAfter && (!w.tick.armed || w.tick.at > w.now) {
 		w.fail("%d idle, MinIdle is %d, and no connect begins", len(w.idle), w.cfg.MinIdle)
+	}
+	if len(w.queue) == 0 && w.coming() < w.cfg.MinOpen && w.mayConnect() && (w.cfg.MaxConnecting > 0 || w.unclaimedConnects(nil) < 2) &&
+		w.now >= w.m.backgroundAfter && (!w.tick.armed || w.tick.at > w.now) {
+		w.fail("%d stand or come, MinOpen is %d, and no connect begins", w.coming(), w.cfg.MinOpen)
 	}
 }

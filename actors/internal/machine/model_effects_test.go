@@ -13,7 +13,7 @@ import (
 // perform does in the model what an effect says.
 func (w *world) perform(e Effect) {
 	w.tb.Helper()
-	if w.stopped > 0 && e.Kind != Reject && e.Kind != Answer {
+	if w.stopped > 0 && e.Kind != Reject && e.Kind != Answer && (e.Kind != Visited || e.Slot != nil) {
 		w.fail("%v after the end", e.Kind)
 	}
 	switch e.Kind {
@@ -58,6 +58,8 @@ func (w *world) perform(e Effect) {
 		w.reject(e)
 	case Answer:
 		w.answer(e.Ticket, e.Err)
+	case Visited:
+		w.visited(e)
 	case ArmBackoff:
 		if w.backoff.armed || e.Epoch <= w.backoff.epoch || e.At < w.now || e.Generation != w.generation || w.closedAt >= 0 {
 			w.fail("a backoff of epoch %d, generation %d until %v after one of epoch %d (armed %v)",
@@ -125,7 +127,7 @@ func (w *world) open(s *Slot) {
 	}
 	if g := jobFor(s); g == nil {
 		asked := slices.ContainsFunc(w.tickets, func(t *ticket) bool { return t.op == opReady && !t.answered })
-		if soon := w.unclaimedConnects(s) + len(w.idle) + w.inTransition(); !asked && soon >= w.cfg.MinIdle {
+		if soon := w.unclaimedConnects(s) + len(w.idle) + w.inTransition(); !asked && soon >= w.cfg.MinIdle && w.coming() >= w.cfg.MinOpen {
 			w.fail("Open for no waiter, with %d connections that are idle or will be", soon)
 		}
 	} else if c := w.newestIdle(g.Setting, g); c != nil || w.newestIdle(nil, g) != nil {
@@ -216,7 +218,7 @@ func (w *world) checkJob(c *conn, e Effect) {
 			w.inherited = append(w.inherited, c.setting)
 		}
 		if wasIdle && g == nil && c != w.lost && w.closedAt < 0 && !c.stale && w.surplus() <= 0 && !w.tooOld(c) &&
-			(w.cfg.IdleTimeout == 0 || w.now < after(c.idleSince, w.cfg.IdleTimeout)) {
+			(w.cfg.IdleTimeout == 0 || w.now < after(c.idleSince, w.cfg.IdleTimeout) || w.coming()-w.running(Open) <= w.cfg.MinOpen) {
 			w.fail("c%d is idle and closed without a reason", c.id)
 		}
 	}
@@ -281,6 +283,8 @@ func (w *world) grant(g *get, s *Slot) {
 		w.fail("%s is granted c%d at %v, after its deadline %v", g.name, c.id, w.now, g.Deadline)
 	case w.closedAt >= 0 || w.paused || w.suspended:
 		w.fail("%s is granted c%d: closed at %v, paused %v, suspended %v", g.name, c.id, w.closedAt, w.paused, w.suspended)
+	case w.usedUp(c):
+		w.fail("%s is granted c%d after its last use", g.name, c.id)
 	case w.surplus() > 0:
 		w.fail("%s is granted c%d above the capacity", g.name, c.id)
 	case w.cfg.MaxLifetime > 0 && w.now >= after(c.readyAt, w.cfg.MaxLifetime), w.tooOld(c):
@@ -300,6 +304,7 @@ func (w *world) grant(g *get, s *Slot) {
 	}
 	w.grants++
 	c.leases++
+	c.uses++
 	c.lentAt = w.now
 	c.background = false
 	if s.LeaseEpoch != uint64(c.leases) {

@@ -21,6 +21,7 @@ type model struct {
 	current   map[*Slot]*conn // the connection in a slot
 	retired   map[*Slot]bool  // the slots that must not be used again
 	tickets   []*ticket       // all control requests that ever were
+	visitors  []*visitor      // all visits that ever were
 	actors    []*borrower     // all borrowers that ever were
 	inherited []any           // settings that replacements of expired connections may take over
 
@@ -45,6 +46,7 @@ type model struct {
 	gets             int
 	grants           int
 	backoffs         int
+	hijacks          int
 	cancelled        int    // how often the lifetime was cancelled
 	stopped          int    // how often Stopped was emitted
 	seq              uint64 // of the last event
@@ -70,6 +72,7 @@ type get struct {
 	holds     []*lease  // what its caller holds while it waits
 	askedAt   time.Duration
 	overtaken int   // how often a later waiter was served first, for its setting
+	outOfTurn bool  // it was given its connection by LendIdle or a visit
 	paid      bool  // a check that it waited for has failed
 	reset     *conn // the one whose reset it has waited for
 	resetEnds time.Duration
@@ -123,6 +126,7 @@ type conn struct {
 	// The lease.
 	holder   *get
 	leases   int // granted so far
+	uses     int // those of them that were a use
 	reported int // the number of the lease that was reported as leaked
 	lentAt   time.Duration
 
@@ -145,7 +149,7 @@ type freed struct {
 type ticket struct {
 	Ticket
 	name     string
-	n        int // the capacity that a SetCapacity asks for
+	n        int // the capacity that a SetCapacity asks for, the connections that a Warm does
 	answered bool
 	err      error
 }
@@ -377,7 +381,22 @@ func (mo *model) canBecome(c *conn, g *get) bool {
 
 // condemned says whether c must be closed when it comes free.
 func (mo *model) condemned(c *conn) bool {
-	return mo.closedAt >= 0 || c.stale || c.givenUp || c.cancelled || mo.surplus() > 0 || mo.tooOld(c)
+	return mo.closedAt >= 0 || c.stale || c.givenUp || c.cancelled || mo.surplus() > 0 || mo.tooOld(c) || mo.usedUp(c)
+}
+
+// usedUp says whether c has had as many uses as MaxUses allows.
+func (mo *model) usedUp(c *conn) bool {
+	return mo.cfg.MaxUses > 0 && c.holder == nil && c.uses >= mo.cfg.MaxUses
+}
+
+// coming counts the connections that stand or will, if their connect succeeds.
+func (mo *model) coming() (n int) {
+	for _, c := range mo.conns {
+		if !c.ended && !c.givenUp && !c.cancelled && c.job != Disconnect {
+			n++
+		}
+	}
+	return n
 }
 
 // tooOld says whether c is past its MaxLifetime.
@@ -422,6 +441,9 @@ func (mo *model) settingChanging(g *get) bool {
 // which a setting is being changed.
 func (mo *model) comesFree(c *conn) {
 	mo.freed = &freed{conn: c}
+	if slices.ContainsFunc(mo.visitors, func(v *visitor) bool { return v.waits && slices.Contains(v.todo, c) }) {
+		return // a visit goes before all waiters
+	}
 	if mo.suspended || mo.paused || mo.condemned(c) || mo.cfg.CoDel.on() { // CoDel may shed the waiter
 		return
 	}

@@ -48,6 +48,8 @@ func drawConfig(t *rapid.T) Config {
 		Capacity:       rapid.IntRange(0, 4).Draw(t, "capacity"),
 		MaxConnecting:  rapid.IntRange(0, 3).Draw(t, "max connecting"),
 		MinIdle:        max(0, rapid.IntRange(-2, 2).Draw(t, "min idle")),
+		MaxUses:        max(0, rapid.IntRange(-6, 3).Draw(t, "max uses")),
+		MinOpen:        max(0, rapid.IntRange(-4, 3).Draw(t, "min open")),
 		MaxWaiters:     max(0, rapid.IntRange(-4, 3).Draw(t, "max waiters")),
 		PauseOnClear:   seldom("pause on clear"),
 		Check:          yes("check"),
@@ -83,7 +85,7 @@ func drawConfig(t *rapid.T) Config {
 		cfg.CoDel = CoDel{Target: 500 * time.Millisecond, Interval: 2 * time.Second}
 	}
 	if seldom("max idle") {
-		cfg.MaxIdle = max(1, cfg.MinIdle) + rapid.IntRange(0, 1).Draw(t, "max idle above min idle")
+		cfg.MaxIdle = max(1, cfg.MinIdle, cfg.MinOpen) + rapid.IntRange(0, 1).Draw(t, "max idle above min idle")
 	}
 	return cfg
 }
@@ -142,7 +144,7 @@ func (h *history) next() {
 				w.taint(g.lease, nil, true)
 			}
 		})
-		if callers := h.granted(func(g *get) bool { return g.actor == nil && g.err == nil }); len(callers) > 0 {
+		if callers := h.granted(func(g *get) bool { return g.actor == nil && g.err == nil && !g.outOfTurn }); len(callers) > 0 {
 			add(2, "decline", func() { w.decline(pick(h.t, callers), h.reason()) })
 			add(1, "get another", func() { w.getAnother(pick(h.t, callers)) })
 		}
@@ -183,6 +185,23 @@ func (h *history) next() {
 	add(2, "resume", w.resume)
 	add(1, "health ok", w.healthOK)
 	add(1, "ready", func() { w.ready(h.ticket("ready")) })
+	add(1, "warm", func() { w.warm(h.ticket("warm"), rapid.IntRange(-1, 5).Draw(h.t, "n")) })
+	if rapid.IntRange(0, 3).Draw(h.t, "seldom") == 3 {
+		add(1, "lend idle", func() { h.gets = append(h.gets, w.lendIdle("all")...) })
+		add(1, "set min idle", func() { w.setMinIdle(rapid.IntRange(-1, 4).Draw(h.t, "n")) })
+		if granted := h.granted(func(g *get) bool { return g.actor == nil }); len(granted) > 0 {
+			add(2, "hijack", func() { w.hijack(pick(h.t, granted).lease) })
+		}
+		if len(w.visitors) < 3 {
+			add(2, "visit", func() { w.beginVisit(&visitor{name: fmt.Sprintf("v%d", len(w.visitors)+1)}) })
+		}
+	}
+	if left := h.visitors(func(v *visitor) bool { return !v.over }); len(left) > 0 {
+		add(1, "end of a visit", func() { w.endVisit(pick(h.t, left), context.Canceled) })
+		if next := h.visitors(func(v *visitor) bool { return !v.over && !v.waits }); len(next) > 0 {
+			add(4, "next of a visit", func() { w.nextVisit(pick(h.t, next)) })
+		}
+	}
 	if len(w.tickets) > 0 {
 		add(1, "cancel control", func() { w.cancelControl(pick(h.t, w.tickets), context.DeadlineExceeded) })
 	}
@@ -263,7 +282,11 @@ func (h *history) wait() {
 
 // granted gives the Gets that were granted a connection and are as which says.
 func (h *history) granted(which func(*get) bool) (out []*get) {
-	for _, g := range h.gets {
+	gets := h.gets
+	for _, v := range h.world.visitors {
+		gets = slices.Concat(gets, v.visits)
+	}
+	for _, g := range gets {
 		if g.lease != nil && which(g) {
 			out = append(out, g)
 		}
@@ -336,6 +359,16 @@ func (h *history) ticket(name string) *ticket {
 	return t
 }
 
+// visitors are the visits that are so.
+func (h *history) visitors(which func(*visitor) bool) (found []*visitor) {
+	for _, v := range h.world.visitors {
+		if which(v) {
+			found = append(found, v)
+		}
+	}
+	return found
+}
+
 // reason draws how a context has ended.
 func (h *history) reason() error {
 	return rapid.SampledFrom([]error{context.Canceled, context.DeadlineExceeded}).Draw(h.t, "reason")
@@ -353,6 +386,9 @@ func (h *history) maybe(name string) error {
 // whatever has happened before.
 func (h *history) comeToRest() {
 	w := h.world
+	for _, v := range h.visitors(func(v *visitor) bool { return !v.over }) {
+		w.endVisit(v, context.Canceled)
+	}
 	w.resume()
 	if w.capacity == 0 {
 		w.setCapacity(h.ticket("resize"), 1)

@@ -58,11 +58,52 @@ func (m *Machine) Stats() messages.Stats {
 	st.Connecting = m.count[connecting]
 	st.Closing = m.count[closing]
 	st.Waiting = m.queue.n
+	st.GivenUp = m.jobs.givenUp
+	st.MinIdle, st.MaxIdle = m.cfg.MinIdle, m.maxIdle()
+	st.LastConnectError = m.lastConnectErr
+	_, st.NextAttempt = m.NextAttempt()
 	if m.returned != nil {
 		st.Borrowed--
 		st.InTransition++
 	}
 	return st
+}
+
+// NextAttempt gives the number of failed attempts while the pool backs off, otherwise
+// 0; and the time of the next attempt, zero if no period blocks it.
+func (m *Machine) NextAttempt() (attempt int, next time.Time) {
+	switch {
+	case m.phase != phaseOpen || m.backoff.phase == backoffOff:
+		return 0, time.Time{}
+	case m.backoff.phase == backoffProbing:
+		return m.backoff.attempt, time.Time{}
+	}
+	return m.backoff.attempt, m.periodEnds()
+}
+
+// periodEnds is the time at which the period ends, and with it the next attempt may
+// begin. It is not in the past: a timer that comes late makes the attempt late, too.
+func (m *Machine) periodEnds() time.Time { return m.wall(max(m.backoff.until, m.now)) }
+
+// LeaseInfo describes a lease. False: it has ended.
+func (m *Machine) LeaseInfo(now time.Duration, s *Slot, id, epoch uint64) (messages.LeaseInfo, bool) {
+	m.advance(now)
+	if !s.hasLease(id, epoch) {
+		return messages.LeaseInfo{}, false
+	}
+	info := messages.LeaseInfo{
+		ConnID: id, Wait: s.wait, Path: s.Path, Uses: s.uses(), Age: m.now - s.readyAt, Setting: s.Setting(), Generation: s.generation,
+	}
+	if m.opts.needsClock {
+		info.Idle = s.idled
+	}
+	return info, true
+}
+
+// Counts says how many connections the capacity bounds, how many Gets wait, and the
+// capacity.
+func (m *Machine) Counts() (counted, waiting, capacity int) {
+	return m.counted(), m.queue.n, m.capacity
 }
 
 // stateName is the first that holds, in the order of the State constants.

@@ -155,7 +155,7 @@ func (m *Machine) chooseProved(w *Waiter) *Slot {
 }
 
 // putToUse finds a use for a connection that has come free: it is closed if it is
-// not wanted any more, goes to a waiter, or becomes idle. So does a suspect, which a
+// not wanted any more, goes to a visit or to a waiter, or becomes idle. So does a suspect, which a
 // caller that has left did not use: from there a waiter has it checked first.
 func (m *Machine) putToUse(s *Slot) {
 	if reason := m.condemned(s); reason != 0 {
@@ -164,6 +164,11 @@ func (m *Machine) putToUse(s *Slot) {
 		if reason == messages.ReasonLifetime {
 			m.inheritSetting(s)
 		}
+		return
+	}
+	if v := s.nextVisit(); v != nil {
+		m.unassign(s)
+		m.visit(s, v)
 		return
 	}
 	if m.queue.n > 0 && !m.suspended && !m.suspect(s) {
@@ -317,6 +322,13 @@ func (m *Machine) reopen(w *Waiter, s *Slot, err error) {
 	}
 }
 
+// pathFrom says how a lease comes by a connection, by what was done with it before.
+var pathFrom = [...]messages.Path{
+	idle: messages.PathIdle, connecting: messages.PathNew, checking: messages.PathChecked,
+	applying: messages.PathPrepared, unapplying: messages.PathPrepared,
+	resetting: messages.PathQueued, borrowed: messages.PathQueued,
+}
+
 // grant ends a wait with a connection.
 func (m *Machine) grant(w *Waiter, s *Slot) {
 	if w.Setting != nil && s.state != applying {
@@ -327,13 +339,23 @@ func (m *Machine) grant(w *Waiter, s *Slot) {
 	w.waited = wait
 	m.counters.Grants++
 	m.counters.WaitTime = after(m.counters.WaitTime, wait)
+	if w.waits {
+		m.counters.GrantedWaits++
+	}
 	if m.opts.measuresWaits {
 		m.observeWait(wait)
 	}
 	if m.opts.allEvents {
 		m.emitCheckedOut(s, w, wait)
 	}
-	s.FromIdle = s.state == idle
+	s.Path, s.wait = pathFrom[s.state], wait
+	switch s.state {
+	case idle:
+		s.idled = m.now - s.since
+	case checking: // it is known since the check began
+	default:
+		s.idled = 0
+	}
 	m.lend(s, w, true)
 	m.dequeue(w) // after lend: a borrower that is granted what it has just returned stays watched
 	m.effect(Effect{Kind: Grant, Slot: s, Waiter: w})
@@ -404,12 +426,14 @@ func (m *Machine) unclaimedReset(w *Waiter) *Slot {
 }
 
 // wantsBackground says whether one more connect is wanted that no waiter needs: for
-// a Ready, or for MinIdle.
+// a Ready or Warm, for MinIdle or for MinOpen.
 func (m *Machine) wantsBackground() bool {
-	if m.drain.readies.head != nil && m.established()+m.count[connecting]-m.jobs.cancelled < m.readyTarget() {
-		return true
+	for t := m.drain.readies.head; t != nil; t = t.next {
+		if m.coming() < m.readyTarget(t) {
+			return true
+		}
 	}
-	return m.missingIdle() > 0 && m.now >= m.backgroundAfter
+	return m.missing() > 0 && m.now >= m.backgroundAfter
 }
 
 // Rejecting: waits that cannot succeed, are too many, or too long.
@@ -535,8 +559,12 @@ func (m *Machine) answerControls() {
 	if m.drain.resize != nil && m.counted() <= m.capacity {
 		m.answer(m.drain.resize, nil)
 	}
-	if m.drain.readies.head != nil && m.established() >= m.readyTarget() {
-		m.answerAll(&m.drain.readies, nil)
+	for t := m.drain.readies.head; t != nil; {
+		next := t.next
+		if m.established() >= m.readyTarget(t) {
+			m.answer(t, nil)
+		}
+		t = next
 	}
 	if m.phase == phaseOpen || m.counted() > 0 || m.jobs.givenUpClosing > 0 {
 		return

@@ -2,7 +2,12 @@
 
 package machine
 
-import "time"
+import (
+	"math"
+	"time"
+
+	"github.com/actorpool/actorpool/messages"
+)
 
 // Slot is a place for one connection, with the connector that serves it. It counts
 // against the capacity in every state but vacant, unless its job was given up.
@@ -18,16 +23,19 @@ type Slot struct {
 	// LeaseEpoch is that of the connection's current lease while it is borrowed,
 	// otherwise of the next one. It starts at 1 and grows when a lease ends.
 	LeaseEpoch uint64
-	// FromIdle says that the current lease began with an idle connection, which may
-	// have been closed by the server meanwhile. A lease that was handed over from one
-	// caller to the next keeps what the first one had.
-	FromIdle bool
+	// Path is how the current lease came by the connection. One that was idle may have
+	// been closed by the server meanwhile.
+	Path messages.Path
 
 	index int // in Machine.slots
 	state state
 	since time.Duration // when the state began
 
 	// The connection.
+	readyAt       time.Duration // when its connect succeeded
+	unused        uint64        // the leases so far that were no use of it
+	quickUntil    uint64        // the fast paths return leases of smaller epochs only, see quick
+	visits        []*Visit      // that are still to come to it
 	generation    uint64        // of the pool when the connect began
 	backoffEpoch  uint64        // of the backoff when the connect began
 	expires       time.Duration // the end of its MaxLifetime; 0: none
@@ -50,8 +58,10 @@ type Slot struct {
 	givenUp      bool          // it is overdue: the slot is not counted any more
 
 	// The lease.
-	label      string // of the Get
-	exactSince bool   // since is exact, and not only a bound
+	label      string        // of the Get
+	wait       time.Duration // of the Get
+	idled      time.Duration // how long the connection had been idle, where a clock is read
+	exactSince bool          // since is exact, and not only a bound
 
 	// Annotations of the lease. Most leases have none, see annotate.
 	annotated      bool
@@ -71,6 +81,16 @@ func (s *Slot) Setting() any {
 		return nil
 	}
 	return s.group.setting
+}
+
+// uses is how many leases the connection has had, the present one included, without
+// those that were no use of it.
+func (s *Slot) uses() int {
+	n := s.LeaseEpoch - s.unused
+	if s.state != borrowed {
+		n--
+	}
+	return int(min(n, math.MaxInt))
 }
 
 // simple says that nothing but the lists and counts changes when a lease of the slot

@@ -65,6 +65,7 @@ type Machine struct {
 	backgroundAfter time.Duration // no connect for MinIdle before: background connects must not loop
 
 	drain    drain
+	visits   []*Visit // that are not over
 	timers   timers
 	output   output
 	counters messages.Stats // Stats fills in the rest
@@ -241,14 +242,20 @@ func (m *Machine) maxIdle() int {
 	return m.capacity
 }
 
-// missingIdle is how many more connections MinIdle asks for. Those that will soon
-// be idle count as idle.
-func (m *Machine) missingIdle() int {
-	return m.cfg.MinIdle - m.count[idle] - len(m.jobs.unclaimed) - m.inTransition()
+// missing is how many more connections MinIdle and MinOpen ask for. For MinIdle those
+// that will soon be idle count as idle.
+func (m *Machine) missing() int {
+	return max(m.cfg.MinIdle-m.count[idle]-len(m.jobs.unclaimed)-m.inTransition(), m.cfg.MinOpen-m.coming())
 }
 
-// readyTarget is how many connections must stand for Ready to succeed.
-func (m *Machine) readyTarget() int { return max(1, min(m.cfg.MinIdle, m.capacity)) }
+// coming is the number of connections that stand, or will when their connect is done.
+func (m *Machine) coming() int {
+	return m.established() + m.count[connecting] - m.jobs.cancelled
+}
+
+// readyTarget is how many connections must stand for a Warm to succeed, within the
+// capacity of the moment.
+func (m *Machine) readyTarget(t *Ticket) int { return max(1, min(t.target, m.capacity)) }
 
 // initialPermits is how many connects may run at once before one has succeeded, and
 // how many may run for nobody, where MaxConnecting gives no bound (L11).
@@ -335,8 +342,15 @@ func (m *Machine) condemned(s *Slot) messages.Reason {
 		return messages.ReasonCapacity
 	case m.tooOld(s):
 		return messages.ReasonLifetime
+	case m.usedUp(s):
+		return messages.ReasonUses
 	}
 	return 0
+}
+
+// usedUp says whether as many leases of a connection have ended as MaxUses allows.
+func (m *Machine) usedUp(s *Slot) bool {
+	return m.cfg.MaxUses > 0 && s.LeaseEpoch > s.unused+uint64(m.cfg.MaxUses)
 }
 
 // tooOld says whether a connection has reached its MaxLifetime.

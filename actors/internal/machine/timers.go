@@ -47,7 +47,7 @@ func (m *Machine) nextDue() time.Duration {
 			due = min(due, after(m.now, m.timers.coarseTick))
 		}
 	}
-	if m.backgroundAfter > m.now && m.missingIdle() > 0 {
+	if m.backgroundAfter > m.now && m.missing() > 0 {
 		due = min(due, m.backgroundAfter)
 	}
 	return min(due, m.shedDue())
@@ -100,7 +100,7 @@ func (m *Machine) shedDue() time.Duration {
 // expiryDue is when an idle connection expires.
 func (m *Machine) expiryDue(s *Slot) time.Duration {
 	due := never
-	if m.cfg.IdleTimeout > 0 && m.count[idle] > m.cfg.MinIdle {
+	if m.cfg.IdleTimeout > 0 && m.count[idle] > m.cfg.MinIdle && m.established() > m.cfg.MinOpen {
 		due = after(s.since, m.cfg.IdleTimeout)
 	}
 	if s.expires > 0 {

@@ -80,6 +80,7 @@ type trace struct {
 	showTicks bool
 	gets      map[string]*get
 	tickets   map[string]*ticket
+	visitors  map[string]*visitor
 }
 
 // Fatalf fails the test at the line of the input that is running.
@@ -102,6 +103,11 @@ func (tr *trace) run() string {
 			tr.Fatalf("time runs backwards")
 		}
 		w.now = at
+	}
+	for _, v := range tr.visitors { // its leases have names, too
+		for i, g := range v.visits {
+			tr.gets[fmt.Sprintf("%s-%d", v.name, i+1)] = g
+		}
 	}
 	switch tr.d.Cmd {
 	case "stats":
@@ -147,15 +153,47 @@ func (tr *trace) run() string {
 	case "lease-lost":
 		w.leaseLost(tr.gets[tr.word(0)].lease)
 	case "set-capacity":
-		n, err := strconv.Atoi(tr.word(1))
-		if err != nil {
-			tr.Fatalf("%v", err)
-		}
-		w.setCapacity(tr.ticket(), n)
+		w.setCapacity(tr.ticket(), tr.integer(1))
 	case "close":
 		w.close(tr.ticket())
 	case "ready":
 		w.ready(tr.ticket())
+	case "warm":
+		w.warm(tr.ticket(), tr.integer(1))
+	case "set-min-idle":
+		w.setMinIdle(tr.integer(0))
+	case "hijack":
+		g := tr.gets[tr.word(0)]
+		if !w.hijack(g.lease) {
+			return tr.output("the lease has ended")
+		}
+		return tr.output(fmt.Sprintf("c%d is the caller's", g.lease.id))
+	case "lend-idle":
+		var lines []string
+		for _, g := range w.lendIdle(tr.word(0)) {
+			tr.gets[g.name] = g
+			lines = append(lines, fmt.Sprintf("c%d/%d -> %s", g.lease.id, g.lease.epoch, g.name))
+		}
+		return tr.output(strings.Join(lines, "\n"))
+	case "visit":
+		v := &visitor{name: tr.word(0)}
+		tr.visitors[v.name] = v
+		w.beginVisit(v)
+	case "next-visit":
+		v := tr.visitors[tr.word(0)]
+		w.nextVisit(v)
+		if v.waits {
+			return tr.output(v.name + " waits")
+		}
+	case "end-visit":
+		w.endVisit(tr.visitors[tr.word(0)], context.Canceled)
+	case "info":
+		g := tr.gets[tr.word(0)]
+		info, ok := w.m.LeaseInfo(w.now, g.lease.slot, g.lease.id, g.lease.epoch)
+		if !ok {
+			return "the lease has ended"
+		}
+		return fmt.Sprintf("c%d %v, use %d, waited %v, was idle for %v, is %v old", info.ConnID, info.Path, info.Uses, info.Wait, info.Idle, info.Age)
 	case "cancel-control":
 		w.cancelControl(tr.tickets[tr.word(0)], context.DeadlineExceeded)
 	case "clear":
@@ -208,6 +246,10 @@ func (tr *trace) start() string {
 			cfg.MaxIdle = tr.number(arg.Key)
 		case "max-connecting":
 			cfg.MaxConnecting = tr.number(arg.Key)
+		case "min-open":
+			cfg.MinOpen = tr.number(arg.Key)
+		case "max-uses":
+			cfg.MaxUses = tr.number(arg.Key)
 		case "max-waiters":
 			cfg.MaxWaiters = tr.number(arg.Key)
 		case "pause-on-clear":
@@ -274,10 +316,19 @@ func (tr *trace) start() string {
 		}
 	}
 	cfg.Random = func() float64 { return random }
-	tr.gets, tr.tickets = map[string]*get{}, map[string]*ticket{}
+	tr.gets, tr.tickets, tr.visitors = map[string]*get{}, map[string]*ticket{}, map[string]*visitor{}
 	tr.world = newWorld(tr, cfg)
 	tr.world.fullErrors = fullErrors
 	return tr.output("")
+}
+
+// integer gives an argument that is a number.
+func (tr *trace) integer(i int) int {
+	n, err := strconv.Atoi(tr.word(i))
+	if err != nil {
+		tr.Fatalf("%v", err)
+	}
+	return n
 }
 
 // oneOf gives the value that an option names.

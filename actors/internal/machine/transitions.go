@@ -4,6 +4,8 @@
 package machine
 
 import (
+	"math"
+	"slices"
 	"time"
 
 	"github.com/actorpool/actorpool/messages"
@@ -99,7 +101,8 @@ func (m *Machine) beginConnect(w *Waiter) {
 		m.lists.vacant.pushHead(s)
 	}
 	m.lastID++
-	s.ID, s.LeaseEpoch = m.lastID, 1
+	s.ID, s.LeaseEpoch, s.unused = m.lastID, 1, 0
+	m.setQuick(s)
 	s.generation, s.backoffEpoch = m.generation, m.backoff.epoch
 	m.counters.Connects++
 	m.emit(messages.Event{Kind: messages.ConnectionCreated, ConnID: s.ID})
@@ -128,6 +131,7 @@ func (m *Machine) beginCheck(s *Slot, w *Waiter) {
 		m.jobs.background++
 		return
 	}
+	s.idled = m.now - since
 	m.rebound(s, boundCheck)
 	m.assign(w, s, false)
 }
@@ -174,6 +178,8 @@ func (m *Machine) closeConn(s *Slot, reason messages.Reason, err error) {
 		m.counters.ClosedBroken++
 	case messages.ReasonCapacity:
 		m.counters.ClosedCapacity++
+	case messages.ReasonUses:
+		m.counters.ClosedUses++
 	}
 	m.emitClosed(s, reason, err)
 	m.stands(s, false)
@@ -292,9 +298,9 @@ func (m *Machine) setSetting(s *Slot, setting any) {
 }
 
 // inheritSetting passes the setting of a connection that has expired on to the one
-// that replaces it, if MinIdle asks for one.
+// that replaces it, if MinIdle or MinOpen asks for one.
 func (m *Machine) inheritSetting(s *Slot) {
-	if s.group != nil && len(m.lists.inherited) < m.missingIdle() {
+	if s.group != nil && len(m.lists.inherited) < m.missing() {
 		m.lists.inherited = append(m.lists.inherited, s.group.setting)
 	}
 }
@@ -364,8 +370,11 @@ func (m *Machine) stands(s *Slot, stands bool) {
 	}
 	if s.standing = stands; stands {
 		m.standing++
-	} else {
-		m.standing--
+		return
+	}
+	m.standing--
+	if s.visits != nil {
+		m.skipVisits(s)
 	}
 }
 
@@ -537,6 +546,27 @@ func (m *Machine) annotate(s *Slot, w *Waiter) {
 	}
 }
 
+// setQuick works out anew which leases of a connection the fast paths may return. They
+// ask for no more than this: neither the last use that MaxUses allows nor a connection
+// that is to be visited is theirs.
+func (m *Machine) setQuick(s *Slot) {
+	switch {
+	case s.visits != nil:
+		s.quickUntil = 0
+	case m.cfg.MaxUses > 0:
+		s.quickUntil = s.unused + uint64(m.cfg.MaxUses)
+	default:
+		s.quickUntil = math.MaxUint64
+	}
+}
+
+// notUsed says that the lease of a connection, the present one or the one that has just
+// ended, is no use of it.
+func (m *Machine) notUsed(s *Slot) {
+	s.unused++
+	m.setQuick(s)
+}
+
 // clearAnnotations undoes annotate and Holds when the lease ends.
 func (m *Machine) clearAnnotations(s *Slot) {
 	s.annotated, s.leaked, s.trace = false, false, nil
@@ -660,6 +690,68 @@ func (m *Machine) unpause() {
 		m.emit(messages.Event{Kind: messages.PoolReady})
 	}
 	m.refreshFastPath()
+}
+
+// Visits.
+
+// visit lends a connection to the caller of a visit that waits for its next one. It is
+// no use of the connection.
+func (m *Machine) visit(s *Slot, v *Visit) {
+	v.waits = false
+	v.leave(s)
+	m.notUsed(s)
+	w := &v.waiter
+	w.since = m.now
+	m.counters.Gets++
+	m.counters.Grants++
+	if m.opts.allEvents {
+		m.emitStarted(w)
+		m.emitCheckedOut(s, w, 0)
+	}
+	s.Path, s.wait, s.idled = pathOfVisit(s), 0, 0
+	if s.state == idle {
+		s.idled = m.now - s.since
+	}
+	m.lend(s, w, true)
+	m.effect(Effect{Kind: Visited, Slot: s, Visit: v})
+}
+
+// pathOfVisit says how a visit comes by a connection.
+func pathOfVisit(s *Slot) messages.Path {
+	if s.state == idle {
+		return messages.PathIdle
+	}
+	return messages.PathQueued
+}
+
+// skipVisits takes a connection that does not stand any more out of all visits.
+func (m *Machine) skipVisits(s *Slot) {
+	for _, v := range s.visits {
+		v.left--
+		if v.left == 0 && v.waits {
+			m.finishVisit(v, nil)
+		}
+	}
+	s.visits = nil
+	m.setQuick(s)
+}
+
+// finishVisit ends a visit. Its caller is told, if it waits for the next connection.
+func (m *Machine) finishVisit(v *Visit, err error) {
+	for _, s := range v.slots {
+		if slices.Contains(s.visits, v) {
+			v.leave(s)
+			m.setQuick(s)
+		}
+	}
+	if i := slices.Index(m.visits, v); i >= 0 {
+		m.visits = slices.Delete(m.visits, i, i+1)
+	}
+	v.slots, v.left = nil, 0
+	if v.waits {
+		v.waits = false
+		m.effect(Effect{Kind: Visited, Visit: v, Err: err})
+	}
 }
 
 // Control requests.

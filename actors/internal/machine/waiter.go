@@ -33,6 +33,7 @@ type Waiter struct {
 	position      int           // the place in the queue that it was given, from 1; 0: it never waited
 	since         time.Duration // when it was queued
 	waited        time.Duration // until it was granted a connection
+	waits         bool          // it is counted in Waits; meaningless while position is 0
 	paid          bool          // a check that it waited for has failed: it waits for no other (G13)
 	claimed       bool          // it has had a reset to wait for, or a connect: it waits for no reset any more (P8)
 	overtakes     int           // see waiterList.overtake
@@ -228,6 +229,7 @@ type Ticket struct {
 	Owner any
 
 	op         op
+	target     int // opReady: how many connections must stand
 	pending    bool
 	prev, next *Ticket
 }
