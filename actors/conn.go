@@ -96,8 +96,23 @@ func (l Lease) Put() error {
 	if c.ref.isClosedConn != nil {
 		c.ask()
 	}
-	c.ref.process.SendUserMessage(c.ref.pid, &c.node)
+	c.giveBack()
 	return nil
+}
+
+// giveBack returns a connection whose lease has been claimed, on a direct turn if that
+// is possible.
+func (c *poolConn) giveBack() {
+	r := c.ref
+	if r.box == nil || !r.box.enter() {
+		r.process.SendUserMessage(r.pid, &c.node)
+		return
+	}
+	served := r.pool.restore(c)
+	r.box.exit()
+	if served != nil {
+		served.answer()
+	}
 }
 
 // ask asks a connection that is being returned whether it is closed.

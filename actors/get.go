@@ -82,24 +82,31 @@ func (r *Ref) Get(ctx context.Context, label string, setting any) (Lease, error)
 	}
 	// All of the context is read here: it is code of the user, and when it panics or
 	// blocks later, the Get may be granted a connection that nobody takes (T4).
-	g := r.requests.Get().(*getRequest)
-	g.waiter.Label, g.waiter.Setting = label, setting
 	done := ctx.Done()
-	if deadline, ok := ctx.Deadline(); ok {
-		r.setDeadline(g, deadline)
-	} else {
-		g.waiter.Timeout = r.getTimeout
-	}
+	deadline, bounded := ctx.Deadline()
+	var ended *ending
 	if done != nil && ctx.Err() != nil { // without Done it cannot end
-		g.ended = endOf(ctx)
+		ended = endOf(ctx)
 	}
+	var held []machine.HeldLease
 	if h, ok := ctx.Value(r).(*leaseContext); ok {
-		g.held = r.heldLeases(h)
+		held = r.heldLeases(h)
 	}
+	entered := false
+	if r.box != nil && ended == nil && (!bounded || r.reserve == 0) && !r.findsLeaks {
+		var l Lease
+		if l, entered = r.directly(label, setting); l.lent != nil {
+			if r.isClosedConn == nil {
+				return l, nil
+			}
+			return r.getOther(ctx, done, r.request(label, setting, deadline, bounded, nil, held), l)
+		}
+	}
+	g := r.request(label, setting, deadline, bounded, ended, held)
 	if r.findsLeaks {
 		g.waiter.Trace = here()
 	}
-	r.process.SendUserMessage(r.pid, &g.node)
+	r.send(g, entered)
 	if !g.handover.wasDirect() {
 		if err := r.wait(ctx, done, g); err != nil {
 			return Lease{}, err
@@ -127,6 +134,24 @@ func (r *Ref) getTraced(ctx context.Context, label string, setting any) (Lease, 
 // TryGet borrows an idle connection that needs no check, or nothing.
 func (r *Ref) TryGet() (Lease, bool) {
 	for !r.isClosed() {
+		if r.box != nil && !r.findsLeaks {
+			l, entered := r.directly("", nil)
+			if entered {
+				r.box.exit() // nothing can be lent at once
+				break
+			}
+			if l.lent != nil {
+				if r.isClosedConn == nil {
+					return l, true
+				}
+				closed, why := r.saysClosed(l)
+				if !closed {
+					return l, true
+				}
+				_ = l.Taint(why)
+				continue
+			}
+		}
 		g := r.requests.Get().(*getRequest)
 		g.try = true
 		if r.findsLeaks {

@@ -51,6 +51,7 @@ func (p *pool) init(ctx actor.Context, spec Spec) {
 
 // started begins the pool's life.
 func (p *pool) started() {
+	p.allowDirectTurns()
 	if p.spec.Policy.EventLevel != machine.NoEvents {
 		p.feed = feed{spare: &batch{}}
 		p.spawnObserver()

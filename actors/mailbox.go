@@ -41,6 +41,9 @@ import (
 // both: swapping integers is an instruction, swapping pointers is a call. And a
 // poster that does not contend never touches the list.
 //
+// A direct turn takes the same transitions without a message: enter is free → held, and
+// exit is a release. See direct.go.
+//
 // It starts as held, because the library registers an actor before its mailbox
 // knows its handlers; Start is the first runner.
 //
@@ -183,6 +186,34 @@ func NewMailbox() actor.Mailbox {
 func (m *mailbox) RegisterHandlers(invoker actor.MessageInvoker, _ actor.Dispatcher) {
 	m.invoker = invoker
 	m.introduce()
+}
+
+// enter makes the caller the runner, if nobody is and nothing comes first. It leaves by
+// exit or handle.
+func (m *mailbox) enter() bool {
+	if !m.state.CompareAndSwap(stateFree, stateHeld) {
+		return false
+	}
+	if m.sys.Load() != nil || m.suspended {
+		m.work(true)
+		return false
+	}
+	return true
+}
+
+// exit ends that.
+func (m *mailbox) exit() {
+	if !m.state.CompareAndSwap(stateHeld, stateFree) {
+		m.work(true)
+	}
+}
+
+// handle is exit with a message of the runner's own.
+func (m *mailbox) handle(n *node) {
+	n.direct = true
+	m.invoke(n.message)
+	n.direct = false
+	m.exit()
 }
 
 // Start implements actor.Mailbox: it handles what has been posted so far.

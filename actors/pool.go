@@ -37,11 +37,15 @@ type pool struct {
 	life     life
 	strategy actor.SupervisorStrategy
 
-	inTurn    bool        // a turn is under way
-	performed int         // how many of the machine's effects have been performed on it
-	asking    *getRequest // a Get by message that the machine is being asked for
-	mailbox   *mailbox    // its own; nil: it runs on another
-	out       *outbox     // what leaves for others
+	inTurn bool // a turn is under way
+	// The waiters of direct turns: one that asks for nothing special, and one that does.
+	plain, special machine.Waiter
+	wakesLater     bool        // the first waiter that is served is woken after the turn
+	served         *getRequest // that waiter
+	performed      int         // how many of the machine's effects have been performed on it
+	asking         *getRequest // a Get by message that the machine is being asked for
+	mailbox        *mailbox    // its own; nil: it runs on another
+	out            *outbox     // what leaves for others
 
 	lifetime context.Context // of all jobs; Close cancels it
 	cancel   context.CancelFunc
@@ -330,6 +334,10 @@ func (p *pool) grant(g *getRequest, s *machine.Slot) {
 	if g.sender == nil {
 		conn.fromIdle = s.Path == messages.PathIdle
 		g.lease = Lease{lent: conn, epoch: s.LeaseEpoch}
+		if p.wakesLater && p.served == nil {
+			p.served = g
+			return
+		}
 		g.answer()
 		return
 	}

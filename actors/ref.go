@@ -41,6 +41,10 @@ type Ref struct {
 	// with their pool, see handover.
 	requests sync.Pool
 
+	// The pool actor and its mailbox, for direct turns; nil: there are none.
+	box  *mailbox
+	pool *pool
+
 	changes changes
 
 	phase atomic.Uint32 // refOpen, refClosed, refFailed

@@ -100,7 +100,7 @@ func TestOfHijackPutAndTheEndOfThePoolOneSucceeds(t *testing.T) {
 	}
 }
 
-// L17
+// L21
 func TestAConnectionIsClosedAfterMaxUses(t *testing.T) {
 	for name, put := range map[string]func(*testing.T, *testkit.Pool, testkit.Lease){
 		"by Put": func(t *testing.T, _ *testkit.Pool, l testkit.Lease) { testkit.Put(t, l) },
@@ -130,7 +130,7 @@ func TestAConnectionIsClosedAfterMaxUses(t *testing.T) {
 	}
 }
 
-// E6
+// E8
 func TestALeaseSaysHowItCameByItsConnection(t *testing.T) {
 	testkit.Run(t, func(t *testing.T, w *testkit.World) {
 		w.Server.SetDial(testkit.Delay(time.Second))
@@ -362,7 +362,7 @@ func TestWarmEndsWithTheFirstErrorOfAConnect(t *testing.T) {
 	})
 }
 
-// E6
+// E8
 func TestGrantedWaitsAndGivenUpAreCounted(t *testing.T) {
 	testkit.Run(t, func(t *testing.T, w *testkit.World) {
 		release := make(chan struct{})

@@ -80,6 +80,11 @@ run right "a handler fails, resume"      -DSTARTED -DNSYS=1 -DSYS1=RESUME -DFAIL
 run right "stop, and Start"              -DNSYS=1 -DSYS1=STOP
 run right "stop, self-sends"             -DSTARTED -DNSYS=1 -DSYS1=STOP -DSELF -DN1=2
 run right "suspend, resume, stop"        -DSTARTED -DNSYS=3 -DN1=2 -DN2=0 -DN3=2
+run right "direct turns"                 -DDIRECT -DSTARTED -DNSYS=1 -DN1=2 -DN2=2
+run right "direct turns, suspend, resume" -DDIRECT -DSTARTED -DNSYS=2 -DN3=1
+run right "direct turns, stop"           -DDIRECT -DSTARTED -DNSYS=1 -DSYS1=STOP -DN1=2
+run right "direct turns, a handler fails" -DDIRECT -DSTARTED -DNSYS=1 -DSYS1=RESUME -DFAIL -DN2=2
+run right "direct turns, budget of 1"    -DDIRECT -DSTARTED -DBUDGET=1 -DNSYS=1 -DN1=2 -DN2=0 -DN3=2
 
 # What would go wrong without it:
 run violated "no compare at release"         -DBROKEN_RELEASE -DN1=2
@@ -88,6 +93,9 @@ run violated "no mark"                       -DBROKEN_MARK -DN1=2
 run violated "no nudge"                      -DBROKEN_NUDGE -DNSYS=1
 run violated "next cleared after handling"   -DBROKEN_CLEAR -DN1=2
 run violated "no look before the fast path"  -DBROKEN_LOOK -DNSYS=1
+run violated "no look before a direct turn"  -DDIRECT -DSTARTED -DBROKEN_LOOK -DNSYS=1
+run violated "no compare at exit"            -DDIRECT -DSTARTED -DBROKEN_RELEASE -DN1=2
+run violated "no post after enter in vain"   -DDIRECT -DSTARTED -DBROKEN_AGAIN -DNSYS=1
 
 summary="$runs runs, $total states, $(($(date +%s) - began)) s"
 if [ "$failures" -ne 0 ]; then

@@ -38,10 +38,11 @@
  * SELF:    the handler of sender 1's first and sender 3's first message sends
  *          one to its own actor.
  * FAIL:    the handler of sender 2's first message fails: it suspends its actor.
+ * DIRECT:  senders 1 and 2 try a direct turn first: enter, and then exit or handle.
  * SHARED:  senders 1 and 2 post one node, N1 times in all: whoever first sees that
  *          it has been handled, though the other may still be in its post.
- * BROKEN_RELEASE, _TAKE, _MARK, _NUDGE, _CLEAR, _LOOK: a mistake that must be
- *          caught. */
+ * BROKEN_RELEASE, _TAKE, _MARK, _NUDGE, _CLEAR, _LOOK, _AGAIN: a mistake that
+ *          must be caught. */
 
 #ifdef BUDGET
 #define LIMIT BUDGET
@@ -79,7 +80,8 @@
 mtype = { SUSPEND, RESUME, STOP };
 
 mtype = {
-	POST, FAST_LOOK, FAST_RELEASE,             /* PostUserMessage */
+	POST, FAST_LOOK, FAST_RELEASE,             /* PostUserMessage; enter, exit */
+	AGAIN,                                     /* PostUserMessage after an enter in vain */
 	SYS_LOAD, SYS_CAS,                         /* PostSystemMessage */
 	PUSH_LOAD, PUSH_LINK,                      /* push: the list */
 	MARK_LOAD, MARK, MARK_GRAB,                /* push: the state */
@@ -224,7 +226,8 @@ inline done()
 	left = 0; own = false;
 #endif
 	if
-	:: who <= 2 -> pc = (posted[NODE(who)] < PLANNED(NODE(who)) -> POST : END)
+	:: again != NIL -> pc = AGAIN
+	:: who <= 2 && again == NIL -> pc = (posted[NODE(who)] < PLANNED(NODE(who)) -> POST : END)
 	:: who == 3 -> pc = (posted[3] < N3 -> POST : END)
 	:: who == SOURCE ->
 		if
@@ -329,6 +332,8 @@ proctype goroutine(byte who; mtype pc)
 	byte sent = q;  /* of the source's */
 	byte left = (who == RUNNER -> LIMIT : 0);
 	bool own;
+	byte again;     /* the node whose post begins anew, because enter has failed */
+	bool late;      /* that has been tried */
 	bool fast;      /* the handler was called by PostUserMessage, not by work */
 	byte n, m, rest, seq_h; /* only used within a step */
 
@@ -358,13 +363,32 @@ end:	do
 		mine();
 		if
 #ifndef BROKEN_LOOK
+#ifdef DIRECT
+		:: (sys != NIL || suspended) && !late ->        /* work(true), return false */
+#ifdef BROKEN_AGAIN
+			late = true;
+#else
+			again = p; late = true;
+#endif
+			enter(true)
+		:: (sys != NIL || suspended) && late ->
+#else
 		:: sys != NIL || suspended ->   /* append */
+#endif
 			assert(todo == NIL && next[p] == NIL);
+			late = false;
 			queued++;
 			todo = p; at[p] = TAKEN;
 			enter(true)
 #endif
-		:: else -> h = p; p = NIL; fast = true; pc = BEGIN
+		:: else -> h = p; p = NIL; fast = true; late = false; pc = BEGIN
+		fi }
+
+	:: d_step { pc == AGAIN ->              /* state.CompareAndSwap(free, held) */
+		p = again; again = NIL;
+		if
+		:: state == FREE -> state = HELD; acquire(); pc = FAST_LOOK
+		:: else -> late = false; queued++; pc = PUSH_LOAD
 		fi }
 
 	:: d_step { pc == FAST_RELEASE ->       /* state.CompareAndSwap(held, free) */

@@ -36,6 +36,7 @@ var machineOrder = []layer{
 	{"outcomes.go", "what a job's end means; it settles, as an input does"},
 	{"settle.go", "what follows from any input; it causes no input"},
 	{"transitions.go", "one change of the state; what follows from it is decided above"},
+	{"visits.go", "a connection that does not stand any more leaves its visits"},
 	{"explain.go", "the words of errors and explanations; transitions give them to waiters"},
 	{"backoff.go", "the blocking period, a part of the state"},
 	{"timers.go", "what is due next; whatever changes that sets the timer"},

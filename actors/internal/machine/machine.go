@@ -114,7 +114,14 @@ func (m *Machine) TryGet(now time.Duration, w *Waiter) *Slot {
 		m.emitCheckedOut(s, w, 0)
 	}
 	w.position, s.Path, s.wait = 0, messages.PathIdle, 0
-	m.lend(s, w, m.opts.needsClock || w.Label != "")
+	m.borrowNewest(s)
+	s.exactSince = m.opts.needsClock
+	if w.Label != "" || s.label != "" {
+		s.label, s.exactSince = w.Label, m.opts.needsClock || w.Label != ""
+	}
+	if m.opts.tracksLeases || w.Borrower != nil {
+		m.annotate(s, w)
+	}
 	switch {
 	case m.cfg.MinIdle > 0:
 		m.settle()
@@ -321,7 +328,8 @@ func (m *Machine) TryPut(now time.Duration, s *Slot, id, epoch uint64) bool {
 	}
 	s.LeaseEpoch++
 	m.prove(s)
-	m.makeIdle(s)
+	m.becomeNewest(s)
+	m.noteIdle(s)
 	return true
 }
 

@@ -322,6 +322,36 @@ func (m *Machine) reopen(w *Waiter, s *Slot, err error) {
 	}
 }
 
+// visit lends a connection to the caller of a visit that waits for its next one. It is
+// no use of the connection.
+func (m *Machine) visit(s *Slot, v *Visit) {
+	v.waits = false
+	v.leave(s)
+	m.notUsed(s)
+	w := &v.waiter
+	w.since = m.now
+	m.counters.Gets++
+	m.counters.Grants++
+	if m.opts.allEvents {
+		m.emitStarted(w)
+		m.emitCheckedOut(s, w, 0)
+	}
+	s.Path, s.wait, s.idled = pathOfVisit(s), 0, 0
+	if s.state == idle {
+		s.idled = m.now - s.since
+	}
+	m.lend(s, w, true)
+	m.effect(Effect{Kind: Visited, Slot: s, Visit: v})
+}
+
+// pathOfVisit says how a visit comes by a connection.
+func pathOfVisit(s *Slot) messages.Path {
+	if s.state == idle {
+		return messages.PathIdle
+	}
+	return messages.PathQueued
+}
+
 // pathFrom says how a lease comes by a connection, by what was done with it before.
 var pathFrom = [...]messages.Path{
 	idle: messages.PathIdle, connecting: messages.PathNew, checking: messages.PathChecked,

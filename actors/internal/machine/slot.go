@@ -146,6 +146,21 @@ func (l *slotList) pushHead(s *Slot) {
 	l.n++
 }
 
+// popHead removes the first one, of which there must be one.
+func (l *slotList) popHead() {
+	s := l.head
+	if s == l.hint {
+		l.hint = nil
+	}
+	l.head = s.next
+	if s.next != nil {
+		s.next.prev, s.next = nil, nil
+	} else {
+		l.tail = nil
+	}
+	l.n--
+}
+
 func (l *slotList) pushTail(s *Slot) {
 	s.prev, s.next = l.tail, nil
 	if l.tail != nil {

@@ -4,8 +4,6 @@
 package machine
 
 import (
-	"math"
-	"slices"
 	"time"
 
 	"github.com/actorpool/actorpool/messages"
@@ -14,8 +12,9 @@ import (
 // Slots.
 
 // move takes a slot from its state to another, with the lists and counts that go
-// with them. Nothing else changes a slot's state, except stopCounting and
-// closeLate, which deal with slots that are not counted any more.
+// with them. Nothing else changes a slot's state, except borrowNewest and becomeNewest,
+// which do the same, and stopCounting and closeLate, which deal with slots that are not
+// counted any more.
 func (m *Machine) move(s *Slot, to state) {
 	switch s.state {
 	case vacant:
@@ -68,6 +67,31 @@ func (m *Machine) move(s *Slot, to state) {
 	default:
 		m.bound(s, boundConnect)
 	}
+}
+
+// borrowNewest is move, from idle to borrowed, of the newest connection in its list. For
+// one without a setting it is written out, for the fast paths.
+func (m *Machine) borrowNewest(s *Slot) {
+	if s.group != nil {
+		m.move(s, borrowed)
+		return
+	}
+	m.lists.idle.popHead()
+	m.count[idle]--
+	m.count[borrowed]++
+	s.state, s.since, s.background = borrowed, m.now, false
+}
+
+// becomeNewest is move from borrowed to idle, written out in the same way.
+func (m *Machine) becomeNewest(s *Slot) {
+	if !s.simple() {
+		m.move(s, idle)
+		return
+	}
+	m.count[borrowed]--
+	m.count[idle]++
+	s.state, s.since = idle, m.now
+	m.lists.idle.pushHead(s)
 }
 
 // bound puts a slot with a job behind those whose job is bounded by the same.
@@ -221,6 +245,11 @@ func (m *Machine) closeLate(s *Slot) {
 // makeIdle makes a connection idle.
 func (m *Machine) makeIdle(s *Slot) {
 	m.move(s, idle)
+	m.noteIdle(s)
+}
+
+// noteIdle sees to it that a connection which has become idle is looked at in time.
+func (m *Machine) noteIdle(s *Slot) {
 	if m.count[idle] == 1 {
 		m.timers.idleDue = never // it was due for connections that are not idle any more
 	}
@@ -546,27 +575,6 @@ func (m *Machine) annotate(s *Slot, w *Waiter) {
 	}
 }
 
-// setQuick works out anew which leases of a connection the fast paths may return. They
-// ask for no more than this: neither the last use that MaxUses allows nor a connection
-// that is to be visited is theirs.
-func (m *Machine) setQuick(s *Slot) {
-	switch {
-	case s.visits != nil:
-		s.quickUntil = 0
-	case m.cfg.MaxUses > 0:
-		s.quickUntil = s.unused + uint64(m.cfg.MaxUses)
-	default:
-		s.quickUntil = math.MaxUint64
-	}
-}
-
-// notUsed says that the lease of a connection, the present one or the one that has just
-// ended, is no use of it.
-func (m *Machine) notUsed(s *Slot) {
-	s.unused++
-	m.setQuick(s)
-}
-
 // clearAnnotations undoes annotate and Holds when the lease ends.
 func (m *Machine) clearAnnotations(s *Slot) {
 	s.annotated, s.leaked, s.trace = false, false, nil
@@ -690,68 +698,6 @@ func (m *Machine) unpause() {
 		m.emit(messages.Event{Kind: messages.PoolReady})
 	}
 	m.refreshFastPath()
-}
-
-// Visits.
-
-// visit lends a connection to the caller of a visit that waits for its next one. It is
-// no use of the connection.
-func (m *Machine) visit(s *Slot, v *Visit) {
-	v.waits = false
-	v.leave(s)
-	m.notUsed(s)
-	w := &v.waiter
-	w.since = m.now
-	m.counters.Gets++
-	m.counters.Grants++
-	if m.opts.allEvents {
-		m.emitStarted(w)
-		m.emitCheckedOut(s, w, 0)
-	}
-	s.Path, s.wait, s.idled = pathOfVisit(s), 0, 0
-	if s.state == idle {
-		s.idled = m.now - s.since
-	}
-	m.lend(s, w, true)
-	m.effect(Effect{Kind: Visited, Slot: s, Visit: v})
-}
-
-// pathOfVisit says how a visit comes by a connection.
-func pathOfVisit(s *Slot) messages.Path {
-	if s.state == idle {
-		return messages.PathIdle
-	}
-	return messages.PathQueued
-}
-
-// skipVisits takes a connection that does not stand any more out of all visits.
-func (m *Machine) skipVisits(s *Slot) {
-	for _, v := range s.visits {
-		v.left--
-		if v.left == 0 && v.waits {
-			m.finishVisit(v, nil)
-		}
-	}
-	s.visits = nil
-	m.setQuick(s)
-}
-
-// finishVisit ends a visit. Its caller is told, if it waits for the next connection.
-func (m *Machine) finishVisit(v *Visit, err error) {
-	for _, s := range v.slots {
-		if slices.Contains(s.visits, v) {
-			v.leave(s)
-			m.setQuick(s)
-		}
-	}
-	if i := slices.Index(m.visits, v); i >= 0 {
-		m.visits = slices.Delete(m.visits, i, i+1)
-	}
-	v.slots, v.left = nil, 0
-	if v.waits {
-		v.waits = false
-		m.effect(Effect{Kind: Visited, Visit: v, Err: err})
-	}
 }
 
 // Control requests.

@@ -1,8 +1,12 @@
-// Visits: walks over the connections that stand, one at a time.
+// Visits: walks over the connections that stand, one at a time; and which leases the
+// fast paths may return because of them.
 
 package machine
 
-import "slices"
+import (
+	"math"
+	"slices"
+)
 
 // Visit is one walk over the connections that stood when it began. Its caller is lent
 // one after the other, each before any waiter: the idle ones first, and borrowed ones
@@ -46,4 +50,55 @@ func (s *Slot) nextVisit() *Visit {
 		}
 	}
 	return nil
+}
+
+// skipVisits takes a connection that does not stand any more out of all visits.
+func (m *Machine) skipVisits(s *Slot) {
+	for _, v := range s.visits {
+		v.left--
+		if v.left == 0 && v.waits {
+			m.finishVisit(v, nil)
+		}
+	}
+	s.visits = nil
+	m.setQuick(s)
+}
+
+// finishVisit ends a visit. Its caller is told, if it waits for the next connection.
+func (m *Machine) finishVisit(v *Visit, err error) {
+	for _, s := range v.slots {
+		if slices.Contains(s.visits, v) {
+			v.leave(s)
+			m.setQuick(s)
+		}
+	}
+	if i := slices.Index(m.visits, v); i >= 0 {
+		m.visits = slices.Delete(m.visits, i, i+1)
+	}
+	v.slots, v.left = nil, 0
+	if v.waits {
+		v.waits = false
+		m.effect(Effect{Kind: Visited, Visit: v, Err: err})
+	}
+}
+
+// setQuick works out anew which leases of a connection the fast paths may return. They
+// ask for no more than this: neither the last use that MaxUses allows nor a connection
+// that is to be visited is theirs.
+func (m *Machine) setQuick(s *Slot) {
+	switch {
+	case s.visits != nil:
+		s.quickUntil = 0
+	case m.cfg.MaxUses > 0:
+		s.quickUntil = s.unused + uint64(m.cfg.MaxUses)
+	default:
+		s.quickUntil = math.MaxUint64
+	}
+}
+
+// notUsed says that the lease of a connection, the present one or the one that has just
+// ended, is no use of it.
+func (m *Machine) notUsed(s *Slot) {
+	s.unused++
+	m.setQuick(s)
 }

@@ -46,6 +46,9 @@ type Waiter struct {
 	groupPrev, groupNext *Waiter
 }
 
+// ServedAtOnce says that the Get of this waiter was served by TryGet with another one.
+func (w *Waiter) ServedAtOnce() { w.position = 0 }
+
 // simple says that nothing else has to change when the waiter is granted a connection.
 func (w *Waiter) simple() bool { return w.slot == nil && w.Borrower == nil && w.held == nil }
 

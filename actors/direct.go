@@ -1,0 +1,172 @@
+package actors
+
+import (
+	"context"
+	"reflect"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/actorpool/actorpool/actors/internal/machine"
+)
+
+// Direct turns.
+//
+// A Get that finds an idle connection, and a Put, need no message when nobody runs the
+// pool actor: whoever becomes the mailbox's runner may take the turn itself. It is the
+// same turn, with the same owner, the same state and the same guard against panics. Only
+// the message is not made, and the library's invocation, which would carry it to the
+// actor, is not called. Whatever is more than the common case becomes a message, which
+// the runner then handles as it would have anyway.
+//
+// It is done only where nobody can notice: on the pool's own mailbox, without receiver
+// middleware, context decorators and metrics of the actor library.
+
+// allowDirectTurns lets the pool's callers take turns, if nobody can notice. It is called
+// before anybody has the Ref.
+func (p *pool) allowDirectTurns() {
+	if p.mailbox != nil && unobserved(p.ctx) {
+		p.ref.box, p.ref.pool = p.mailbox, p
+	}
+}
+
+// unobserved says that nothing of the program stands between the mailbox and the actor.
+// The library tells nobody, so its fields are looked at; one that is not as expected
+// means no.
+func unobserved(ctx actor.Context) bool {
+	if c := ctx.ActorSystem().Config; c.MetricsEnabled || c.MetricsProvider != nil {
+		return false
+	}
+	c := reflect.Indirect(reflect.ValueOf(ctx))
+	if c.Kind() != reflect.Struct {
+		return false
+	}
+	props := reflect.Indirect(c.FieldByName("props"))
+	if props.Kind() != reflect.Struct {
+		return false
+	}
+	for _, name := range []string{"receiverMiddlewareChain", "contextDecoratorChain"} {
+		if f := props.FieldByName(name); f.Kind() != reflect.Func || !f.IsNil() {
+			return false
+		}
+	}
+	return true
+}
+
+// lend is the turn of a Get by the mailbox's runner. A Lease without a connection: it
+// needs more than that, or the pool has ended.
+func (p *pool) lend(label string, setting any) (l Lease) {
+	if !p.life.runs() {
+		return Lease{}
+	}
+	p.inTurn = true
+	defer func() {
+		if p.inTurn {
+			p.failDirectly(recover())
+			l = Lease{}
+		}
+	}()
+	var now time.Duration
+	if p.m.NeedsClock() || label != "" {
+		now = p.now()
+	}
+	w := &p.plain
+	if label != "" || setting != nil {
+		w = &p.special
+		w.Label, w.Setting = label, setting
+	}
+	if s := p.m.TryGet(now, w); s != nil {
+		conn := s.Conn.(*poolConn)
+		conn.fromIdle = true
+		l = Lease{lent: conn, epoch: s.LeaseEpoch}
+		if p.m.Decided() {
+			p.perform()
+		}
+	}
+	p.inTurn = false
+	return l
+}
+
+// restore is the turn of a Put by the mailbox's runner. The waiter that the connection
+// goes to is woken after the turn: that takes longer than all the rest.
+func (p *pool) restore(c *poolConn) (served *getRequest) {
+	if !p.life.runs() {
+		return nil
+	}
+	p.inTurn, p.wakesLater = true, true
+	defer func() {
+		if p.inTurn {
+			p.failDirectly(recover())
+			served = nil
+		}
+	}()
+	p.giveBack(c)
+	served, p.served = p.served, nil
+	p.wakesLater = false
+	if p.tellsChanges {
+		p.noteChanges()
+	}
+	p.inTurn = false
+	return served
+}
+
+// failDirectly ends the pool whose direct turn has panicked, as guard and the mailbox do
+// for a message.
+func (p *pool) failDirectly(reason any) {
+	p.inTurn, p.wakesLater = false, false
+	if g := p.served; g != nil {
+		p.served = nil
+		g.answer()
+	}
+	p.mailbox.failed = true
+	p.tearDown(true)
+	p.ctx.Stop(p.ctx.Self())
+	p.mailbox.invoker.EscalateFailure(reason, nil)
+}
+
+// request makes the message of a Get.
+func (r *Ref) request(label string, setting any, deadline time.Time, bounded bool, ended *ending, held []machine.HeldLease) *getRequest {
+	g := r.requests.Get().(*getRequest)
+	g.waiter.Label, g.waiter.Setting = label, setting
+	if bounded {
+		r.setDeadline(g, deadline)
+	} else {
+		g.waiter.Timeout = r.getTimeout
+	}
+	g.ended, g.held = ended, held
+	return g
+}
+
+// send gives the request of a Get to the pool actor. entered: this goroutine is the
+// mailbox's runner, and is so no longer afterwards.
+func (r *Ref) send(g *getRequest, entered bool) {
+	if entered {
+		r.box.handle(&g.node)
+	} else {
+		r.process.SendUserMessage(r.pid, &g.node)
+	}
+}
+
+// directly takes the turn of a Get, if it can. ok: it has lent an idle connection that
+// does not say that it is closed. entered: this goroutine is the mailbox's runner.
+func (r *Ref) directly(label string, setting any) (l Lease, entered bool) {
+	if !r.box.enter() {
+		return Lease{}, false
+	}
+	if l = r.pool.lend(label, setting); l.lent == nil {
+		return Lease{}, true
+	}
+	r.box.exit()
+	return l, false
+}
+
+// getOther goes on with a Get whose connection, lent by a direct turn, says that it is
+// closed.
+func (r *Ref) getOther(ctx context.Context, done <-chan struct{}, g *getRequest, l Lease) (Lease, error) {
+	g.lease = l
+	g.waiter.ServedAtOnce()
+	if err := r.skipClosed(ctx, done, g); err != nil {
+		return Lease{}, err
+	}
+	return r.finish(g)
+}
