@@ -111,16 +111,15 @@ type operations struct {
 	suspensions atomic.Uint64 // odd: the pool is suspended
 	closing     atomic.Bool   // a Close has begun
 
-	mu       sync.Mutex
-	calls    uint64 // Gets begun, those of Do included, before a Close
-	granted  uint64
-	waiting  int         // Gets that have not returned
-	running  int         // other calls that have not returned
-	cancels  []*opCaller // of the Gets that have not returned
-	held     []*opLease
-	ended    []*opLease
-	capacity int // that was asked for last
-	last     client.Stats
+	mu      sync.Mutex
+	calls   uint64 // Gets begun, those of Do included, before a Close
+	granted uint64
+	waiting int         // Gets that have not returned
+	running int         // other calls that have not returned
+	cancels []*opCaller // of the Gets that have not returned
+	held    []*opLease
+	ended   []*opLease
+	last    client.Stats
 }
 
 // step is one operation, for the history of a run that fails.
@@ -245,7 +244,7 @@ func (o *operations) configure() {
 	if cfg.Check == nil { // these are refused without it
 		cfg.CheckAfterIdle, cfg.KeepAlive, cfg.CheckTimeout = 0, 0, 0
 	}
-	o.cfg, o.capacity = cfg, cfg.Capacity
+	o.cfg = cfg
 }
 
 func (o *operations) spawn() {
@@ -332,7 +331,6 @@ func (o *operations) do(op operation, arg byte) {
 		o.recoverAll()
 	case opSetCapacity:
 		n := int(arg&7) % (opsCapacity + 1)
-		o.capacity = n
 		o.call(func() error {
 			bounded, cancel := o.context(arg >> 3)
 			defer cancel()
@@ -649,8 +647,8 @@ func (o *operations) expected(err error) {
 }
 
 // sample takes a snapshot and checks it. No counter falls, except Grants and WaitTime,
-// by a Get whose context ends as it is granted a connection. quiet says that nothing can happen until
-// time passes.
+// by a Get whose context ends as it is granted a connection. quiet says that nothing can
+// happen until time passes.
 func (o *operations) sample(quiet bool) client.Stats {
 	st := o.pool.Stats()
 	testkit.Consistent(o.t, st)
@@ -691,7 +689,7 @@ func (o *operations) comeToRest() {
 	synctest.Wait() // a SetCapacity that has just begun must not come after the one below
 	o.recoverAll()
 	o.resume()
-	if o.capacity == 0 {
+	if o.pool.Stats().Capacity == 0 {
 		o.do(opSetCapacity, 2)
 	}
 	for deadline := time.Now().Add(time.Minute); ; testkit.Pass(opsTimeout / 2) {
