@@ -11,11 +11,10 @@ import (
 	"context"
 	"flag"
 	"fmt"
-	"io"
 	"log"
-	"os"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -35,16 +34,19 @@ func main() {
 	rounds := flag.Int("rounds", 15, "how many times each pool is measured")
 	each := flag.Duration("each", time.Second, "how long one measurement takes")
 	flag.Parse()
-	if err := measure(os.Stdout, *rounds, *each); err != nil {
+	table, err := measure(*rounds, *each)
+	if err != nil {
 		log.Fatal(err)
 	}
+	fmt.Print(table)
 }
 
-// measure writes a table with a row for each load. With deadlines of 50 ms most callers are served in
+// measure makes a table with a row for each load. With deadlines of 50 ms most callers are served in
 // time if the machine is idle; with 10 ms a third of them is not. A grant is wasted if its caller has
 // no time left when it runs again. Where holders compute, callers wait for a processor after they were
 // granted a connection: no pool can know that.
-func measure(w io.Writer, rounds int, each time.Duration) error {
+func measure(rounds int, each time.Duration) (string, error) {
+	w := new(strings.Builder)
 	fmt.Fprintf(w, "%s, GOMAXPROCS %d, %d rounds of %v\n\n", runtime.Version(), runtime.GOMAXPROCS(0), rounds, each)
 	fmt.Fprintln(w, "| deadline | a holder | served, actorpool | served, puddle | ratio | timed out, actorpool | grants wasted, actorpool | grants wasted, puddle |")
 	fmt.Fprintln(w, "|---:|---|---:|---:|---:|---:|---:|---:|")
@@ -52,14 +54,14 @@ func measure(w io.Writer, rounds int, each time.Duration) error {
 		for _, busy := range []bool{false, true} {
 			l := load{goroutines: 60, capacity: 4, deadline: deadline, hold: time.Millisecond, busy: busy}
 			if err := l.row(w, rounds, each); err != nil {
-				return err
+				return "", err
 			}
 		}
 	}
-	return nil
+	return w.String(), nil
 }
 
-func (l load) row(w io.Writer, rounds int, each time.Duration) error {
+func (l load) row(w *strings.Builder, rounds int, each time.Duration) error {
 	var ours, theirs, ratios, late, wasted, theirWasted []float64
 	for round := range rounds {
 		var a, b outcome
