@@ -16,11 +16,13 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/puddle/v2"
 
 	"github.com/actorpool/actorpool/client"
+	"github.com/actorpool/actorpool/messages"
 )
 
 // load is what the callers do.
@@ -48,8 +50,8 @@ func main() {
 func measure(rounds int, each time.Duration) (string, error) {
 	w := new(strings.Builder)
 	fmt.Fprintf(w, "%s, GOMAXPROCS %d, %d rounds of %v\n\n", runtime.Version(), runtime.GOMAXPROCS(0), rounds, each)
-	fmt.Fprintln(w, "| deadline | a holder | served, actorpool | served, puddle | ratio | timed out, actorpool | grants wasted, actorpool | grants wasted, puddle |")
-	fmt.Fprintln(w, "|---:|---|---:|---:|---:|---:|---:|---:|")
+	fmt.Fprintln(w, "| deadline | a holder | served, actorpool | served, puddle | ratio | timed out, actorpool | grants wasted, actorpool | declined | grants wasted, puddle |")
+	fmt.Fprintln(w, "|---:|---|---:|---:|---:|---:|---:|---:|---:|")
 	for _, deadline := range []time.Duration{50 * time.Millisecond, 10 * time.Millisecond} {
 		for _, busy := range []bool{false, true} {
 			l := load{goroutines: 60, capacity: 4, deadline: deadline, hold: time.Millisecond, busy: busy}
@@ -62,13 +64,16 @@ func measure(rounds int, each time.Duration) (string, error) {
 }
 
 func (l load) row(w *strings.Builder, rounds int, each time.Duration) error {
-	var ours, theirs, ratios, late, wasted, theirWasted []float64
+	var ours, theirs, ratios, late, wasted, declined, theirWasted []float64
 	for round := range rounds {
 		var a, b outcome
-		var err error
+		counted, err := l.actorpool(each, true)
+		if err != nil {
+			return err
+		}
 		for i := range 2 {
 			if (i+round)%2 == 0 {
-				a, err = l.actorpool(each)
+				a, err = l.actorpool(each, false)
 			} else {
 				b, err = l.puddle(each)
 			}
@@ -80,28 +85,40 @@ func (l load) row(w *strings.Builder, rounds int, each time.Duration) error {
 		ratios = append(ratios, float64(a.served)/max(1, float64(b.served)))
 		late = append(late, 100*float64(a.calls-a.served)/float64(a.calls))
 		wasted, theirWasted = append(wasted, a.wasted()), append(theirWasted, b.wasted())
+		declined = append(declined, 100*float64(counted.declined)/max(1, float64(counted.grants+counted.declined)))
 	}
 	does := "sleeps"
 	if l.busy {
 		does = "computes"
 	}
-	fmt.Fprintf(w, "| %v | %s | %.0f | %.0f | %.2f | %.1f %% | %.2f %% | %.2f %% |\n",
-		l.deadline, does, median(ours), median(theirs), median(ratios), median(late), median(wasted), median(theirWasted))
+	fmt.Fprintf(w, "| %v | %s | %.0f | %.0f | %.2f | %.1f %% | %.2f %% | %.2f %% | %.2f %% |\n",
+		l.deadline, does, median(ours), median(theirs), median(ratios), median(late), median(wasted), median(declined), median(theirWasted))
 	return nil
 }
 
 // outcome is one measurement. A caller is served if it has a connection before its deadline. grants are
-// those that the pool counts, also to callers that have left by then; puddle does not count, so they
-// are those that its callers see.
-type outcome struct{ calls, served, grants int }
+// those that callers have seen. declined are the grants, beside these, to callers that had left by then
+// and gave the connection back at once; only this pool tells of them.
+type outcome struct{ calls, served, grants, declined int }
 
 // wasted is the share of grants that served nobody, in percent.
 func (o outcome) wasted() float64 {
 	return 100 * float64(o.grants-o.served) / max(1, float64(o.grants))
 }
 
-func (l load) actorpool(each time.Duration) (outcome, error) {
-	p, err := client.New(client.Config[int]{Connect: func(context.Context) (int, error) { return 1, nil }, Capacity: l.capacity})
+// actorpool measures this pool. With counts it counts the grants that are declined; that needs events,
+// which take time.
+func (l load) actorpool(each time.Duration, counts bool) (outcome, error) {
+	var declined atomic.Int64
+	cfg := client.Config[int]{Connect: func(context.Context) (int, error) { return 1, nil }, Capacity: l.capacity}
+	if counts {
+		cfg.OnEvent = func(e messages.Event) {
+			if e.Kind == messages.CheckOutFailed && e.ConnID != 0 {
+				declined.Add(1)
+			}
+		}
+	}
+	p, err := client.New(cfg)
 	if err != nil {
 		return outcome{}, err
 	}
@@ -109,8 +126,15 @@ func (l load) actorpool(each time.Duration) (outcome, error) {
 		lease, err := p.Get(ctx)
 		return func() { _ = lease.Put() }, err
 	})
-	o.grants = int(p.Stats().Grants)
-	return o, p.Close(context.Background())
+	st := p.Stats()
+	if err := p.Close(context.Background()); err != nil { // all events have been handled then
+		return outcome{}, err
+	}
+	if st.DroppedEvents > 0 {
+		return outcome{}, fmt.Errorf("%d events were dropped", st.DroppedEvents)
+	}
+	o.declined = int(declined.Load())
+	return o, nil
 }
 
 func (l load) puddle(each time.Duration) (outcome, error) {
