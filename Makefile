@@ -10,12 +10,13 @@ RACE = $(shell go build -race net >/dev/null 2>&1 && echo -race)
 
 .PHONY: test fuzz integration lint bench demo traces rules mutate
 
-# All tests, under the race detector, and the model of the mailbox under the model
-# checker. What cannot run on this machine is skipped and listed at the end; with
-# CI=true it is a failure.
+# All tests, under the race detector, half a minute of fuzzing, and the model of the
+# mailbox under the model checker. What cannot run on this machine is skipped and listed
+# at the end; with CI=true it is a failure.
 test:
 	@for m in $(MODULES); do echo "== $$m"; go -C $$m vet ./... && go -C $$m test $(RACE) ./... || exit 1; done
 	go test -run 'Allocate|IsSmall' ./... # the race detector allocates: these are skipped under it
+	.ci/fuzz 30s
 	docs/spec/check.sh
 	@.ci/missing
 

@@ -49,7 +49,7 @@ func TestBrokenFindsWhatCondemnsWhereverItIs(t *testing.T) {
 		context.Canceled, context.DeadlineExceeded, &net.OpError{Op: "read", Err: errors.New("no route")}, likeEOF{}, actsAsState{},
 		sqlState("08006"), sqlState("57P01"), sqlState("57P05"), sqlState("25P03"), sqlState("25P04"), sqlState("25006"),
 	}
-	harmless := []error{testkit.ErrApp, sqlState("23505"), sqlState("25001"), sqlState("57014"), aboutAnother, uncomparable{[]int{1}}}
+	harmless := []error{testkit.ErrApp, sqlState("23505"), sqlState("25001"), sqlState("25P02"), sqlState("57014"), aboutAnother, uncomparable{[]int{1}}}
 	for _, err := range condemning {
 		for _, err := range []error{
 			err, fmt.Errorf("query: %w", err), errors.Join(testkit.ErrApp, err), errors.Join(sqlState("23505"), err),

@@ -413,6 +413,33 @@ func TestALeaseOfAnotherPoolIsNoCauseOfADeadlock(t *testing.T) {
 	})
 }
 
+func TestADeadlockAcrossTwoPoolsIsNotFound(t *testing.T) {
+	testkit.Run(t, func(t *testing.T, w *testkit.World) {
+		p, q := w.Spawn(w.Config(testkit.Capacity(1))), w.Pool(testkit.Capacity(1))
+		nested := func(outer, inner *testkit.Pool) *testkit.Call {
+			return testkit.Async(func() error {
+				return outer.Do(ctx, func(ctx context.Context, _ *testkit.Conn) error {
+					bounded, cancel := context.WithTimeout(ctx, time.Minute)
+					defer cancel()
+					time.Sleep(time.Second) // until the other one holds its connection
+					return inner.Do(bounded, doNothing)
+				})
+			})
+		}
+		first, second := nested(p, q), nested(q, p)
+		time.Sleep(30 * time.Second)
+		first.Waits(t)
+		second.Waits(t)
+		time.Sleep(time.Minute)
+		for _, err := range []error{first.Returned(t), second.Returned(t)} {
+			assert.NotErrorIs(t, err, messages.ErrDeadlock)
+		}
+		assert.Zero(t, p.Stats().Deadlocks+q.Stats().Deadlocks)
+		assert.NotZero(t, p.Stats().Timeouts+q.Stats().Timeouts)
+		testkit.Close(t, p)
+	})
+}
+
 func TestTwoFacadesAreOnePool(t *testing.T) {
 	testkit.Run(t, func(t *testing.T, w *testkit.World) {
 		p := w.Pool(testkit.Capacity(1))

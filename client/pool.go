@@ -449,7 +449,8 @@ func (l Lease[C]) Conn() C {
 // Context returns a child of ctx that carries this lease: a Get with it tells the pool
 // that its caller holds a connection while it waits for another one. When every
 // connection is held by such a waiting caller, none can be returned; then the newest
-// of these waits ends with messages.ErrDeadlock.
+// of these waits ends with messages.ErrDeadlock. Deadlocks are found within one pool:
+// a circle of waits in several pools is not (G17).
 //
 // So a function that holds a connection should use this context to get another one
 // from the same pool. It should not pass it to a goroutine that it does not wait

@@ -37,8 +37,9 @@ var (
 	// ErrShed: the pool is overloaded, and rejected the Get or ended its wait. The
 	// error is a *[ShedError].
 	ErrShed = errors.New("actorpool: overloaded")
-	// ErrDeadlock: every connection is held by a caller that waits for another one.
-	// The error is a *[DeadlockError].
+	// ErrDeadlock: every connection of the pool is held by a caller that waits for
+	// another one of it. Deadlocks are found within one pool. The error is a
+	// *[DeadlockError].
 	ErrDeadlock = errors.New("actorpool: deadlock")
 	// ErrBorrowerGone: the actor that borrowed has stopped, or its leases were released
 	// (see [Release]).
@@ -353,9 +354,9 @@ func (e *ReserveError) Error() string {
 // Unwrap gives context.DeadlineExceeded.
 func (e *ReserveError) Unwrap() error { return context.DeadlineExceeded }
 
-// DeadlockError says that every connection is held by a caller that waits for another
-// one, so that none can be returned. The newest of these waits ends with this error. It
-// is [ErrDeadlock].
+// DeadlockError says that every connection of the pool is held by a caller that waits
+// for another one of it, so that none can be returned. The newest of these waits ends
+// with this error. It is [ErrDeadlock].
 type DeadlockError struct {
 	// Cycle are holders that wait, at most 16. The first is the one whose wait ended.
 	Cycle []Holder

@@ -58,6 +58,10 @@ type opsServer struct {
 	running int // functions that run now
 	opened  int
 	closed  int
+	conns   []*opsConn // in the order of their age
+
+	troubled     bool // a function may have failed
+	checksFailed bool // a check, that is
 }
 
 // opsConn is a connection to it.
@@ -116,6 +120,7 @@ func (s *opsServer) connect(ctx context.Context) (*opsConn, error) {
 	defer s.mu.Unlock()
 	s.opened++
 	c.n, c.born = s.opened, time.Now()
+	s.conns = append(s.conns, c)
 	return c, nil
 }
 
@@ -176,7 +181,11 @@ func (s *opsServer) reset(wipes bool) func(context.Context, *opsConn) error {
 }
 
 // setMood changes one function; recoverAll makes all of them fine.
-func (s *opsServer) setMood(function int, to mood) { s.moods[function].Store(uint32(to)) }
+func (s *opsServer) setMood(function int, to mood) {
+	s.moods[function].Store(uint32(to))
+	s.troubled = s.troubled || to > slow
+	s.checksFailed = s.checksFailed || to > slow && function == onCheck
+}
 
 func (s *opsServer) recoverAll() {
 	for i := range s.moods {

@@ -3,10 +3,8 @@ package simulation_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"runtime"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -111,24 +109,17 @@ type operations struct {
 	suspensions atomic.Uint64 // odd: the pool is suspended
 	closing     atomic.Bool   // a Close has begun
 
-	mu       sync.Mutex
-	calls    uint64 // Gets begun, those of Do included, before a Close
-	granted  uint64
-	waiting  int         // Gets that have not returned
-	running  int         // other calls that have not returned
-	cancels  []*opCaller // of the Gets that have not returned
-	held     []*opLease
-	ended    []*opLease
-	capacity int // that was asked for last
-	last     client.Stats
-}
-
-// step is one operation, for the history of a run that fails.
-type step struct {
-	at   time.Duration
-	op   operation
-	arg  byte
-	wait bool
+	mu      sync.Mutex
+	calls   uint64 // Gets begun, those of Do included, before a Close
+	granted uint64
+	waiting int         // Gets that have not returned
+	running int         // other calls that have not returned
+	resizes int         // SetCapacity, of those
+	readies int         // Ready, of those
+	cancels []*opCaller // of the Gets that have not returned
+	held    []*opLease
+	ended   []*opLease
+	last    client.Stats
 }
 
 // opCaller is a Get that waits.
@@ -245,7 +236,7 @@ func (o *operations) configure() {
 	if cfg.Check == nil { // these are refused without it
 		cfg.CheckAfterIdle, cfg.KeepAlive, cfg.CheckTimeout = 0, 0, 0
 	}
-	o.cfg, o.capacity = cfg, cfg.Capacity
+	o.cfg = cfg
 }
 
 func (o *operations) spawn() {
@@ -332,8 +323,7 @@ func (o *operations) do(op operation, arg byte) {
 		o.recoverAll()
 	case opSetCapacity:
 		n := int(arg&7) % (opsCapacity + 1)
-		o.capacity = n
-		o.call(func() error {
+		o.callCounted(&o.resizes, func() error {
 			bounded, cancel := o.context(arg >> 3)
 			defer cancel()
 			return o.pool.SetCapacity(bounded, n)
@@ -347,7 +337,7 @@ func (o *operations) do(op operation, arg byte) {
 	case opResume:
 		o.resume()
 	case opReady:
-		o.call(func() error {
+		o.callCounted(&o.readies, func() error {
 			bounded, cancel := o.context(arg)
 			defer cancel()
 			return o.pool.Ready(bounded)
@@ -396,15 +386,20 @@ func (o *operations) options(arg byte) client.GetOptions {
 }
 
 // call runs what may wait on a goroutine of its own.
-func (o *operations) call(f func() error) {
+func (o *operations) call(f func() error) { o.callCounted(new(int), f) }
+
+// callCounted is call, and counts those that have not returned.
+func (o *operations) callCounted(count *int, f func() error) {
 	o.mu.Lock()
 	o.running++
+	*count++
 	o.mu.Unlock()
 	go func() {
 		err := f()
 		o.expected(err)
 		o.mu.Lock()
 		o.running--
+		*count--
 		o.mu.Unlock()
 	}()
 }
@@ -649,8 +644,8 @@ func (o *operations) expected(err error) {
 }
 
 // sample takes a snapshot and checks it. No counter falls, except Grants and WaitTime,
-// by a Get whose context ends as it is granted a connection. quiet says that nothing can happen until
-// time passes.
+// by a Get whose context ends as it is granted a connection. quiet says that nothing can
+// happen until time passes.
 func (o *operations) sample(quiet bool) client.Stats {
 	st := o.pool.Stats()
 	testkit.Consistent(o.t, st)
@@ -682,6 +677,7 @@ func (o *operations) sample(quiet bool) client.Stats {
 	if o.cfg.OnEvent != nil {
 		o.events.agree(st, o.closing.Load())
 	}
+	o.nothingIsForgotten(&st)
 	return st
 }
 
@@ -691,7 +687,7 @@ func (o *operations) comeToRest() {
 	synctest.Wait() // a SetCapacity that has just begun must not come after the one below
 	o.recoverAll()
 	o.resume()
-	if o.capacity == 0 {
+	if o.pool.Stats().Capacity == 0 {
 		o.do(opSetCapacity, 2)
 	}
 	for deadline := time.Now().Add(time.Minute); ; testkit.Pass(opsTimeout / 2) {
@@ -704,7 +700,7 @@ func (o *operations) comeToRest() {
 			return
 		}
 	}
-	testkit.Pass(opsIgnored + opsTimeout)
+	testkit.Pass(opsIgnored + opsTimeout + 2*o.cfg.IdleTimeout)
 	st := o.sample(true)
 	dials, running, opened, closed := o.counts()
 	if running > 0 { // the pool does something in the background at this very moment
@@ -723,6 +719,8 @@ func (o *operations) comeToRest() {
 		o.fail("more than the capacity: %+v", st)
 	case st.Idle < min(o.cfg.MinIdle, st.Capacity):
 		o.fail("fewer than MinIdle: %+v", st)
+	case o.cfg.IdleTimeout > 0 && st.Idle > o.cfg.MinIdle:
+		o.fail("more than MinIdle are idle for longer than IdleTimeout: %+v", st)
 	}
 }
 
@@ -773,24 +771,4 @@ func (o *operations) finish() {
 	if _, err := o.pool.Get(ctx); !errors.Is(err, messages.ErrClosed) || errors.Is(err, messages.ErrPoolFailed) {
 		o.fail("a Get after Close: %v", err)
 	}
-}
-
-// history lists the operations of a run, to understand a failure.
-func (o *operations) history() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "capacity %d, MaxConnecting %d, MinIdle %d, MaxIdle %d, MaxWaiters %d, check %v, reset %v, wipes %v, apply %v, unapply %v, "+
-		"events %v, KeepAlive %v, IdleTimeout %v, MaxLifetime %v, jitter %v, LeakAfter %v, MaxLease %v, CheckAfterIdle %v, GetTimeout %v, Reserve %v, "+
-		"backoff %+v, ShedHopeless %v, Shed %v, PauseOnClear %v, library mailbox %v, interrupts %v, abrupt %v\n",
-		o.cfg.Capacity, o.cfg.MaxConnecting, o.cfg.MinIdle, o.cfg.MaxIdle, o.cfg.MaxWaiters, o.cfg.Check != nil, o.cfg.Reset != nil,
-		o.cfg.ResetWipesSetting, o.cfg.Apply != nil, o.cfg.Unapply != nil, o.cfg.OnEvent != nil, o.cfg.KeepAlive, o.cfg.IdleTimeout,
-		o.cfg.MaxLifetime, o.cfg.MaxLifetimeJitter, o.cfg.LeakAfter, o.cfg.MaxLease, o.cfg.CheckAfterIdle, o.cfg.GetTimeout, o.cfg.Reserve,
-		o.cfg.Backoff, o.cfg.ShedHopeless, o.cfg.Shed, o.cfg.PauseOnClear, o.library, o.interrupts, o.abrupt)
-	for _, s := range o.steps {
-		then := ", and waits until all is quiet"
-		if !s.wait {
-			then = ""
-		}
-		fmt.Fprintf(&b, "%v: %s %#x%s\n", s.at, operationNames[s.op], s.arg, then)
-	}
-	return b.String()
 }

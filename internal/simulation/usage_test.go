@@ -44,4 +44,9 @@ func (u *usage) call(what string) (end func()) {
 // close marks the connection as closed.
 func (u *usage) close() { u.closes.Add(1) }
 
+// isIdle says that the connection is open and nobody uses it.
+func (u *usage) isIdle() bool {
+	return u.holders.Load() == 0 && u.functions.Load() == 0 && !u.isClosed()
+}
+
 func (u *usage) isClosed() bool { return u.closes.Load() != 0 }
