@@ -13,8 +13,8 @@ import (
 
 // control is a request about the pool as a whole, on its way to its answer. It
 // carries the message that it stands for, whether that came from an actor or from a
-// method of Ref: a SetCapacity, Clear, Suspend, Resume, Close, StatsRequest or
-// ExplainRequest, or the readyRequest of ordinary Go.
+// method of Ref: a SetCapacity, Clear, Suspend, Resume, Close, StatsRequest,
+// HealthRequest or ExplainRequest, or the readyRequest of ordinary Go.
 type control struct {
 	message any
 	ticket  machine.Ticket // for those that wait
@@ -38,7 +38,7 @@ type cancelControl struct {
 func controlOf(message any, sender *actor.PID) *control {
 	switch message.(type) {
 	case *messages.SetCapacity, *messages.Clear, *messages.Suspend, *messages.Resume, *messages.Close,
-		*messages.StatsRequest, *messages.ExplainRequest:
+		*messages.StatsRequest, *messages.HealthRequest, *messages.ExplainRequest:
 		return newControl(&control{message: message, sender: sender})
 	}
 	return nil
@@ -88,6 +88,9 @@ func (p *pool) control(now time.Duration, c *control) {
 	case *messages.StatsRequest:
 		stats := p.m.Stats()
 		p.reply(c, &stats)
+	case *messages.HealthRequest:
+		health := p.m.Health()
+		p.reply(c, &health)
 	case *messages.ExplainRequest:
 		explanation := p.m.Explain(now)
 		p.reply(c, &explanation)
@@ -108,6 +111,12 @@ func (p *pool) controlAfterEnd(c *control) {
 		if p.ref != nil {
 			p.reply(c, p.ref.final.Load())
 		}
+	case *messages.HealthRequest:
+		health := &messages.Health{State: messages.StateClosed}
+		if p.ref != nil {
+			health = p.ref.finalHealth.Load()
+		}
+		p.reply(c, health)
 	default:
 		p.reply(c, &messages.Done{Err: p.endError()})
 	}

@@ -37,6 +37,9 @@ type pool struct {
 	life     life
 	strategy actor.SupervisorStrategy
 
+	restarting bool // this incarnation is being replaced
+	isOver     bool // nothing of the pool is left
+
 	inTurn    bool        // a turn is under way
 	performed int         // how many of the machine's effects have been performed on it
 	asking    *getRequest // a Get by message that the machine is being asked for
@@ -76,6 +79,7 @@ func (p *pool) Receive(ctx actor.Context) {
 	case *actor.Stopping, *actor.Restarting:
 		if p.bySystem() {
 			p.tearDown(false)
+			p.nextIsBorn(ctx)
 		}
 	default:
 		p.receiveRest(msg)
@@ -308,6 +312,7 @@ func (p *pool) grant(g *getRequest, s *machine.Slot) {
 		return
 	}
 	stop(g.timer)
+	conn.asked = false
 	p.lease(g.sender, &messages.Lease{ID: p.newID(conn, s.LeaseEpoch), Conn: conn.conn, Setting: s.Setting()},
 		&undelivered{conn: conn, epoch: s.LeaseEpoch})
 }

@@ -46,6 +46,7 @@ type Slot struct {
 	bearsFailure bool          // it was begun for waiter, which fails if it does (G10)
 	background   bool          // a check that does not end the connection's idling
 	idleSince    time.Duration // then: when the idling began
+	idled        time.Duration // how long the connection was idle before its last jobs; 0: it was not, or nobody knows
 	unclaimed    int           // its place in jobs.unclaimed, from 1; 0: it is not there
 	givenUp      bool          // it is overdue: the slot is not counted any more
 

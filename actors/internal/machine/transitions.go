@@ -114,6 +114,12 @@ func (m *Machine) beginConnect(w *Waiter) {
 
 // beginJob begins a job in the slot's connector.
 func (m *Machine) beginJob(s *Slot, to state, job EffectKind) {
+	switch {
+	case s.state == idle && m.opts.needsClock:
+		s.idled = m.now - s.since
+	case s.state == vacant || s.state == borrowed:
+		s.idled = 0
+	}
 	m.move(s, to)
 	m.effect(Effect{Kind: job, Slot: s})
 }
