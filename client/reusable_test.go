@@ -97,7 +97,7 @@ func TestAReusableThatPanicsOrEndsItsGoroutineCostsItsConnection(t *testing.T) {
 				p := w.Pool(v.configure, func(cfg *testkit.Config) { cfg.Logger = slog.New(slog.NewTextHandler(&out, nil)) })
 				for n := range 3 {
 					l := testkit.Get(t, p)
-					put := testkit.Async(func() error { return l.Put() })
+					put := testkit.Async(l.Put)
 					if name == "panics" {
 						assert.NoError(t, put.Returned(t))
 					}
@@ -124,7 +124,7 @@ func TestAReusableThatBlocksHoldsUpNobodyElse(t *testing.T) {
 		}}
 		p := w.Pool(v.configure, testkit.Capacity(2), testkit.MaxLease(time.Minute))
 		l := testkit.Get(t, p)
-		put := testkit.Async(func() error { return l.Put() })
+		put := testkit.Async(l.Put)
 		put.Waits(t)
 		testkit.Put(t, testkit.Get(t, p))
 		testkit.Pass(2 * time.Minute)

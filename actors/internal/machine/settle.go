@@ -320,7 +320,7 @@ func (m *Machine) reopen(w *Waiter, s *Slot, err error) {
 
 // grant ends a wait with a connection.
 func (m *Machine) grant(w *Waiter, s *Slot) {
-	if w.Setting != nil && !(s.state == applying && s.waiter == w) {
+	if w.Setting != nil && (s.state != applying || s.waiter != w) {
 		m.counters.SettingHits++
 	}
 	m.swapJobs(w, s)
