@@ -53,7 +53,7 @@ var benchPools = []struct {
 }
 
 func benchConfig(capacity int) client.Config[*benchConn] {
-	return client.Config[*benchConn]{Connect: benchConnect, Capacity: capacity}
+	return client.Config[*benchConn]{Connect: benchConnect, Disconnect: client.NoDisconnect[*benchConn], Capacity: capacity}
 }
 
 // benchActor is the pool as client.New makes it.

@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"sync/atomic"
+	"time"
 
 	"github.com/actorpool/actorpool/actors/internal/machine"
 	"github.com/actorpool/actorpool/messages"
@@ -31,6 +32,7 @@ type poolConn struct {
 	epoch uint64
 	taint bool
 	dead  bool // the cause is an error of the network
+	asked bool // whether it can be used again
 	cause error
 
 	// Written by the pool actor when it grants the connection.
@@ -38,11 +40,13 @@ type poolConn struct {
 	idEpoch  uint64 // the Epoch in the LeaseID of the last lease by message; 0: there was none
 	idFence  uint64 // the epoch of that lease
 
-	conn   any // what Connect gave
-	id     uint64
-	slot   *machine.Slot
-	ref    *Ref
-	closed atomic.Bool // Disconnect has begun
+	conn       any // what Connect gave
+	id         uint64
+	slot       *machine.Slot
+	ref        *Ref
+	opened     time.Duration // when Connect had returned
+	generation uint64
+	closed     atomic.Bool // Disconnect has begun
 }
 
 func newPoolConn(conn any) *poolConn {
@@ -80,11 +84,14 @@ func (l Lease) Conn() (conn any, ok bool) {
 	return l.lent.conn, true
 }
 
-// errClosed is the cause when a connection is closed that says that it is closed.
-var errClosed = errors.New("actorpool: the connection says that it is closed")
+// The causes when a connection is closed because of its own answer.
+var (
+	errClosed      = errors.New("actorpool: the connection says that it is closed")
+	errNotReusable = errors.New("actorpool: Reusable says that the connection must not be used again")
+)
 
-// Put returns the connection; ErrLeaseEnded if the lease has ended. A connection
-// that says that it is closed is not used again. It is asked after the lease is
+// Put returns the connection; ErrLeaseEnded if the lease has ended. A connection that
+// says that it is closed, or that is not reusable, is not used again. It is asked after the lease is
 // claimed: a Put that comes too late must not touch the connection of another holder.
 func (l Lease) Put() error {
 	c := l.lent
@@ -93,7 +100,7 @@ func (l Lease) Put() error {
 	}
 	runtime.KeepAlive(l.token) // until here: else it may be garbage while the connection is used
 	c.epoch = l.epoch
-	if c.ref.isClosedConn != nil {
+	if c.ref.asksOnPut {
 		c.ask()
 	}
 	c.giveBack()
@@ -115,10 +122,18 @@ func (c *poolConn) giveBack() {
 	}
 }
 
-// ask asks a connection that is being returned whether it is closed.
+// ask asks of a connection that is being returned whether it is closed, and whether it
+// can be used again.
 func (c *poolConn) ask() {
-	if closed, why := c.ref.isClosedOrPanics(c.conn, c.taintWith); closed {
-		c.taint, c.cause = true, why
+	c.asked = true
+	for _, q := range [...]*question{isClosedQuestion, reusableQuestion} {
+		if q.ask(c.ref) == nil {
+			continue
+		}
+		if bad, why := c.ref.condemned(q, c.conn, c.taintWith); bad {
+			c.taint, c.cause = true, why
+			return
+		}
 	}
 }
 
@@ -146,10 +161,23 @@ func (c *poolConn) taintWith(cause error) {
 	c.ref.process.SendUserMessage(c.ref.pid, &c.node)
 }
 
-// isClosedOrPanics asks a connection whether it is closed, and says why it must not be
-// used. One that panics must not be, either; the panic is logged. If the question ends
-// the goroutine, abandoned is called first, so that the connection is not lost.
-func (r *Ref) isClosedOrPanics(conn any, abandoned func(why error)) (closed bool, why error) {
+// question is what may be asked of a connection. The answer is code of the user.
+type question struct {
+	name      string
+	ask       func(*Ref) func(conn any) bool // nil: it is not asked
+	condemns  bool                           // the answer after which the connection is closed
+	condemned error                          // why
+}
+
+var (
+	isClosedQuestion = &question{"IsClosed", func(r *Ref) func(any) bool { return r.isClosedConn }, true, errClosed}
+	reusableQuestion = &question{"Reusable", func(r *Ref) func(any) bool { return r.reusable }, false, errNotReusable}
+)
+
+// condemned asks a question of a connection, and says why it must not be used. One that
+// panics must not be, either; the panic is logged. If the question ends the goroutine,
+// abandoned is called first, so that the connection is not lost.
+func (r *Ref) condemned(q *question, conn any, abandoned func(why error)) (bad bool, why error) {
 	returned := false
 	defer func() {
 		if returned {
@@ -160,13 +188,13 @@ func (r *Ref) isClosedOrPanics(conn any, abandoned func(why error)) (closed bool
 			failure.Value = errGoexit
 			abandoned(failure)
 		}
-		closed, why = true, failure
-		r.spec.logPanic("Panic in IsClosed", failure)
+		bad, why = true, failure
+		r.spec.logPanic("Panic in "+q.name, failure)
 	}()
-	closed = r.isClosedConn(conn)
+	bad = q.ask(r)(conn) == q.condemns
 	returned = true
-	if closed {
-		why = errClosed
+	if bad {
+		why = q.condemned
 	}
-	return closed, why
+	return bad, why
 }

@@ -40,6 +40,8 @@ type job struct {
 	slot    *machine.Slot
 	conn    *poolConn // the connection; for Open, the result
 	setting any       // for Apply
+	asks    bool      // for Reset: Reusable is asked first
+	info    machine.JobInfo
 	timeout time.Duration
 	ctx     context.Context
 	cancel  context.CancelFunc
@@ -73,7 +75,7 @@ func (a *connectorActor) Receive(ctx actor.Context) {
 		// the reports that are on their way.
 		ctx.Send(ctx.Parent(), &connectorStopped{held: a.held})
 		if c := a.held.conn.Swap(nil); c != nil {
-			if failure := contain(func() { a.disconnect(c) }); failure != nil {
+			if failure := contain(func() { a.disconnect(c, machine.JobInfo{ID: c.id, Generation: c.generation}) }); failure != nil {
 				a.logPanic(phases[machine.Disconnect], failure)
 			}
 		}
@@ -132,14 +134,14 @@ func (a *connectorActor) perform(j *job) {
 	case machine.Check:
 		j.err = a.call(j, a.spec.Check)
 	case machine.Reset:
-		j.err = a.call(j, a.spec.Reset)
+		j.err = a.reset(j)
 	case machine.Apply:
 		j.err = a.call(j, func(ctx context.Context, conn any) error { return a.spec.Apply(ctx, conn, j.setting) })
 	case machine.Unapply:
 		j.err = a.call(j, a.spec.Unapply)
 	case machine.Disconnect:
 		a.held.conn.Store(nil)
-		a.disconnect(j.conn)
+		a.disconnect(j.conn, j.info)
 	}
 }
 
@@ -171,28 +173,41 @@ func contain(f func()) *messages.PanicError {
 func (a *connectorActor) connect(j *job) {
 	ctx, cancel := context.WithTimeout(j.ctx, j.timeout)
 	defer cancel()
-	conn, err := a.spec.Connect(ctx)
+	conn, err := a.spec.Connect(&hookContext{ctx, a.spec, nil, &j.info})
 	if err != nil {
 		j.err, j.class = err, a.spec.classifyFailure(messages.PhaseConnect, err)
 		return
 	}
 	j.conn = newPoolConn(conn)
+	j.conn.id, j.conn.generation, j.conn.opened = j.info.ID, j.info.Generation, a.spec.clock.now()
 	a.held.conn.Store(j.conn)
 }
 
 func (a *connectorActor) call(j *job, f func(context.Context, any) error) error {
 	ctx, cancel := context.WithTimeout(j.ctx, j.timeout)
 	defer cancel()
-	return f(ctx, j.conn.conn)
+	return f(&hookContext{ctx, a.spec, j.conn, &j.info}, j.conn.conn)
+}
+
+// reset prepares a connection for its next holder. One that was returned by message has
+// not been asked yet whether there may be one.
+func (a *connectorActor) reset(j *job) error {
+	switch {
+	case j.asks && !a.spec.Reusable(j.conn.conn):
+		return errNotReusable
+	case a.spec.Reset == nil:
+		return nil
+	}
+	return a.call(j, a.spec.Reset)
 }
 
 // disconnect closes a connection under a bound of its own: not under the
 // lifetime, which Close cancels first, or no disconnect would ever be graceful.
-func (a *connectorActor) disconnect(c *poolConn) {
+func (a *connectorActor) disconnect(c *poolConn, info machine.JobInfo) {
 	ctx, cancel := context.WithTimeout(context.Background(), a.spec.Policy.DisconnectTimeout)
 	defer cancel()
 	start := a.spec.clock.now()
-	if err := c.disconnect(ctx, a.spec.Disconnect); err != nil {
+	if err := c.disconnect(&hookContext{ctx, a.spec, c, &info}, a.spec.Disconnect); err != nil {
 		a.spec.log(slog.LevelDebug, "Disconnect failed", "driverConnectionId", c.id,
 			"durationMS", milliseconds(a.spec.clock.now()-start), "error", err)
 	}

@@ -13,8 +13,8 @@ import (
 
 // control is a request about the pool as a whole, on its way to its answer. It
 // carries the message that it stands for, whether that came from an actor or from a
-// method of Ref: a SetCapacity, SetMinIdle, Warm, Clear, Suspend, Resume, Close, StatsRequest or
-// ExplainRequest, or the readyRequest of ordinary Go.
+// method of Ref: a SetCapacity, SetMinIdle, Warm, Clear, Suspend, Resume, Close,
+// StatsRequest, HealthRequest or ExplainRequest, or the readyRequest of ordinary Go.
 type control struct {
 	message any
 	ticket  machine.Ticket // for those that wait
@@ -37,8 +37,8 @@ type cancelControl struct {
 // controlOf makes a control of a message from outside; nil: it is no such request.
 func controlOf(message any, sender *actor.PID) *control {
 	switch message.(type) {
-	case *messages.SetCapacity, *messages.SetMinIdle, *messages.Warm, *messages.Clear, *messages.Suspend, *messages.Resume, *messages.Close,
-		*messages.StatsRequest, *messages.ExplainRequest:
+	case *messages.SetCapacity, *messages.SetMinIdle, *messages.Warm, *messages.Clear, *messages.Suspend,
+		*messages.Resume, *messages.Close, *messages.StatsRequest, *messages.HealthRequest, *messages.ExplainRequest:
 		return newControl(&control{message: message, sender: sender})
 	}
 	return nil
@@ -92,6 +92,9 @@ func (p *pool) control(now time.Duration, c *control) {
 	case *messages.StatsRequest:
 		stats := p.m.Stats()
 		p.reply(c, &stats)
+	case *messages.HealthRequest:
+		health := p.m.Health()
+		p.reply(c, &health)
 	case *messages.ExplainRequest:
 		explanation := p.m.Explain(now)
 		p.reply(c, &explanation)
@@ -112,6 +115,12 @@ func (p *pool) controlAfterEnd(c *control) {
 		if p.ref != nil {
 			p.reply(c, p.ref.final.Load())
 		}
+	case *messages.HealthRequest:
+		health := &messages.Health{State: messages.StateClosed}
+		if p.ref != nil {
+			health = p.ref.finalHealth.Load()
+		}
+		p.reply(c, health)
 	default:
 		p.reply(c, &messages.Done{Err: p.endError()})
 	}

@@ -226,9 +226,9 @@ func (h *history) step() string {
 			}
 		}()
 	case 4:
-		l, ok := h.ref.TryGet()
-		saw = fmt.Sprint("TryGet ", ok)
-		if ok {
+		l, err := h.ref.TryGet("", []any{nil, "red"}[h.random.IntN(2)])
+		saw = fmt.Sprint("TryGet ", err, "; ")
+		if err == nil {
 			h.leases = append(h.leases, l)
 		}
 	case 5, 6, 7:

@@ -131,22 +131,31 @@ func (r *Ref) getTraced(ctx context.Context, label string, setting any) (Lease, 
 	return r.Get(traced{ctx}, label, setting)
 }
 
-// TryGet borrows an idle connection that needs no check, or nothing.
-func (r *Ref) TryGet() (Lease, bool) {
+// TryGet borrows an idle connection that needs no check and has this setting, or fails
+// with ErrExhausted.
+func (r *Ref) TryGet(label string, setting any) (Lease, error) {
+	if setting != nil {
+		if err := r.checkSetting(setting); err != nil {
+			return Lease{}, err
+		}
+	}
 	for !r.isClosed() {
 		if r.box != nil && !r.findsLeaks {
-			l, entered := r.directly("", nil)
-			if entered {
-				r.box.exit() // nothing can be lent at once
-				break
-			}
-			if l.lent != nil {
-				if r.isClosedConn == nil {
-					return l, true
+			l, entered := r.directly(label, setting)
+			switch {
+			case entered: // nothing can be lent at once
+				r.box.exit()
+				if r.isClosed() {
+					return Lease{}, r.endError()
 				}
+				return Lease{}, messages.ErrExhausted
+			case l.lent == nil: // somebody else runs the pool actor
+			case r.isClosedConn == nil:
+				return l, nil
+			default:
 				closed, why := r.saysClosed(l)
 				if !closed {
-					return l, true
+					return l, nil
 				}
 				_ = l.Taint(why)
 				continue
@@ -154,6 +163,7 @@ func (r *Ref) TryGet() (Lease, bool) {
 		}
 		g := r.requests.Get().(*getRequest)
 		g.try = true
+		g.waiter.Label, g.waiter.Setting = label, setting
 		if r.findsLeaks {
 			g.waiter.Trace = here()
 		}
@@ -162,19 +172,21 @@ func (r *Ref) TryGet() (Lease, bool) {
 			break
 		}
 		lease, err := r.finish(g)
-		if err != nil {
-			break
-		}
-		if r.isClosedConn == nil || !lease.lent.fromIdle {
-			return lease, true
+		switch {
+		case r.isClosed() && err != nil:
+			return Lease{}, r.endError()
+		case err != nil:
+			return Lease{}, err
+		case r.isClosedConn == nil || !lease.lent.fromIdle:
+			return lease, nil
 		}
 		closed, why := r.saysClosed(lease)
 		if !closed {
-			return lease, true
+			return lease, nil
 		}
 		_ = lease.Taint(why)
 	}
-	return Lease{}, false
+	return Lease{}, r.endError()
 }
 
 // refuse ends a Get that comes after Close has begun. The pool actor is asked only if
@@ -207,7 +219,7 @@ func (r *Ref) saysClosed(l Lease) (closed bool, why error) {
 	if !ok {
 		return true, messages.ErrLeaseEnded
 	}
-	return r.isClosedOrPanics(conn, func(why error) { _ = l.Taint(why) })
+	return r.condemned(isClosedQuestion, conn, func(why error) { _ = l.Taint(why) })
 }
 
 // skipClosed refuses the connection that a request was granted, as long as that was

@@ -21,9 +21,10 @@ func (p *pool) start(kind machine.EffectKind, s *machine.Slot) {
 		c = &connector{held: newHeld()}
 		s.Shell = c
 	}
-	j := &job{kind: kind, slot: s, setting: s.Want, timeout: p.m.JobTimeout(s)}
+	j := &job{kind: kind, slot: s, setting: s.Want, timeout: p.m.JobTimeout(s), info: p.m.JobInfo(s)}
 	if s.Conn != nil {
 		j.conn = s.Conn.(*poolConn)
+		j.asks = kind == machine.Reset && p.spec.Reusable != nil && !j.conn.asked
 	}
 	if kind != machine.Disconnect {
 		j.ctx, j.cancel = context.WithCancel(p.lifetime)
@@ -91,7 +92,7 @@ func (p *pool) report(now time.Duration, j *job) {
 			return
 		}
 		conn := j.conn
-		conn.id, conn.slot, conn.ref = j.slot.ID, j.slot, p.ref
+		conn.slot, conn.ref = j.slot, p.ref
 		p.conns[conn.id] = conn
 		p.m.Connected(now, j.slot, conn)
 	case machine.Check:

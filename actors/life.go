@@ -37,6 +37,9 @@ func (p *pool) init(ctx actor.Context, spec Spec) {
 	spec.start(p.out)
 	if spec.Policy.Random == nil {
 		spec.Policy.Random = rand.Float64
+		if spec.Seed != 0 { // each pool has its own source, which one turn at a time uses
+			spec.Policy.Random = rand.New(rand.NewPCG(spec.Seed, 0)).Float64
+		}
 	}
 	p.spec = &spec
 	p.ctx = ctx
@@ -127,6 +130,12 @@ func (p *pool) tearDown(panicked bool) {
 	for _, b := range p.borrowers {
 		p.unwatch(b)
 	}
+	health := p.m.Health()
+	if !wasDrained {
+		health.Since = p.spec.clock.wall()
+	}
+	health.OK, health.State, health.NextAttempt = false, messages.StateClosed, time.Time{}
+	p.ref.finalHealth.Store(&health)
 	p.rejectAll()
 	p.ref.changes.tell()
 	final := p.m.Stats()
@@ -184,6 +193,8 @@ func (p *pool) receiveAfterEnd(ctx actor.Context) {
 		if p.bySystem() {
 			ctx.Stop(ctx.Self())
 		}
+	case *actor.Restarting, *actor.Terminated:
+		p.nextIsBorn(ctx)
 	case *actor.Stopped:
 		if !p.bySystem() {
 			return
@@ -195,6 +206,7 @@ func (p *pool) receiveAfterEnd(ctx actor.Context) {
 			close(p.ref.ended)
 		}
 		p.answerCloses() // no child is left
+		p.isGone()
 	case *refRequest:
 		msg.ref <- p.ref
 	case *getRequest:
@@ -231,6 +243,25 @@ func (p *pool) receiveAfterEnd(ctx actor.Context) {
 		if ctx.Sender() != nil {
 			p.request(ctx.Sender(), &messages.Released{})
 		}
+	}
+}
+
+// nextIsBorn notes that this incarnation is restarted, which ends it as soon as it has no
+// child left: it is the next one that is told of Stopped.
+func (p *pool) nextIsBorn(ctx actor.Context) {
+	if _, ok := ctx.Message().(*actor.Restarting); ok && p.bySystem() {
+		p.restarting = true
+	}
+	if p.restarting && len(ctx.Children()) == 0 {
+		p.isGone()
+	}
+}
+
+// isGone says that nothing of the pool is left.
+func (p *pool) isGone() {
+	if p.ref != nil && !p.isOver {
+		p.isOver = true
+		close(p.ref.gone)
 	}
 }
 

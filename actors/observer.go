@@ -86,19 +86,24 @@ func (o *observerActor) Receive(ctx actor.Context) {
 }
 
 // deliver logs and hands over each event of a batch. A handler that panics or ends its
-// goroutine misses no other event, and neither handler misses one because of the other.
+// goroutine misses no other event, and no handler misses one because of another.
 func (o *observerActor) deliver(b *batch) {
-	written, handed := 0, 0
-	for handed < len(b.events) { // once, unless a handler ends its goroutine
+	steps := [...]func(*messages.Event){
+		o.write,
+		func(e *messages.Event) { o.hand("OnEvent", o.spec.OnEvent, e) },
+		func(e *messages.Event) {
+			if machine.ChangeEvents.Tells(e) {
+				o.hand("OnChange", o.spec.OnChange, e)
+			}
+		},
+	}
+	done, all := 0, len(b.events)*len(steps)
+	for done < all { // once, unless a handler ends its goroutine
 		failure := contain(func() {
-			for handed < len(b.events) {
-				e := &b.events[(b.first+handed)%len(b.events)]
-				if written == handed {
-					written++
-					o.write(e)
-				}
-				handed++
-				o.hand(e)
+			for done < all {
+				event, step := (b.first+done/len(steps))%len(b.events), done%len(steps)
+				done++
+				steps[step](&b.events[event])
 			}
 		})
 		if failure != nil {
@@ -107,18 +112,18 @@ func (o *observerActor) deliver(b *batch) {
 	}
 }
 
-// hand gives an event to the user's handler.
-func (o *observerActor) hand(e *messages.Event) {
-	if o.spec.OnEvent == nil {
+// hand gives an event to a handler of the user.
+func (o *observerActor) hand(name string, handler func(messages.Event), e *messages.Event) {
+	if handler == nil {
 		return
 	}
 	defer func() {
 		if reason := recover(); reason != nil {
 			failure := &messages.PanicError{Value: reason, Stack: debug.Stack()}
-			o.spec.logPanic("Panic in OnEvent", failure, "event", e.Kind.String(), "panic", reason)
+			o.spec.logPanic("Panic in "+name, failure, "event", e.Kind.String(), "panic", reason)
 		}
 	}()
-	o.spec.OnEvent(*e)
+	handler(*e)
 }
 
 // The messages are those of MongoDB's connection monitoring and pooling

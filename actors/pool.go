@@ -37,6 +37,9 @@ type pool struct {
 	life     life
 	strategy actor.SupervisorStrategy
 
+	restarting bool // this incarnation is being replaced
+	isOver     bool // nothing of the pool is left
+
 	inTurn bool // a turn is under way
 	// The waiters of direct turns: one that asks for nothing special, and one that does.
 	plain, special machine.Waiter
@@ -83,6 +86,7 @@ func (p *pool) Receive(ctx actor.Context) {
 	case *actor.Stopping, *actor.Restarting:
 		if p.bySystem() {
 			p.tearDown(false)
+			p.nextIsBorn(ctx)
 		}
 	default:
 		p.receiveRest(msg)
@@ -342,6 +346,7 @@ func (p *pool) grant(g *getRequest, s *machine.Slot) {
 		return
 	}
 	stop(g.timer)
+	conn.asked = false
 	p.lease(g.sender, &messages.Lease{ID: p.newID(conn, s.LeaseEpoch), Conn: conn.conn, Setting: s.Setting()},
 		&undelivered{conn: conn, epoch: s.LeaseEpoch})
 }

@@ -96,6 +96,8 @@ func TestAPoolActorThatPanicsIsStoppedAndTellsEverybody(t *testing.T) {
 				_, there := system.ProcessRegistry.Get(ref.pid)
 				return !there
 			})
+			<-ref.Done()
+			assert.Equal(t, messages.StateClosed, ref.Health().State)
 		})
 	}
 }

@@ -28,6 +28,8 @@ type Ref struct {
 	condemns     func(error) bool
 	applies      bool // settings can be applied
 	isClosedConn func(conn any) bool
+	reusable     func(conn any) bool
+	asksOnPut    bool // a connection that is returned is asked one of these
 	clock        clock
 	getTimeout   time.Duration
 	reserve      time.Duration // see client.Config.Reserve
@@ -48,8 +50,12 @@ type Ref struct {
 	changes changes
 
 	phase atomic.Uint32 // refOpen, refClosed, refFailed
-	ended chan struct{} // closed when the pool actor has stopped
-	final atomic.Pointer[messages.Stats]
+	ended chan struct{} // closed when the pool actor has stopped, or is torn down
+	gone  chan struct{} // closed when no actor of the pool is left
+
+	// What it says after its end.
+	final       atomic.Pointer[messages.Stats]
+	finalHealth atomic.Pointer[messages.Health]
 }
 
 // The phases of a Ref.
@@ -68,6 +74,8 @@ func newRef(ctx actor.Context, spec *Spec) *Ref {
 		condemns:     spec.Broken,
 		applies:      spec.Apply != nil,
 		isClosedConn: spec.IsClosed,
+		reusable:     spec.Reusable,
+		asksOnPut:    spec.IsClosed != nil || spec.Reusable != nil,
 		clock:        spec.clock,
 		getTimeout:   spec.GetTimeout,
 		reserve:      spec.Policy.Reserve,
@@ -76,6 +84,7 @@ func newRef(ctx actor.Context, spec *Spec) *Ref {
 		regions:      spec.regions,
 		spec:         spec,
 		ended:        make(chan struct{}),
+		gone:         make(chan struct{}),
 	}
 	r.process, _ = r.system.ProcessRegistry.Get(r.pid)
 	r.changes.c = make(chan struct{}, 1)
@@ -268,6 +277,26 @@ func (r *Ref) Close(ctx context.Context) error {
 		return nil
 	}
 	return err
+}
+
+// Done is closed when no actor of the pool is left.
+func (r *Ref) Done() <-chan struct{} { return r.gone }
+
+// Health says whether the pool can serve. After its end it says closed.
+func (r *Ref) Health() messages.Health {
+	select {
+	case <-r.ended:
+		return *r.finalHealth.Load()
+	default:
+	}
+	c := newControl(&control{message: &messages.HealthRequest{}, answers: make(chan any, 1)})
+	r.process.SendUserMessage(r.pid, c)
+	select {
+	case answer := <-c.answers:
+		return *answer.(*messages.Health)
+	case <-r.ended:
+		return *r.finalHealth.Load()
+	}
 }
 
 // Stats gives a snapshot; of the last moment, if the pool has ended.

@@ -113,7 +113,7 @@ func (p *pool) endLease(now time.Duration, id messages.LeaseID, taint bool, caus
 	if taint {
 		p.m.Taint(now, conn.slot, id.Conn, epoch, cause, false)
 	} else {
-		p.m.Put(now, conn.slot, id.Conn, epoch)
+		p.m.PutUnasked(now, conn.slot, id.Conn, epoch)
 	}
 	return nil
 }

@@ -46,9 +46,12 @@ type Spec struct {
 	Classify   func(messages.Phase, error) messages.Class
 	Broken     func(error) bool
 	IsClosed   func(conn any) bool // asked on Put, on the caller's goroutine; nil: connections cannot tell
+	Reusable   func(conn any) bool // asked on Put, on the caller's goroutine or in the connector; nil: always true
 	OnEvent    func(messages.Event)
+	OnChange   func(messages.Event)
 	Logger     *slog.Logger
 	GetTimeout time.Duration
+	Seed       uint64 // of the jitter; 0: random
 
 	out     *outbox // of the pool
 	clock   clock
@@ -76,6 +79,8 @@ func (s *Spec) start(out *outbox) {
 	switch {
 	case s.OnEvent != nil || s.enabled(slog.LevelDebug):
 		s.Policy.EventLevel = machine.AllEvents
+	case s.OnChange != nil:
+		s.Policy.EventLevel = machine.ChangeEvents
 	case s.enabled(slog.LevelWarn), s.enabled(slog.LevelInfo):
 		s.Policy.EventLevel = machine.RareEvents
 	}

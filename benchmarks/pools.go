@@ -53,13 +53,13 @@ var contestants = []struct {
 type actorPool struct{ *client.Pool[*conn] }
 
 func newActor(capacity int) (pool, error) {
-	p, err := client.New(client.Config[*conn]{Connect: connect, Capacity: capacity})
+	p, err := client.New(client.Config[*conn]{Connect: connect, Disconnect: client.NoDisconnect[*conn], Capacity: capacity})
 	return actorPool{p}, err
 }
 
 // newActorDefault makes the same pool with the library's own mailbox and dispatcher.
 func newActorDefault(capacity int) (pool, error) {
-	props, err := client.Props(client.Config[*conn]{Connect: connect, Capacity: capacity}, actor.WithMailbox(actor.Unbounded()))
+	props, err := client.Props(client.Config[*conn]{Connect: connect, Disconnect: client.NoDisconnect[*conn], Capacity: capacity}, actor.WithMailbox(actor.Unbounded()))
 	if err != nil {
 		return nil, err
 	}

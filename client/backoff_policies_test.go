@@ -30,7 +30,7 @@ func TestBackoffPolicies(t *testing.T) {
 		"Decide returns true":    {Backoff{Decide: func() bool { return true }}, wait},
 		"BackoffNever":           {Backoff{Mode: BackoffNever}, never},
 	} {
-		cfg := Config[int]{Backoff: test.given, Connect: func(context.Context) (int, error) { return 1, nil }}
+		cfg := Config[int]{Backoff: test.given, Connect: func(context.Context) (int, error) { return 1, nil }, Disconnect: NoDisconnect[int]}
 		spec, err := cfg.spec()
 		require.NoError(t, err, name)
 		assert.Equal(t, test.want, spec.Policy.Backoff, name)

@@ -100,24 +100,6 @@ func sessionEnded(state string) bool {
 		state == "25P03" || state == "25P04" || state == "25006"
 }
 
-// isClosed says whether a connection reports itself as closed, or as closing. It is
-// asked because an error may not show that: f may return an error of its own, and a driver's "conn
-// closed" is not an error that Broken knows.
-func isClosed(conn any) bool {
-	if c, ok := conn.(closer); ok && c.IsClosed() {
-		return true
-	}
-	c, ok := conn.(closing)
-	return ok && c.IsClosing()
-}
-
-// closer is a connection that knows whether it is closed, as pgx.Conn does.
-type closer interface{ IsClosed() bool }
-
-// closing is a connection that knows whether it is closed or about to be, as ldap.Conn
-// does.
-type closing interface{ IsClosing() bool }
-
 // closeError turns ErrClosed into success: to close a closed pool is no error.
 func closeError(err error) error {
 	if errors.Is(err, messages.ErrClosed) {

@@ -2,11 +2,7 @@ package client
 
 import (
 	"context"
-	"fmt"
-	"io"
 	"log/slog"
-	"reflect"
-	"runtime"
 	"time"
 
 	"github.com/actorpool/actorpool/actors"
@@ -37,7 +33,10 @@ import (
 // after their timeout (see Times) and, except for Disconnect, as soon as the pool is
 // closed or a Clear interrupts them. A function that ignores its context is given up a
 // quarter of its timeout later; a connection that it still returns is closed. A panic
-// in a function counts as its error, a *[messages.PanicError].
+// in a function counts as its error, a *[messages.PanicError]. [HookInfo] tells a
+// function which connection it works on, and for which Get.
+//
+// Reusable is the exception: see its comment.
 //
 // # Sizes
 //
@@ -48,7 +47,7 @@ import (
 //
 // How long things may take, and how long an idle connection is kept: ConnectTimeout,
 // CheckTimeout, DisconnectTimeout, GetTimeout, Reserve, CheckAfterIdle, KeepAlive,
-// IdleTimeout, MaxLifetime, MaxLifetimeJitter.
+// IdleTimeout, MaxLifetime, MaxLifetimeJitter, Seed.
 //
 // # Leases
 //
@@ -66,7 +65,7 @@ import (
 //
 // # Sight
 //
-// How the pool shows what it does: Name, OnEvent, Logger.
+// How the pool shows what it does: Name, OnEvent, OnChange, Logger.
 type Config[C any] struct {
 	// Functions.
 
@@ -74,16 +73,28 @@ type Config[C any] struct {
 	// counts as the error messages.ErrNilConnection.
 	Connect func(ctx context.Context) (C, error)
 	// Disconnect closes a connection. Close does not end its context, so that a
-	// connection can be closed gracefully. Its error is only logged. Default:
-	// conn.Close if C is an io.Closer; otherwise nothing is done.
+	// connection can be closed gracefully. Its error is only logged. Default: the
+	// method Close of C, which is one of Close() error, Close() and
+	// Close(context.Context) error. Where C has none, Disconnect is required; if there
+	// is nothing to close, it is NoDisconnect[C]. If C is an interface type, only the
+	// methods of that interface count.
 	Disconnect func(ctx context.Context, conn C) error
 	// Check returns an error if a connection is not usable. It runs before an idle
 	// connection is lent, if CheckAfterIdle says so, and for KeepAlive. A connection
 	// that fails is closed, and the caller gets another one. nil: no check.
 	Check func(ctx context.Context, conn C) error
+	// Reusable says whether a connection that is returned can be used again: false if it
+	// is busy, for example, or in a transaction. Put asks it, besides the methods
+	// IsClosed and IsClosing of C, on the goroutine of its caller, which it must not keep
+	// waiting: it does no I/O, for which there is Reset. A Put by message asks it in the
+	// background, before Reset. If it returns false, panics (which is logged) or ends
+	// its goroutine, the connection is closed. A connection that is tainted is not asked.
+	// nil: every connection can be used again.
+	Reusable func(conn C) bool
 	// Reset removes what the last holder left on a connection. It runs after every
 	// Put, before the next holder gets the connection. If it fails, the connection is
-	// closed. nil: no reset.
+	// closed. What only looks at the connection belongs in Reusable, which costs no
+	// second goroutine. nil: no reset.
 	Reset func(ctx context.Context, conn C) error
 	// ResetWipesSetting says that Reset also removes the setting, as DISCARD ALL
 	// does in PostgreSQL. It requires Reset.
@@ -101,7 +112,8 @@ type Config[C any] struct {
 	// Sizes.
 
 	// Capacity is the largest number of connections: those that are open, being
-	// opened or being closed. Default max(4, GOMAXPROCS). SetCapacity changes it.
+	// opened or being closed. 0: the default, max(4, GOMAXPROCS). NoCapacity: the pool
+	// begins with 0, and Gets wait until SetCapacity raises it. SetCapacity changes it.
 	Capacity int
 	// MinIdle is the number of idle connections that the pool keeps ready, by
 	// opening new ones in the background. It must not be above Capacity or MaxIdle.
@@ -167,9 +179,15 @@ type Config[C any] struct {
 	MaxUses int
 	// MaxLifetimeJitter shortens each connection's lifetime by a random duration of
 	// at most this, so that connections opened together do not expire together. It
-	// must not be above MaxLifetime. 0: the default, a tenth of MaxLifetime.
-	// NoJitter: none.
+	// must not be above MaxLifetime. 0: the default, a tenth of MaxLifetime: with a
+	// MaxLifetime of 1h, connections live for 54 to 60 minutes. NoJitter: all live for
+	// exactly MaxLifetime.
 	MaxLifetimeJitter time.Duration
+	// Seed makes the pool's random numbers the same in every run: those of
+	// MaxLifetimeJitter and of Backoff.Jitter. It is for tests and simulations: instances
+	// of a program that share a Seed connect at the same moments after an outage.
+	// 0: another one in each pool.
+	Seed uint64
 
 	// Leases.
 
@@ -227,6 +245,12 @@ type Config[C any] struct {
 	// An event may arrive later than the change that it reports; Stats shows the
 	// present. Do not call Close from OnEvent: Close waits up to a second for it.
 	OnEvent func(messages.Event)
+	// OnChange is called with the events that tell of a change of the pool or of its
+	// connections: every event but CheckOutStarted, CheckOutFailed, CheckedOut and
+	// CheckedIn. So it does not slow down a Get or Put, as OnEvent does, and a gap in Seq
+	// has no meaning here. In every other respect it is as OnEvent. With both set, both
+	// are called, OnEvent first.
+	OnChange func(messages.Event)
 	// Logger gets the events at level debug; the end of a backoff at level info; and
 	// backoffs, leaks and panics of the functions above at level warn. nil: no log.
 	Logger *slog.Logger
@@ -308,6 +332,12 @@ const (
 // NoJitter is the Jitter of a Backoff, or the MaxLifetimeJitter, without randomness.
 const NoJitter = -1
 
+// NoCapacity is the Capacity of a pool that begins with none.
+const NoCapacity = -1
+
+// NoDisconnect is the Disconnect of connections that need not be closed.
+func NoDisconnect[C any](context.Context, C) error { return nil }
+
 // BackoffMongo is the backoff of MongoDB's connection pools: Gets wait; the periods
 // grow from 200ms to 10s; all of each is random (full jitter). It has the same
 // effect as the zero Backoff, and states it.
@@ -327,219 +357,3 @@ const (
 	defaultBase = 200 * time.Millisecond
 	defaultCap  = 10 * time.Second
 )
-
-// spec validates the configuration and fills in the defaults.
-func (cfg Config[C]) spec() (actors.Spec, error) {
-	if faults := cfg.faults(); faults != nil {
-		return actors.Spec{}, faults
-	}
-	connectTimeout := or(cfg.ConnectTimeout, 10*time.Second)
-	backoff := actors.Backoff{
-		Mode:   cfg.Backoff.Mode,
-		Base:   or(cfg.Backoff.Base, defaultBase),
-		Cap:    or(cfg.Backoff.Cap, defaultCap),
-		Jitter: max(or(cfg.Backoff.Jitter, 1), 0),
-	}
-	if cfg.Backoff.Cap == 0 {
-		backoff.Cap = max(backoff.Cap, backoff.Base)
-	}
-	if cfg.Backoff.Decide != nil && !cfg.Backoff.Decide() {
-		backoff.Mode = actors.BackoffNever
-	}
-	s := actors.Spec{
-		Policy: actors.Policy{
-			Name:              or(cfg.Name, "pool"),
-			Capacity:          cfg.effectiveCapacity(),
-			MinIdle:           cfg.MinIdle,
-			MaxIdle:           cfg.MaxIdle,
-			MinOpen:           cfg.MinOpen,
-			MaxUses:           cfg.MaxUses,
-			MaxConnecting:     cfg.MaxConnecting,
-			MaxWaiters:        cfg.MaxWaiters,
-			PauseOnClear:      cfg.PauseOnClear,
-			Check:             cfg.Check != nil,
-			CheckAfterIdle:    or(cfg.CheckAfterIdle, time.Second),
-			Reset:             cfg.Reset != nil,
-			ResetWipes:        cfg.ResetWipesSetting,
-			Unapply:           cfg.Unapply != nil,
-			KeepAlive:         cfg.KeepAlive,
-			IdleTimeout:       cfg.IdleTimeout,
-			MaxLifetime:       cfg.MaxLifetime,
-			LifetimeJitter:    max(or(cfg.MaxLifetimeJitter, cfg.MaxLifetime/10), 0),
-			ConnectTimeout:    connectTimeout,
-			CheckTimeout:      or(cfg.CheckTimeout, min(connectTimeout, time.Second)),
-			DisconnectTimeout: or(cfg.DisconnectTimeout, time.Second),
-			Reserve:           cfg.Reserve,
-			LeakAfter:         cfg.LeakAfter,
-			MaxLease:          cfg.MaxLease,
-			ShedHopeless:      cfg.ShedHopeless,
-			CoDel:             cfg.Shed.policy(),
-			Backoff:           backoff,
-		},
-		ConnType:   reflect.TypeFor[C](),
-		Connect:    connect(cfg.Connect),
-		Disconnect: onConn(cfg.Disconnect),
-		Check:      onConn(cfg.Check),
-		Reset:      onConn(cfg.Reset),
-		Unapply:    onConn(cfg.Unapply),
-		Classify:   cfg.Classify,
-		Broken:     cfg.Broken,
-		OnEvent:    cfg.OnEvent,
-		Logger:     cfg.Logger,
-		GetTimeout: cfg.GetTimeout,
-	}
-	if apply := cfg.Apply; apply != nil {
-		s.Apply = func(ctx context.Context, conn, setting any) error { return apply(ctx, conn.(C), setting) }
-	}
-	if s.ConnType.Implements(reflect.TypeFor[closer]()) || s.ConnType.Implements(reflect.TypeFor[closing]()) {
-		s.IsClosed = isClosed
-	}
-	if s.Disconnect == nil {
-		s.Disconnect = closeConn
-	}
-	if s.Classify == nil {
-		s.Classify = actors.Classify
-	}
-	if s.Broken == nil {
-		s.Broken = Broken
-	}
-	return s, nil
-}
-
-// shortest is the shortest duration that a period may have. What is shorter was
-// given without its unit.
-const shortest = time.Millisecond
-
-// faults gives everything that is wrong with a Config; nil: nothing.
-func (cfg Config[C]) faults() messages.ConfigErrors {
-	var faults messages.ConfigErrors
-	refuse := func(wrong bool, field, reason string, args ...any) {
-		if wrong {
-			faults = append(faults, &messages.ConfigError{Field: field, Reason: fmt.Sprintf(reason, args...)})
-		}
-	}
-	refuse(cfg.Connect == nil, "Connect", "it is required")
-	for _, f := range []struct {
-		field string
-		n     int
-	}{
-		{"Capacity", cfg.Capacity},
-		{"MinIdle", cfg.MinIdle},
-		{"MaxIdle", cfg.MaxIdle},
-		{"MinOpen", cfg.MinOpen},
-		{"MaxUses", cfg.MaxUses},
-		{"MaxConnecting", cfg.MaxConnecting},
-		{"MaxWaiters", cfg.MaxWaiters},
-	} {
-		refuse(f.n < 0, f.field, "%d is negative", f.n)
-	}
-	for _, f := range []struct {
-		field    string
-		d        time.Duration
-		shortest time.Duration
-	}{
-		{"ConnectTimeout", cfg.ConnectTimeout, shortest},
-		{"CheckTimeout", cfg.CheckTimeout, shortest},
-		{"DisconnectTimeout", cfg.DisconnectTimeout, shortest},
-		{"GetTimeout", cfg.GetTimeout, 0},
-		{"Reserve", cfg.Reserve, 0},
-		{"KeepAlive", cfg.KeepAlive, shortest},
-		{"IdleTimeout", cfg.IdleTimeout, shortest},
-		{"MaxLifetime", cfg.MaxLifetime, shortest},
-		{"LeakAfter", cfg.LeakAfter, shortest},
-		{"MaxLease", cfg.MaxLease, shortest},
-		{"Backoff.Base", cfg.Backoff.Base, shortest},
-		{"Backoff.Cap", cfg.Backoff.Cap, 0},
-		{"Shed.Target", cfg.Shed.Target, shortest},
-		{"Shed.Interval", cfg.Shed.Interval, shortest},
-	} {
-		refuse(f.d < 0, f.field, "%v is negative", f.d)
-		refuse(f.d > 0 && f.d < f.shortest, f.field, "%v is below %v: is the unit missing?", f.d, f.shortest)
-	}
-	if cfg.Check == nil {
-		refuse(cfg.CheckAfterIdle != 0, "CheckAfterIdle", "%v, and there is no Check to do then", cfg.CheckAfterIdle)
-		refuse(cfg.CheckTimeout > 0, "CheckTimeout", "%v, and there is no Check to be bounded", cfg.CheckTimeout)
-		refuse(cfg.KeepAlive > 0, "KeepAlive", "%v, and there is no Check to do it with", cfg.KeepAlive)
-	}
-	refuse(cfg.Unapply != nil && cfg.Apply == nil, "Unapply", "there is no Apply whose setting it could remove")
-	refuse(cfg.ResetWipesSetting && cfg.Reset == nil, "ResetWipesSetting", "there is no Reset that could remove the setting")
-
-	if n := cfg.effectiveCapacity(); n >= 0 {
-		refuse(cfg.MinIdle > n, "MinIdle", "%d is above Capacity, %d", cfg.MinIdle, n)
-		refuse(cfg.MinOpen > n, "MinOpen", "%d is above Capacity, %d", cfg.MinOpen, n)
-	}
-	refuse(cfg.MaxIdle > 0 && cfg.MinIdle > cfg.MaxIdle, "MinIdle", "%d is above MaxIdle, %d", cfg.MinIdle, cfg.MaxIdle)
-	refuse(cfg.MaxIdle > 0 && cfg.MinOpen > cfg.MaxIdle, "MinOpen", "%d is above MaxIdle, %d", cfg.MinOpen, cfg.MaxIdle)
-	switch jitter := cfg.MaxLifetimeJitter; {
-	case jitter < 0:
-		refuse(jitter != NoJitter, "MaxLifetimeJitter", "%v is negative, and not NoJitter", jitter)
-	case cfg.MaxLifetime >= 0:
-		refuse(jitter > cfg.MaxLifetime, "MaxLifetimeJitter", "%v is above MaxLifetime, %v", jitter, cfg.MaxLifetime)
-	}
-	if c := cfg.Shed.policy(); c.Target >= 0 && c.Interval >= 0 {
-		refuse(c.Interval < c.Target, "Shed.Interval", "%v is below Target, %v", c.Interval, c.Target)
-	}
-	refuse(cfg.Backoff.Mode > BackoffNever, "Backoff.Mode", "%d is no mode", cfg.Backoff.Mode)
-	j := cfg.Backoff.Jitter
-	refuse(j != NoJitter && !(j >= 0 && j <= 1), "Backoff.Jitter", "%v is not in 0..1, nor NoJitter", j) // written so that NaN is invalid
-	base := or(cfg.Backoff.Base, defaultBase)
-	refuse(base > 0 && cfg.Backoff.Cap > 0 && cfg.Backoff.Cap < base, "Backoff.Cap", "%v is below Base, %v", cfg.Backoff.Cap, base)
-	return faults
-}
-
-// capacity returns Capacity or its default.
-func (cfg Config[C]) effectiveCapacity() int { return or(cfg.Capacity, max(4, runtime.GOMAXPROCS(0))) }
-
-// or returns v, or fallback if v is zero.
-func or[T comparable](v, fallback T) T {
-	var zero T
-	if v == zero {
-		return fallback
-	}
-	return v
-}
-
-// connect converts Connect to the untyped form of actors.Spec, in which a nil
-// connection is an error.
-func connect[C any](f func(context.Context) (C, error)) func(context.Context) (any, error) {
-	return func(ctx context.Context) (any, error) {
-		conn, err := f(ctx)
-		if err != nil {
-			return nil, err
-		}
-		if isNil(conn) {
-			return nil, messages.ErrNilConnection
-		}
-		return conn, nil
-	}
-}
-
-// isNil says whether v is nil or holds a nil pointer, map, channel, function or
-// slice.
-func isNil(v any) bool {
-	if v == nil {
-		return true
-	}
-	switch r := reflect.ValueOf(v); r.Kind() {
-	case reflect.Pointer, reflect.Map, reflect.Chan, reflect.Func, reflect.Slice, reflect.UnsafePointer:
-		return r.IsNil()
-	default:
-		return false
-	}
-}
-
-// onConn converts a function to the untyped form of actors.Spec. nil stays nil.
-func onConn[C any](f func(context.Context, C) error) func(context.Context, any) error {
-	if f == nil {
-		return nil
-	}
-	return func(ctx context.Context, conn any) error { return f(ctx, conn.(C)) }
-}
-
-// closeConn is the default Disconnect.
-func closeConn(_ context.Context, conn any) error {
-	if c, ok := conn.(io.Closer); ok {
-		return c.Close()
-	}
-	return nil
-}

@@ -26,7 +26,9 @@ func TestABadConfigIsRefusedByField(t *testing.T) {
 	}
 	bad := []badField{
 		{"Connect", func(cfg *testkit.Config) { cfg.Connect = nil }},
+		{"Capacity", func(cfg *testkit.Config) { cfg.Capacity = -2 }},
 		{"MinIdle", func(cfg *testkit.Config) { cfg.Capacity, cfg.MinIdle = 2, 3 }},
+		{"MinIdle", func(cfg *testkit.Config) { cfg.Capacity, cfg.MinIdle = client.NoCapacity, 1 }},
 		{"MinIdle", func(cfg *testkit.Config) { cfg.Capacity, cfg.MinIdle, cfg.MaxIdle = 4, 3, 2 }},
 		{"MaxLifetimeJitter", func(cfg *testkit.Config) { cfg.MaxLifetime, cfg.MaxLifetimeJitter = time.Minute, time.Hour }},
 		{"Backoff.Mode", func(cfg *testkit.Config) { cfg.Backoff.Mode = 77 }},
@@ -38,7 +40,7 @@ func TestABadConfigIsRefusedByField(t *testing.T) {
 		{"MaxLifetimeJitter", func(cfg *testkit.Config) { cfg.MaxLifetime, cfg.MaxLifetimeJitter = time.Minute, -2 }},
 	}
 	for _, field := range numericFields(reflect.TypeFor[testkit.Config](), "") {
-		if !slices.Contains([]string{"CheckAfterIdle", "Backoff.Jitter", "MaxLifetimeJitter"}, field.path) { // see the next test
+		if !slices.Contains([]string{"CheckAfterIdle", "Backoff.Jitter", "MaxLifetimeJitter", "Capacity"}, field.path) { // see the next test
 			bad = append(bad, badField{field.path, func(cfg *testkit.Config) { field.set(cfg, -1) }})
 		}
 	}
@@ -150,7 +152,7 @@ func TestAPeriodThatIsSurelyAMissingUnitIsRefused(t *testing.T) {
 // N2
 func TestAllFaultsOfAConfigAreToldAtOnce(t *testing.T) {
 	faults := faultsOf(t, func(cfg *testkit.Config) {
-		*cfg = testkit.Config{Capacity: -1, MinIdle: 3, MaxIdle: 2, MaxLifetime: 30, KeepAlive: time.Minute, ResetWipesSetting: true}
+		*cfg = testkit.Config{Capacity: -2, MinIdle: 3, MaxIdle: 2, MaxLifetime: 30, KeepAlive: time.Minute, ResetWipesSetting: true}
 		cfg.Backoff = client.Backoff{Base: time.Minute, Cap: time.Second, Mode: 77, Jitter: 2}
 	})
 	var fields []string
@@ -163,7 +165,7 @@ func TestAllFaultsOfAConfigAreToldAtOnce(t *testing.T) {
 	var first *messages.ConfigError
 	require.ErrorAs(t, error(faults), &first)
 	assert.Same(t, faults[0], first)
-	assert.True(t, strings.HasPrefix(faults.Error(), "actorpool: invalid Connect: it is required; actorpool: invalid Capacity: -1 is negative; "))
+	assert.True(t, strings.HasPrefix(faults.Error(), "actorpool: invalid Connect: it is required; actorpool: invalid Capacity: -2 is negative, and not NoCapacity; "))
 }
 
 // N3
@@ -247,7 +249,9 @@ func TestANilContextIsRefused(t *testing.T) {
 func testNilConnection[C any](t *testing.T, kind string, none C) {
 	t.Run(kind, func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			p, err := client.New(client.Config[C]{Connect: func(context.Context) (C, error) { return none, nil }})
+			p, err := client.New(client.Config[C]{
+				Connect: func(context.Context) (C, error) { return none, nil }, Disconnect: client.NoDisconnect[C],
+			})
 			require.NoError(t, err)
 			_, err = p.Get(ctx)
 			assert.ErrorIs(t, err, messages.ErrConnectFailed)
@@ -271,7 +275,9 @@ func TestANilConnectionIsAFailedConnect(t *testing.T) {
 
 func TestAConnectionCanBeAPlainValue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p, err := client.New(client.Config[int]{Connect: func(context.Context) (int, error) { return 0, nil }})
+		p, err := client.New(client.Config[int]{
+			Connect: func(context.Context) (int, error) { return 0, nil }, Disconnect: client.NoDisconnect[int],
+		})
 		require.NoError(t, err)
 		l, err := p.Get(ctx)
 		require.NoError(t, err)

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"reflect"
 	"runtime"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -70,8 +71,8 @@ func TestMorePanicsThanTheSupervisorTakesWithWaiters(t *testing.T) {
 // counts the calls.
 type misbehaviour func(cfg *testkit.Config, calls *atomic.Int32, bad func())
 
-// Connect has tests of its own. Broken and Backoff.Decide run on the caller's
-// goroutine, where a panic is the caller's.
+// Connect and Reusable have tests of their own. Broken and Backoff.Decide run on the
+// caller's goroutine, where a panic is the caller's.
 var misbehaviours = map[string]misbehaviour{
 	"Check": func(cfg *testkit.Config, calls *atomic.Int32, bad func()) {
 		cfg.Check = func(context.Context, *testkit.Conn) error { calls.Add(1); bad(); return nil }
@@ -92,6 +93,10 @@ var misbehaviours = map[string]misbehaviour{
 		cfg.OnEvent = func(messages.Event) { calls.Add(1); bad() }
 		cfg.Logger = slog.New(slog.DiscardHandler) // otherwise slog.Default gets the panics
 	},
+	"OnChange": func(cfg *testkit.Config, calls *atomic.Int32, bad func()) {
+		cfg.OnChange = func(messages.Event) { calls.Add(1); bad() }
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	},
 	"Classify": func(cfg *testkit.Config, calls *atomic.Int32, bad func()) {
 		cfg.Classify = func(messages.Phase, error) messages.Class { calls.Add(1); bad(); return messages.ClassIgnore }
 	},
@@ -102,7 +107,7 @@ var misbehaviours = map[string]misbehaviour{
 func testMisbehaviours(t *testing.T, rounds int, bad func()) {
 	functions := reflect.TypeFor[testkit.Config]()
 	for i := range functions.NumField() {
-		if f := functions.Field(i); f.Type.Kind() == reflect.Func && f.Name != "Connect" && f.Name != "Broken" {
+		if f := functions.Field(i); f.Type.Kind() == reflect.Func && !slices.Contains([]string{"Connect", "Broken", "Reusable"}, f.Name) {
 			require.Contains(t, misbehaviours, f.Name)
 		}
 	}

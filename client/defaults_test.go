@@ -13,6 +13,7 @@ func TestLifetimesVaryByATenthIfNothingIsSaid(t *testing.T) {
 	for given, want := range map[time.Duration]time.Duration{0: time.Minute, time.Second: time.Second, NoJitter: 0} {
 		spec, err := Config[int]{
 			Connect:     func(context.Context) (int, error) { return 1, nil },
+			Disconnect:  NoDisconnect[int],
 			MaxLifetime: 10 * time.Minute, MaxLifetimeJitter: given,
 		}.spec()
 		require.NoError(t, err)
@@ -21,7 +22,7 @@ func TestLifetimesVaryByATenthIfNothingIsSaid(t *testing.T) {
 }
 
 func TestAConnectionIsAskedOnlyIfItsTypeCanTell(t *testing.T) {
-	spec, err := Config[int]{Connect: func(context.Context) (int, error) { return 1, nil }}.spec()
+	spec, err := Config[int]{Connect: func(context.Context) (int, error) { return 1, nil }, Disconnect: NoDisconnect[int]}.spec()
 	require.NoError(t, err)
 	assert.Nil(t, spec.IsClosed)
 }

@@ -25,8 +25,9 @@ type idleConn struct{ _ int }
 // idleConfig is the configuration of a pool of them.
 func idleConfig(capacity int) client.Config[*idleConn] {
 	return client.Config[*idleConn]{
-		Connect:  func(context.Context) (*idleConn, error) { return new(idleConn), nil },
-		Capacity: capacity,
+		Connect:    func(context.Context) (*idleConn, error) { return new(idleConn), nil },
+		Disconnect: client.NoDisconnect[*idleConn],
+		Capacity:   capacity,
 	}
 }
 

@@ -23,8 +23,8 @@ type Stats = messages.Stats
 //
 // As soon as Close has begun, and also when the pool actor has stopped for another
 // reason, the methods that return an error return messages.ErrClosed, and TryGet
-// returns false. The exceptions are Close itself, PID, Stats, and Explain, which
-// works until the last connection is closed. A lease that was taken before can still
+// returns false. The exceptions are Close itself, Done, Health, PID, Stats, and Explain,
+// which works until the last connection is closed. A lease that was taken before can still
 // be ended by Put or Taint.
 type Pool[C any] struct {
 	ref atomic.Pointer[actors.Ref] // nil until the pool actor has been found
@@ -208,18 +208,28 @@ func (p *Pool[C]) GetWith(ctx context.Context, o GetOptions) (Lease[C], error) {
 // ones need a check, if other Gets wait, and while the pool is suspended, paused,
 // closed, or above a lowered capacity.
 func (p *Pool[C]) TryGet() (Lease[C], bool) {
+	l, err := p.TryGetWith(GetOptions{})
+	return l, err == nil
+}
+
+// TryGetWith is [Pool.TryGet] with options, and says why there is no connection: with a
+// Setting it borrows an idle connection that has that setting already. The error is
+// messages.ErrExhausted where TryGet returns false, but messages.ErrClosed after Close;
+// or the *[messages.ConfigError] of Get.
+func (p *Pool[C]) TryGetWith(o GetOptions) (Lease[C], error) {
 	ref, err := p.find(context.Background())
 	if err != nil {
-		return Lease[C]{}, false
+		return Lease[C]{}, err
 	}
-	loan, ok := ref.TryGet()
-	return Lease[C]{loan: loan}, ok
+	loan, err := ref.TryGet(o.Label, o.Setting)
+	return Lease[C]{loan: loan}, err
 }
 
 // Do borrows a connection, calls f with it, and returns it. The connection is closed
 // if f panics or ends its goroutine, or if it returns an error and Config.Broken says
-// so or the connection has a method IsClosed() bool or IsClosing() bool that returns true. Otherwise it
-// is lent again. A panic of f goes on to the caller.
+// so or the connection has a method IsClosed() bool or IsClosing() bool that returns
+// true. Otherwise it is returned by Put, which asks Config.Reusable. A panic of f goes on
+// to the caller.
 //
 // Do returns the error of Get or that of f. If the pool ended the lease while f ran,
 // because of MaxLease or a Clear with Interrupt, the error is also
@@ -406,6 +416,32 @@ func (p *Pool[C]) Stats() Stats {
 	return ref.Stats()
 }
 
+// Health says whether the pool can serve a Get now: the answer for a readiness probe. It
+// costs one message to the pool actor, and opens no connection. Of a pool that is closed,
+// or not there, it says so: OK is false and State is messages.StateClosed.
+func (p *Pool[C]) Health() messages.Health {
+	ref, err := p.find(context.Background())
+	if err != nil {
+		return messages.Health{State: messages.StateClosed}
+	}
+	return ref.Health()
+}
+
+// Done returns a channel that is closed when nothing of the pool is left: every
+// connection is closed, every function of the Config has returned, OnEvent and OnChange
+// included, and the pool actor and its children have stopped. Close does not wait for
+// functions that ignore their context; Done does. If there is no such pool, the channel is
+// closed. Do not wait for it in a function of the Config.
+func (p *Pool[C]) Done() <-chan struct{} {
+	ref, err := p.find(context.Background())
+	if err != nil {
+		closed := make(chan struct{})
+		close(closed)
+		return closed
+	}
+	return ref.Done()
+}
+
 // Close closes the pool. It cancels the functions that run on connections, except
 // Disconnect; ends all waits with messages.ErrClosed; and closes idle connections at
 // once, borrowed ones when they are returned. It waits until no connection is left.
@@ -459,9 +495,10 @@ func (l Lease[C]) Conn() C {
 func (l Lease[C]) Context(ctx context.Context) context.Context { return l.loan.Context(ctx) }
 
 // Put returns the connection, and ends the lease. If the type C has a method
-// IsClosed() bool or IsClosing() bool that returns true, or that panics, the
-// connection is closed, as by Taint. A panic there is logged. After Close the
-// connection is closed, and Put returns nil.
+// IsClosed() bool or IsClosing() bool that returns true, if Config.Reusable returns
+// false, or if one of them panics, the connection is closed, as by Taint. A panic there is
+// logged. They are asked on the goroutine of the caller, and not if the lease had ended.
+// After Close the connection is closed, and Put returns nil.
 //
 // If the lease had ended before, by Put, by Taint or by the pool, Put returns
 // messages.ErrLeaseEnded and has no effect.

@@ -23,7 +23,7 @@ func numbers() func(context.Context) (int, error) {
 // H8
 func TestAWaiterFromBeforeAClearIsServedWhenTheOldConnectionReturns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		pool, err := client.New(client.Config[int]{Capacity: 1, Connect: numbers()})
+		pool, err := client.New(client.Config[int]{Capacity: 1, Connect: numbers(), Disconnect: client.NoDisconnect[int]})
 		require.NoError(t, err)
 		old, err := pool.Get(t.Context())
 		require.NoError(t, err)
@@ -59,7 +59,7 @@ func TestDecideIsAskedOnceAtTheStart(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			asked := 0
 			pool, err := client.New(client.Config[int]{
-				Connect: func(context.Context) (int, error) { return 0, errRefused },
+				Connect: func(context.Context) (int, error) { return 0, errRefused }, Disconnect: client.NoDisconnect[int],
 				Backoff: client.Backoff{Decide: func() bool { asked++; return backsOff }},
 			})
 			require.NoError(t, err)

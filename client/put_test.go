@@ -204,6 +204,7 @@ func TestAConnectionThatSaysItIsClosedIsNotUsedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, err := client.New(client.Config[*selfReportingConn]{
 			Capacity: 1, Connect: func(context.Context) (*selfReportingConn, error) { return &selfReportingConn{}, nil },
+			Disconnect: client.NoDisconnect[*selfReportingConn],
 		})
 		require.NoError(t, err)
 		l, err := p.Get(ctx)

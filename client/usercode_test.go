@@ -25,7 +25,7 @@ import (
 // The places where code of the user can be called.
 var userPlaces = []string{
 	"Connect", "Check", "Reset", "Apply", "Unapply", "Disconnect", "Classify", "Broken", "OnEvent", "function of Do",
-	"IsClosed", "IsClosing",
+	"IsClosed", "IsClosing", "Reusable", "OnChange",
 	"Deadline of a context", "Done of a context", "Err of a context", "Value of a context",
 	"Is of a cause", "Unwrap of a cause", "As of a connect error", "Error of a connect error",
 	"Logger", "Logger's level", "system's log", "subscriber of supervision", "subscriber of dead letters",
@@ -143,9 +143,11 @@ func (u *userCode) config() client.Config[*userConn] {
 			u.at("Classify")
 			return actors.Classify(phase, err)
 		},
-		Broken:  func(err error) bool { u.at("Broken"); return client.Broken(err) },
-		OnEvent: func(messages.Event) { u.at("OnEvent") },
-		Logger:  slog.New(&userHandler{u: u, handle: "Logger", level: "Logger's level"}),
+		Broken:   func(err error) bool { u.at("Broken"); return client.Broken(err) },
+		OnEvent:  func(messages.Event) { u.at("OnEvent") },
+		OnChange: func(messages.Event) { u.at("OnChange") },
+		Reusable: func(*userConn) bool { u.at("Reusable"); return true },
+		Logger:   slog.New(&userHandler{u: u, handle: "Logger", level: "Logger's level"}),
 	}
 }
 
@@ -167,7 +169,7 @@ func (u *userCode) connect(context.Context) (*userConn, error) {
 // their own. Nobody else's lease may be forgotten.
 func (u *userCode) maxLease() time.Duration {
 	switch u.place {
-	case "IsClosed", "IsClosing", "Broken", "function of Do",
+	case "IsClosed", "IsClosing", "Reusable", "Broken", "function of Do",
 		"borrower on the combining mailbox", "borrower on the library's mailbox", "borrower on its sender's goroutine":
 		return 10 * time.Second
 	}
@@ -297,9 +299,9 @@ func (u *userCode) use(ctx context.Context, setting any) {
 }
 
 // bystander is a caller who has nothing to do with the bad code, and must be served.
-// Whoever borrows a connection calls its IsClosed and IsClosing.
+// Whoever borrows a connection calls its IsClosed and IsClosing, and Reusable.
 func (u *userCode) bystander() {
-	if u.place == "IsClosed" || u.place == "IsClosing" {
+	if u.place == "IsClosed" || u.place == "IsClosing" || u.place == "Reusable" {
 		return
 	}
 	u.bystanders.Go(func() {

@@ -91,7 +91,7 @@ func TestASettingIsFoundBehindAnyNumberOfWaiters(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				nothing := func(context.Context, int) error { return nil }
 				pool, err := client.New(client.Config[int]{
-					Capacity: 1, Connect: numbers(), Unapply: nothing,
+					Capacity: 1, Connect: numbers(), Disconnect: nothing, Unapply: nothing,
 					Apply: func(context.Context, int, any) error { return nil },
 				})
 				require.NoError(t, err)

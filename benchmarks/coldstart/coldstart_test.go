@@ -58,7 +58,7 @@ type pool func(*testing.T, *server) (get, func())
 
 func actorpool(maxConnecting int) pool {
 	return func(t *testing.T, s *server) (get, func()) {
-		p, err := client.New(client.Config[int]{Connect: s.connect, Capacity: callers, MaxConnecting: maxConnecting})
+		p, err := client.New(client.Config[int]{Connect: s.connect, Disconnect: client.NoDisconnect[int], Capacity: callers, MaxConnecting: maxConnecting})
 		if err != nil {
 			t.Fatal(err)
 		}

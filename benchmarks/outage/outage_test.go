@@ -75,8 +75,9 @@ func run(t *testing.T) []attempt {
 	var served, failedGets atomic.Int64
 	var pool *client.Pool[int]
 	pool, err := client.New(client.Config[int]{
-		Capacity: 8,
-		Backoff:  client.Backoff{Base: base, Cap: limit, Jitter: client.NoJitter},
+		Disconnect: client.NoDisconnect[int],
+		Capacity:   8,
+		Backoff:    client.Backoff{Base: base, Cap: limit, Jitter: client.NoJitter},
 		Connect: func(context.Context) (int, error) {
 			at := time.Since(start)
 			a := attempt{at: at, worked: at >= away, waiting: pool.Stats().Waiting}

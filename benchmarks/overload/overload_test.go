@@ -96,7 +96,7 @@ var (
 func simulate(t *testing.T, callers []caller, lasts, patience time.Duration, s stall, policy func(*client.Config[int])) *day {
 	d := &day{callers: slices.Clone(callers), lasts: lasts}
 	synctest.Test(t, func(t *testing.T) {
-		cfg := client.Config[int]{Capacity: capacity, MinIdle: capacity, MaxConnecting: capacity}
+		cfg := client.Config[int]{Disconnect: client.NoDisconnect[int], Capacity: capacity, MinIdle: capacity, MaxConnecting: capacity}
 		cfg.Connect = func(context.Context) (int, error) { return 1, nil }
 		policy(&cfg)
 		pool, err := client.New(cfg)

@@ -22,6 +22,7 @@ type Config struct {
 	Check          bool          // there is a check
 	CheckAfterIdle time.Duration // negative: never
 	Reset          bool          // there is a reset
+	Reusable       bool          // a connection is asked on return whether it can be used again
 	ResetWipes     bool          // which also takes the setting off
 	Unapply        bool          // a setting can be taken off
 	KeepAlive      time.Duration // check idle connections that often; 0: off
@@ -73,8 +74,9 @@ type EventLevel uint8
 
 // The levels.
 const (
-	NoEvents   EventLevel = iota
-	RareEvents            // backoffs, their ends, and leaks only
+	NoEvents     EventLevel = iota
+	RareEvents              // backoffs, their ends, and leaks only
+	ChangeEvents            // all but those of Gets and Puts
 	AllEvents
 )
 

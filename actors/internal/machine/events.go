@@ -23,12 +23,25 @@ func (m *Machine) TakeEvents(empty []messages.Event) (events []messages.Event, f
 
 // emit emits an event if anybody listens to its kind.
 func (m *Machine) emit(e messages.Event) {
-	if !m.opts.allEvents && (m.cfg.EventLevel == NoEvents || !rare(&e)) {
+	if !m.cfg.EventLevel.Tells(&e) {
 		return
 	}
 	stamped := m.newEvent(e.Kind)
 	e.Pool, e.Seq, e.Time, e.Generation = stamped.Pool, stamped.Seq, stamped.Time, stamped.Generation
 	*stamped = e
+}
+
+// Tells says whether a listener of this level is told of an event.
+func (l EventLevel) Tells(e *messages.Event) bool {
+	switch l {
+	case AllEvents:
+		return true
+	case ChangeEvents:
+		return e.Kind < messages.CheckOutStarted || e.Kind > messages.CheckedIn
+	case RareEvents:
+		return rare(e)
+	}
+	return false
 }
 
 // rare says whether an event is one of the few that somebody should know of.

@@ -123,6 +123,25 @@ func (m *Machine) Explain(now time.Duration) messages.Explanation {
 	return e
 }
 
+// Health says whether a Get that comes now can be served, and what the last connect said.
+//
+// It is wrong in one case only: from the end of a period until the next attempt is back,
+// nobody knows.
+func (m *Machine) Health() messages.Health {
+	h := messages.Health{State: m.stateName(), LastError: m.lastConnectErr, Since: m.wall(m.stateSince)}
+	h.Attempt, h.NextAttempt = m.NextAttempt()
+	switch {
+	case !m.serving(), m.capacity == 0:
+	case m.backoff.phase != backoffBlocked:
+		h.OK = true
+	case m.cfg.Backoff.Mode == BackoffFailFast:
+		h.OK = m.count[idle] > 0
+	default:
+		h.OK = m.standing > 0
+	}
+	return h
+}
+
 // suspicious is how long no connection has come back before Explain mentions it.
 const suspicious = time.Second
 

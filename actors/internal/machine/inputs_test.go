@@ -232,6 +232,35 @@ func (w *world) put(l *lease) (fast, ok bool) {
 	return fast, ok
 }
 
+// putUnasked ends a lease by message. The connection is reset or asked before it is
+// lent again.
+func (w *world) putUnasked(l *lease) (ok bool) {
+	w.tb.Helper()
+	out := l.out()
+	step := w.step
+	if !out {
+		step = func(f func()) { w.stepInVain("the second return", f) }
+	}
+	asks := w.cfg.Reset || w.cfg.Reusable
+	step(func() {
+		w.returned(l, out)
+		if out {
+			w.proved(l.conn)
+		}
+		if out && !asks {
+			w.comesFree(l.conn)
+		}
+		ok = w.m.PutUnasked(w.now, l.slot, l.id, l.epoch)
+	})
+	switch {
+	case ok != out:
+		w.fail("the lease was out: %v, and PutUnasked says %v", out, ok)
+	case out && asks && l.conn.job != Reset && l.conn.job != Disconnect:
+		w.fail("c%d was returned, and is not asked", l.id)
+	}
+	return ok
+}
+
 // handOff says whether the fast path has handed the connection of a Put to a waiter.
 func (w *world) handOff(l *lease) bool {
 	w.tb.Helper()
@@ -430,6 +459,9 @@ func (w *world) applied(c *conn, err error) {
 	g := w.settingWaiter(c)
 	c.changeFor = nil
 	if err == nil {
+		if !c.givenUp {
+			w.switches++
+		}
 		c.setting = c.want
 		w.proved(c)
 		w.settingChanged(c, g)

@@ -6,7 +6,7 @@
 //	Start                                    the pool begins
 //	Get TryGet TryQueue LendIdle             a caller asks
 //	CancelGet Decline RejectGet GetAnother   a caller leaves, or refuses what it was given
-//	Put TryPut TryHandOff Taint              a connection comes back
+//	Put PutUnasked TryPut TryHandOff Taint   a connection comes back
 //	Hijack                                   or does not: its holder keeps it
 //	BorrowerGone LeaseLost Holds             what becomes known of leases
 //	Connected ConnectFailed Checked WasReset
@@ -291,6 +291,16 @@ func (m *Machine) GetAnother(now time.Duration, s *Slot, id, epoch uint64, w *Wa
 
 // Put ends a lease. False: the lease had ended before, and nothing changed.
 func (m *Machine) Put(now time.Duration, s *Slot, id, epoch uint64) bool {
+	return m.putBack(now, s, id, epoch, m.cfg.Reset)
+}
+
+// PutUnasked is Put for a connection that has not been asked whether it can be used
+// again: its connector asks it, before a Reset or instead of one (P9).
+func (m *Machine) PutUnasked(now time.Duration, s *Slot, id, epoch uint64) bool {
+	return m.putBack(now, s, id, epoch, m.cfg.Reset || m.cfg.Reusable)
+}
+
+func (m *Machine) putBack(now time.Duration, s *Slot, id, epoch uint64, resets bool) bool {
 	m.advance(now)
 	if !s.hasLease(id, epoch) {
 		return false
@@ -298,10 +308,9 @@ func (m *Machine) Put(now time.Duration, s *Slot, id, epoch uint64) bool {
 	m.counters.Puts++
 	m.checkIn(s)
 	m.prove(s)
-	switch {
-	case m.cfg.Reset && m.condemned(s) == 0:
+	if resets && m.condemned(s) == 0 {
 		m.beginJob(s, resetting, Reset)
-	default:
+	} else {
 		m.putReturnedToUse(s)
 	}
 	m.settle()
@@ -568,6 +577,7 @@ func (m *Machine) Applied(now time.Duration, s *Slot, err error) {
 		m.settle()
 		return
 	}
+	m.counters.SettingSwitches++
 	m.setSetting(s, s.Want)
 	s.Want = nil
 	m.prove(s)
@@ -589,6 +599,7 @@ func (m *Machine) Unapplied(now time.Duration, s *Slot, err error) {
 		m.settle()
 		return
 	}
+	m.counters.SettingResets++
 	m.setSetting(s, nil)
 	m.prove(s)
 	m.afterSettingChange(s, w)

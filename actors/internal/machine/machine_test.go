@@ -88,6 +88,7 @@ func TestAMachineNeedsTheClockIfAgesMatterOrATryGetMayConnect(t *testing.T) {
 		"leak after":           {Config{LeakAfter: time.Second}, true},
 		"min idle":             {Config{MinIdle: 1}, true},
 		"rare events":          {Config{EventLevel: RareEvents}, false},
+		"events of changes":    {Config{EventLevel: ChangeEvents}, false},
 		"all events":           {Config{EventLevel: AllEvents}, true},
 	} {
 		if got := New(tt.cfg).NeedsClock(); got != tt.want {

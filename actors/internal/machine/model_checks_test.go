@@ -65,6 +65,12 @@ func (w *world) checkEvent(e messages.Event) {
 	if !e.Time.Equal(w.cfg.Start.Add(w.now)) && w.m.NeedsClock() {
 		w.fail("%v has the time %v", e.Kind, e.Time)
 	}
+	switch e.Kind {
+	case messages.CheckOutStarted, messages.CheckOutFailed, messages.CheckedOut, messages.CheckedIn:
+		if w.cfg.EventLevel != AllEvents {
+			w.fail("%v is emitted, and nobody listens", e.Kind)
+		}
+	}
 	backoffOver := e.Kind == messages.PoolReady && e.Attempt > 0
 	if w.cfg.EventLevel == RareEvents && e.Kind != messages.PoolBackoff && e.Kind != messages.LeaseLeaked && !backoffOver || w.cfg.EventLevel == NoEvents {
 		w.fail("%v is emitted, and nobody listens", e.Kind)
@@ -225,6 +231,9 @@ func (w *world) becomesIdle(c *conn) {
 func (w *world) checkStats() {
 	w.tb.Helper()
 	st := w.m.Stats()
+	if h := w.m.Health(); h.OK != w.canServe() || h.State != st.State {
+		w.fail("a Get can be served: %v, and Health is %+v, Stats are %+v", w.canServe(), h, st)
+	}
 	switch {
 	case w.counted() != st.Open+st.Connecting+st.Closing:
 		w.fail("%d connections count, and Stats are %+v", w.counted(), st)
@@ -244,6 +253,8 @@ func (w *world) checkStats() {
 		w.fail("%d waits, %d of them served, which took %v, %d grants", st.Waits, st.GrantedWaits, st.WaitTime, st.Grants)
 	case st.MinIdle != w.cfg.MinIdle || st.MaxIdle != w.maxIdle():
 		w.fail("MinIdle %d, MaxIdle %d, and Stats are %+v", w.cfg.MinIdle, w.maxIdle(), st)
+	case st.SettingSwitches != uint64(w.switches):
+		w.fail("%d settings were put on a connection, and Stats are %+v", w.switches, st)
 	case w.cfg.EventLevel == AllEvents && (w.checkOutsStarted != w.gets || w.checkOutsStarted-w.checkOutsEnded != len(w.queue)):
 		w.fail("by the events %d check-outs have started and %d have ended, and %d wait", w.checkOutsStarted, w.checkOutsEnded, len(w.queue))
 	}

@@ -42,6 +42,7 @@ type model struct {
 	permits int // how many connects may run at once while they ramp up
 
 	// Counts.
+	switches         int  // settings that were put on a connection
 	refused          bool // a Get has refused a connection, so the waiters may not be in order of arrival
 	gets             int
 	grants           int
@@ -312,6 +313,22 @@ func (mo *model) newGeneration() {
 	for _, c := range mo.conns {
 		c.stale = true
 	}
+}
+
+// canServe says whether a Get that comes now can be served, as far as anybody knows
+// (B17).
+func (mo *model) canServe() bool {
+	switch {
+	case mo.closedAt >= 0, mo.paused, mo.suspended, mo.capacity == 0:
+		return false
+	case !mo.backoff.armed:
+		return true
+	case mo.cfg.Backoff.Mode == BackoffFailFast:
+		return len(mo.idle) > 0
+	}
+	return slices.ContainsFunc(mo.conns, func(c *conn) bool {
+		return c.established && !c.ended && !c.stale && !c.givenUp && c.job != Disconnect
+	})
 }
 
 // The connections.

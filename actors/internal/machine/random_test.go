@@ -55,6 +55,7 @@ func drawConfig(t *rapid.T) Config {
 		Check:          yes("check"),
 		CheckAfterIdle: oneOf("check after idle", time.Second, 0, -1),
 		Reset:          seldom("reset"),
+		Reusable:       yes("reusable"),
 		ResetWipes:     yes("reset wipes"),
 		Unapply:        !seldom("no unapply"),
 		IdleTimeout:    oneOf("idle timeout", 0, 2*time.Second),
@@ -76,7 +77,7 @@ func drawConfig(t *rapid.T) Config {
 			Jitter: rapid.SampledFrom([]float64{0, 0.5, 1}).Draw(t, "jitter"),
 		},
 		Random:     func() float64 { return float64(rapid.IntRange(0, 9).Draw(t, "random")) / 10 },
-		EventLevel: rapid.SampledFrom([]EventLevel{AllEvents, NoEvents, RareEvents}).Draw(t, "events"),
+		EventLevel: rapid.SampledFrom([]EventLevel{AllEvents, NoEvents, RareEvents, ChangeEvents}).Draw(t, "events"),
 	}
 	if cfg.Check {
 		cfg.KeepAlive = oneOf("keep alive", 0, time.Second, 3*time.Second)
@@ -135,12 +136,17 @@ func (h *history) next() {
 		held := h.granted(func(g *get) bool { return g.lease.out() })
 		if len(held) > 0 {
 			add(6, "put", func() { w.put(pick(h.t, held).lease) })
+			add(1, "put unasked", func() { w.putUnasked(pick(h.t, held).lease) })
 			add(2, "taint", func() { w.taint(pick(h.t, held).lease, errDown, rapid.Bool().Draw(h.t, "dead")) })
 		}
 		add(1, "return again", func() {
-			if g := pick(h.t, granted); rapid.Bool().Draw(h.t, "put") {
+			g := pick(h.t, granted)
+			switch rapid.IntRange(0, 2).Draw(h.t, "how") {
+			case 0:
 				w.put(g.lease)
-			} else {
+			case 1:
+				w.putUnasked(g.lease)
+			case 2:
 				w.taint(g.lease, nil, true)
 			}
 		})

@@ -28,6 +28,27 @@ func (m *Machine) NeedsClock() bool { return m.opts.needsClock && !m.coarseTicki
 // JobTimeout gives the timeout of the job that has been begun in a slot.
 func (m *Machine) JobTimeout(s *Slot) time.Duration { return m.cfg.timeout(s.bound) }
 
+// JobInfo is what a connector's job is told of its connection.
+type JobInfo struct {
+	ID, Generation uint64
+	Uses           int           // the leases that have ended and were a use
+	Idle           time.Duration // how long it was idle before; 0 where the fast paths read no clock
+	Setting        any           // on the connection
+	Label          string        // of the Get that it is for
+}
+
+// JobInfo describes the connection of the job that has been begun in a slot.
+func (m *Machine) JobInfo(s *Slot) JobInfo {
+	info := JobInfo{ID: s.ID, Generation: s.generation, Uses: s.uses(), Setting: s.Setting()}
+	if m.opts.needsClock {
+		info.Idle = s.idled
+	}
+	if s.waiter != nil {
+		info.Label = s.waiter.Label
+	}
+	return info
+}
+
 // EachSlot calls f for every slot, vacant and given-up ones included.
 func (m *Machine) EachSlot(f func(*Slot)) {
 	for _, s := range m.slots {

@@ -33,7 +33,10 @@ func (m *Machine) settle() {
 		m.permits = initialPermits // nothing is known any more of what the server can take
 	}
 	m.schedule()
-	m.answerControls() // last: after Stopped nothing follows, no timer is left
+	m.answerControls() // after Stopped nothing follows, no timer is left
+	if state := m.stateName(); state != m.lastState {
+		m.lastState, m.stateSince = state, m.now
+	}
 }
 
 // Serving: idle connections and those that come free go to the waiters.
@@ -298,14 +301,11 @@ func (m *Machine) give(s *Slot, w *Waiter) {
 	s.background = false
 	switch {
 	case setting == nil:
-		m.counters.SettingSwitches++
 		s.Want = w.Setting
 		m.beginJob(s, applying, Apply)
 	case m.cfg.Unapply:
-		m.counters.SettingResets++
 		m.beginJob(s, unapplying, Unapply)
 	default:
-		m.counters.SettingResets++
 		m.reopen(w, s, nil)
 		return
 	}
@@ -316,6 +316,7 @@ func (m *Machine) give(s *Slot, w *Waiter) {
 // can be opened for w in its place. Until the place is free, the closing counts as
 // the job under way for w: no other connection is changed for it meanwhile.
 func (m *Machine) reopen(w *Waiter, s *Slot, err error) {
+	m.counters.SettingResets++
 	m.closeConn(s, messages.ReasonError, err)
 	if w != nil {
 		m.assign(w, s, false)
@@ -361,7 +362,7 @@ var pathFrom = [...]messages.Path{
 
 // grant ends a wait with a connection.
 func (m *Machine) grant(w *Waiter, s *Slot) {
-	if w.Setting != nil && s.state != applying {
+	if w.Setting != nil && (s.state != applying || s.waiter != w) {
 		m.counters.SettingHits++
 	}
 	m.swapJobs(w, s)
@@ -382,8 +383,7 @@ func (m *Machine) grant(w *Waiter, s *Slot) {
 	switch s.state {
 	case idle:
 		s.idled = m.now - s.since
-	case checking: // it is known since the check began
-	default:
+	case borrowed:
 		s.idled = 0
 	}
 	m.lend(s, w, true)

@@ -33,6 +33,7 @@ type Slot struct {
 
 	// The connection.
 	readyAt       time.Duration // when its connect succeeded
+	idled         time.Duration // how long it had been idle before its last lease or jobs, where a clock is read
 	unused        uint64        // the leases so far that were no use of it
 	quickUntil    uint64        // the fast paths return leases of smaller epochs only, see quick
 	visits        []*Visit      // that are still to come to it
@@ -60,7 +61,6 @@ type Slot struct {
 	// The lease.
 	label      string        // of the Get
 	wait       time.Duration // of the Get
-	idled      time.Duration // how long the connection had been idle, where a clock is read
 	exactSince bool          // since is exact, and not only a bound
 
 	// Annotations of the lease. Most leases have none, see annotate.

@@ -64,6 +64,9 @@ type Machine struct {
 	lastConnect     time.Duration // how long the last successful connect took
 	backgroundAfter time.Duration // no connect for MinIdle before: background connects must not loop
 
+	lastState  string        // what stateName said last
+	stateSince time.Duration // since when
+
 	drain    drain
 	visits   []*Visit // that are not over
 	timers   timers

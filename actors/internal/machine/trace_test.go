@@ -36,6 +36,7 @@ import (
 //	holds NAME OTHER...        the caller of NAME holds the leases of OTHER...
 //	lease-lost NAME            nobody can return the lease of NAME any more
 //	put NAME, taint NAME       the lease of NAME is returned; cause=, dead
+//	put-unasked NAME           the same by message
 //	connected c1               Open has succeeded
 //	failed c1                  Open has failed; err= class=
 //	checked c1, reset c1       Check, Reset is done; err= if it has failed
@@ -46,6 +47,7 @@ import (
 //	suspend, resume, health-ok
 //	backoff-elapsed, tick      the armed timer comes; epoch=n: the timer of that epoch
 //	explain                    what Explain says
+//	health                     what Health says
 //	stats                      Stats without the counters; stats all: with them
 //
 // Every input takes t=, the time at which it comes, counted from the start. Without
@@ -112,11 +114,13 @@ func (tr *trace) run() string {
 	switch tr.d.Cmd {
 	case "stats":
 		return tr.stats()
+	case "health":
+		return tr.health()
 	case "explain":
 		return strings.TrimSpace(w.m.Explain(w.now).String())
 	case "get":
 		return tr.get()
-	case "put", "taint":
+	case "put", "put-unasked", "taint":
 		return tr.putOrTaint()
 	case "connected", "failed", "checked", "reset", "applied", "unapplied", "disconnected":
 		return tr.report()
@@ -260,6 +264,8 @@ func (tr *trace) start() string {
 			cfg.Check, cfg.CheckAfterIdle = true, tr.duration(arg.Key)
 		case "reset":
 			cfg.Reset = true
+		case "reusable":
+			cfg.Reusable = true
 		case "reset-wipes":
 			cfg.Reset, cfg.ResetWipes = true, true
 		case "no-unapply":
@@ -306,7 +312,7 @@ func (tr *trace) start() string {
 		case "coarse":
 			cfg.Coarse = true
 		case "events":
-			cfg.EventLevel = oneOf(tr, map[string]EventLevel{"all": AllEvents, "rare": RareEvents}, "events")
+			cfg.EventLevel = oneOf(tr, map[string]EventLevel{"all": AllEvents, "rare": RareEvents, "changes": ChangeEvents}, "events")
 		case "ticks":
 			tr.showTicks = true
 		case "errors":
@@ -400,6 +406,22 @@ func (tr *trace) borrower(name string) *borrower {
 	return b
 }
 
+// health shows Health, with its times counted from the start.
+func (tr *trace) health() string {
+	h := tr.world.m.Health()
+	text := fmt.Sprintf("%v: ok %v, since %v", h.State, h.OK, h.Since.Sub(tr.world.cfg.Start))
+	if h.Attempt > 0 {
+		text += fmt.Sprintf(", attempt %d", h.Attempt)
+	}
+	if !h.NextAttempt.IsZero() {
+		text += fmt.Sprintf(", next at %v", h.NextAttempt.Sub(tr.world.cfg.Start))
+	}
+	if h.LastError != nil {
+		text += ", last error: " + h.LastError.Error()
+	}
+	return text
+}
+
 // putOrTaint ends a lease.
 func (tr *trace) putOrTaint() string {
 	g := tr.gets[tr.word(0)]
@@ -407,9 +429,12 @@ func (tr *trace) putOrTaint() string {
 		tr.Fatalf("nothing to return")
 	}
 	var fast, ok bool
-	if tr.d.Cmd == "put" {
+	switch tr.d.Cmd {
+	case "put":
 		fast, ok = tr.world.put(g.lease)
-	} else {
+	case "put-unasked":
+		ok = tr.world.putUnasked(g.lease)
+	default:
 		ok = tr.world.taint(g.lease, tr.err("cause", ""), tr.d.HasArg("dead"))
 	}
 	switch {

@@ -141,6 +141,12 @@ func (m *Machine) beginConnect(w *Waiter) {
 
 // beginJob begins a job in the slot's connector.
 func (m *Machine) beginJob(s *Slot, to state, job EffectKind) {
+	switch {
+	case s.state == idle && m.opts.needsClock:
+		s.idled = m.now - s.since
+	case s.state == vacant || s.state == borrowed:
+		s.idled = 0
+	}
 	m.move(s, to)
 	m.effect(Effect{Kind: job, Slot: s})
 }
@@ -155,7 +161,6 @@ func (m *Machine) beginCheck(s *Slot, w *Waiter) {
 		m.jobs.background++
 		return
 	}
-	s.idled = m.now - since
 	m.rebound(s, boundCheck)
 	m.assign(w, s, false)
 }
