@@ -20,7 +20,7 @@ import (
 // TestSMTP runs the program in different ways, with one server for each.
 func TestSMTP(t *testing.T) {
 	t.Run("messages share connections", func(t *testing.T) {
-		server := startMail(t, mailServer{})
+		server := startMail(t, &mailServer{})
 		code, out := run(t, nil, "smtp", mail(server, recipients(40)...)...).ends(t, longTimeout)
 		assert.Zero(t, code)
 		assert.Contains(t, out, "40 messages over 2 connections\n") // the second may just be connecting
@@ -30,7 +30,7 @@ func TestSMTP(t *testing.T) {
 	})
 
 	t.Run("a refused recipient costs nobody else anything", func(t *testing.T) {
-		server := startMail(t, mailServer{})
+		server := startMail(t, &mailServer{})
 		all := append(recipients(5), "nobody@example.org")
 		all = append(slices.Repeat(all, 3), recipients(5)...)
 		code, out := run(t, nil, "smtp", mail(server, all...)...).ends(t, longTimeout)
@@ -45,7 +45,7 @@ func TestSMTP(t *testing.T) {
 	})
 
 	t.Run("a connection that was idle is checked", func(t *testing.T) {
-		server := startMail(t, mailServer{})
+		server := startMail(t, &mailServer{})
 		code, out := run(t, nil, "smtp", mail(server, append([]string{"-pause", "1200ms"}, recipients(3)...)...)...).ends(t, longTimeout)
 		assert.Zero(t, code)
 		assert.Contains(t, out, "3 messages over 1 connections\n")
@@ -55,7 +55,7 @@ func TestSMTP(t *testing.T) {
 	})
 
 	t.Run("a connection that the server has ended is replaced", func(t *testing.T) {
-		server := startMail(t, mailServer{idle: 300 * time.Millisecond})
+		server := startMail(t, &mailServer{idle: 300 * time.Millisecond})
 		code, out := run(t, nil, "smtp", mail(server, append([]string{"-pause", "1200ms"}, recipients(3)...)...)...).ends(t, longTimeout)
 		assert.Zero(t, code)
 		assert.Contains(t, out, "3 messages over 3 connections\n")
@@ -64,7 +64,7 @@ func TestSMTP(t *testing.T) {
 
 	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
 		t.Run(sig.String(), func(t *testing.T) {
-			server := startMail(t, mailServer{hangs: true})
+			server := startMail(t, &mailServer{hangs: true})
 			p := run(t, nil, "smtp", mail(server, recipients(5)...)...)
 			eventually(t, func() error {
 				if n := server.counted().commands["MAIL"]; n < 2 {
@@ -124,12 +124,11 @@ type mailStats struct {
 }
 
 // startMail starts a server that is stopped when the test ends.
-func startMail(t *testing.T, s mailServer) *mailServer {
+func startMail(t *testing.T, server *mailServer) *mailServer {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	server := &mailServer{idle: s.idle, hangs: s.hangs, limit: s.limit, address: l.Addr().String()}
-	server.commands = make(map[string]int)
+	server.address, server.commands = l.Addr().String(), make(map[string]int)
 	var running sync.WaitGroup
 	running.Go(func() {
 		for {
