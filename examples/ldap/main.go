@@ -1,17 +1,15 @@
-// Command ldap lets several users work with an LDAP directory over three connections. It shows:
+// Command ldap lets several users work with an LDAP directory, over three connections:
 //
-//   - The identity of a connection as a setting: a Get asks for a user. A connection that is
-//     bound as this user is lent as it is; another one is bound first. The password is no part
-//     of the setting, because settings stand in logs.
-//
+//   - The identity of a connection is a setting: a Get asks for a user. A connection that is
+//     bound as this user is lent as it is; another one is bound first.
 //   - Unapply, with an anonymous bind: a Get without a setting gets no rights of the last user.
-//
 //   - A bind that is refused, because of a wrong password for example, fails this Get only.
+//   - IsClosing: go-ldap has no contexts, so when one ends, the connection is closed. The pool
+//     asks the connection, and replaces it.
 //
-//   - go-ldap has no contexts: when one ends, the connection is closed. The pool notices that,
-//     because these connections have a method IsClosing.
+// The password is no part of the setting, because settings stand in logs:
 //
-//     go run ./ldap -address localhost:389 -users users.txt
+//	LDAP_USERS='{"cn=ann,dc=test": "password"}' go run ./ldap -address localhost:389
 package main
 
 import (

@@ -1,16 +1,13 @@
-// Command smtp sends a message to each recipient, over two connections to a mail server, with the
-// standard library's client. It shows:
+// Command smtp sends a message to each recipient, over two connections to a mail server:
 //
 //   - Check, with NOOP: a connection that the server has ended while it was idle is replaced
 //     before a message is sent over it.
-//
 //   - Reset, with RSET: nothing of a message whose recipient was refused gets into the next one.
+//   - net/smtp has no contexts: when one ends, the network connection is closed.
 //
-//     It also finds out whether the server has ended the connection.
+// STARTTLS and a login, if the server wants them, would stand at the end of dial:
 //
-//   - A client without contexts: when one ends, the network connection is closed.
-//
-//     go run ./smtp -address localhost:25 -from me@example.org you@example.org
+//	go run ./smtp -address localhost:25 -from me@example.org you@example.org
 package main
 
 import (

@@ -1,16 +1,15 @@
-// Command ssh runs a command many times on a server, over three SSH connections. It shows:
+// Command ssh runs a command many times on a server, over three SSH connections:
 //
 //   - Pooled are the connections, which take a handshake and a login. A session is cheap and
 //     serves one command: it is opened on a connection that nobody else uses at the time.
-//
 //   - MaxConnecting: one login at a time, because sshd refuses connections while too many have
 //     not logged in yet (its MaxStartups).
-//
 //   - IsClosed: a connection that the server has ended meanwhile is not lent.
-//
 //   - Broken: a command costs its connection only if it ends without an exit status.
 //
-//     go run ./ssh -address localhost:22 -key ~/.ssh/id_ed25519 -known ~/.ssh/known_hosts uptime
+// The server's ed25519 key must be known:
+//
+//	go run ./ssh -address localhost:22 -key ~/.ssh/id_ed25519 -known ~/.ssh/known_hosts uptime
 package main
 
 import (
