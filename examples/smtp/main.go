@@ -3,6 +3,7 @@
 //   - Check, with NOOP: a connection that the server has ended while it was idle is replaced
 //     before a message is sent over it.
 //   - Reset, with RSET: nothing of a message whose recipient was refused gets into the next one.
+//   - MaxUses: servers end a connection after so many messages. The pool does so before.
 //   - net/smtp has no contexts: when one ends, the network connection is closed.
 //
 // STARTTLS and a login, if the server wants them, would stand at the end of dial:
@@ -42,7 +43,7 @@ func main() {
 
 func run(ctx context.Context, address, from string, recipients []string, pause time.Duration) error {
 	pool, err := client.New(client.Config[conn]{
-		Name: "smtp", Capacity: 2, ConnectTimeout: 3 * time.Second,
+		Name: "smtp", Capacity: 2, MaxUses: 20, ConnectTimeout: 3 * time.Second,
 		Connect: func(ctx context.Context) (conn, error) { return dial(ctx, address) },
 		Check:   func(ctx context.Context, c conn) error { return c.within(ctx, c.Noop) },
 		Reset:   func(ctx context.Context, c conn) error { return c.within(ctx, c.Reset) },
