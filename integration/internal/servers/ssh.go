@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -102,7 +103,7 @@ func StartSSH(settings ...string) (_ *SSH, err error) {
 	s.args = []string{"-D", "-e", "-f", name}
 	// Since version 9.8 the server refuses a client for a while if its connections have ended
 	// badly before. Older versions do not know the option.
-	if without := append(s.args, "-o", "PerSourcePenalties=no"); command(nil, s.dir, s.path, append(without, "-t")...).Run() == nil {
+	if without := slices.Concat(s.args, []string{"-o", "PerSourcePenalties=no"}); command(nil, s.dir, s.path, append(without, "-t")...).Run() == nil {
 		s.args = without
 	}
 	return s, s.Start()
