@@ -6,10 +6,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"regexp"
+	"slices"
 	"strconv"
+	"strings"
+	"sync"
+	"syscall"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/assert"
@@ -18,97 +23,128 @@ import (
 	"github.com/actorpool/actorpool/integration/internal/servers"
 )
 
+// tenants are those of the program.
+var tenants = []string{"ant", "bee", "cat", "dog"}
+
 // TestPostgres runs the program in different ways, with one server.
 func TestPostgres(t *testing.T) {
 	server, err := servers.StartPostgres("max_connections = 20")
 	need(t, server, err)
-	admin, err := pgx.Connect(within(t, longTimeout), server.DSN("postgres", ""))
-	require.NoError(t, err)
-	t.Cleanup(func() { assert.NoError(t, admin.Close(within(t, longTimeout))) })
+	admin := superuser(t, server)
 	// The role may do only what the program's documentation requires.
 	_, err = admin.Exec(within(t, longTimeout), "CREATE ROLE app LOGIN; GRANT CREATE ON DATABASE postgres TO app")
 	require.NoError(t, err)
-	url := func(role string) string { return "postgres://" + role + "@" + server.Address + "/postgres" }
 
-	t.Run("each tenant sees its own orders", func(t *testing.T) {
-		p := run(t, nil, "postgres", "-url", url("app"))
-		code, out := p.ends(t, longTimeout)
-		assert.Zero(t, code)
-		for _, tenant := range []string{"ant", "bee", "cat", "dog"} {
-			assert.Regexp(t, `(?m)^`+tenant+`_[0-9a-f]{8} sees 50 orders, all its own$`, out)
+	t.Run("each tenant has its own orders", func(t *testing.T) {
+		s := serve(t, server, "app")
+		probes := listening(t, s)
+		assert.Empty(t, s.orders(8, 25, 0))
+		for _, tenant := range tenants[:3] {
+			assert.Equal(t, 2*25, ordersOf(t, admin, tenant), tenant)
 		}
-		// 4 tenants, 2 workers for each, 25 rounds, and the reports. It is also a switch if
-		// the Get for which a connection was prepared got another one meanwhile. There are
-		// fewer connections than tenants, so some must change their tenant.
-		const gets = 4*2*25 + 4
-		hits, switches := number(t, out, "setting hits"), number(t, out, "setting switches")
-		assert.Equal(t, gets+1, number(t, out, "Gets"), "and the one that creates the schemas")
-		assert.GreaterOrEqual(t, hits+switches, gets)
-		assert.Positive(t, hits)
-		assert.Less(t, hits, gets)
-		assert.Positive(t, number(t, out, "setting resets"))
-		assert.LessOrEqual(t, number(t, out, "connections"), 3)
-		nothingIsLeft(t, admin)
-	})
-
-	t.Run("the address may come from the environment", func(t *testing.T) {
-		p := run(t, []string{"DATABASE_URL=" + url("app")}, "postgres", "-rounds", "1", "-v")
-		code, out := p.ends(t, longTimeout)
+		assert.Equal(t, 2*25+probes, ordersOf(t, admin, "dog"))
+		var connections int
+		require.NoError(t, query(admin, &connections, "SELECT count(*) FROM pg_stat_activity WHERE usename = 'app'"))
+		assert.LessOrEqual(t, connections, 3+1, "three, and the one that listens")
+		for _, tenant := range tenants {
+			s.prints(t, 50, "an order of "+tenant)
+		}
+		s.interrupt(t)
+		code, _ := s.ends(t, bound)
 		assert.Zero(t, code)
-		assert.Contains(t, out, "sees 2 orders, all its own")
-		assert.Contains(t, out, "DEBUG Connection checked out")
-		assert.Contains(t, out, `label="order for ant_`)
 		nothingIsLeft(t, admin)
 	})
 
-	t.Run("Ctrl-C", func(t *testing.T) {
-		p := run(t, nil, "postgres", "-url", url("app"), "-rounds", "1000000000")
-		// The workers have begun when there are orders.
-		eventually(t, func() error { return orders(admin) })
-		p.interrupt(t)
-		code, out := p.ends(t, longTimeout)
-		assert.Equal(t, 1, code)
-		assert.Contains(t, out, "postgres: interrupt")
+	t.Run("forgotten rows harm nobody else", func(t *testing.T) {
+		s := serve(t, server, "app")
+		assert.Empty(t, s.orders(8, 50, 10))
+		require.NoError(t, s.order("ant", ""))
+		s.interrupt(t)
+		code, _ := s.ends(t, bound)
+		assert.Zero(t, code)
+		nothingIsLeft(t, admin)
+	})
+
+	t.Run("an order that has begun is finished after SIGTERM", func(t *testing.T) {
+		s := serve(t, server, "app")
+		locker := superuser(t, server)
+		tx, err := locker.Begin(within(t, longTimeout))
+		require.NoError(t, err)
+		_, err = tx.Exec(within(t, longTimeout), "LOCK TABLE "+schema(t, admin, "ant")+".orders")
+		require.NoError(t, err)
+		answer := make(chan error, 1)
+		go func() { answer <- s.order("ant", "") }()
+		eventually(t, func() error {
+			var n int
+			err := query(admin, &n, "SELECT count(*) FROM pg_stat_activity WHERE usename = 'app' AND wait_event_type = 'Lock'")
+			if err == nil && n == 0 {
+				err = errors.New("the order has not begun")
+			}
+			return err
+		})
+		require.NoError(t, s.cmd.Process.Signal(syscall.SIGTERM))
+		eventually(t, func() error { // it accepts no orders any more
+			if s.order("bee", "") == nil {
+				return errors.New("an order was accepted")
+			}
+			return nil
+		})
+		assert.False(t, s.hasEnded(0))
+		require.NoError(t, tx.Rollback(within(t, longTimeout)))
+		require.NoError(t, <-answer)
+		require.NoError(t, locker.Close(within(t, longTimeout)))
+		code, _ := s.ends(t, bound)
+		assert.Zero(t, code)
 		nothingIsLeft(t, admin)
 	})
 
 	t.Run("a role that does not exist", func(t *testing.T) {
-		failsWithoutServer(t, nil, "postgres", []string{"-url", url("stranger")}, `role "stranger" does not exist`)
+		failsWithoutServer(t, nil, "postgres", []string{"-url", url(server, "stranger")}, `role "stranger" does not exist`)
 	})
 
 	t.Run("a role that may not create schemas", func(t *testing.T) {
 		_, err := admin.Exec(within(t, longTimeout), "CREATE ROLE guest LOGIN")
 		require.NoError(t, err)
-		code, out := run(t, nil, "postgres", "-url", url("guest")).ends(t, bound)
+		code, out := run(t, nil, "postgres", "-url", url(server, "guest")).ends(t, bound)
 		assert.Equal(t, 1, code)
 		assert.Contains(t, out, "permission denied for database")
 		nothingIsLeft(t, admin)
 	})
 
-	t.Run("terminated connections", func(t *testing.T) {
-		p := run(t, nil, "postgres", "-url", url("app"), "-rounds", "1000000000")
-		eventually(t, func() error { return orders(admin) })
-		// The pool recovers, but the program does not repeat an INSERT that may have
-		// succeeded: it prints the error and ends. A connection that dies while the pool
-		// changes its tenant costs the program nothing: so they are terminated until one
-		// dies in use.
-		eventually(t, func() error {
-			_, err := admin.Exec(within(t, longTimeout), "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'app'")
-			require.NoError(t, err)
-			if p.hasEnded(time.Second) {
-				return nil
-			}
-			return errors.New("no connection was in use")
-		})
-		code, out := p.ends(t, longTimeout)
+	t.Run("an address that is in use", func(t *testing.T) {
+		code, out := run(t, nil, "postgres", "-url", url(server, "app"), "-listen", server.Address).ends(t, bound)
 		assert.Equal(t, 1, code)
-		assert.Contains(t, out, "terminating connection due to administrator command")
+		assert.Contains(t, out, "address already in use")
+		nothingIsLeft(t, admin)
 	})
+}
+
+// TestPostgresRestart stops and starts the server while the program runs.
+func TestPostgresRestart(t *testing.T) {
+	server, err := servers.StartPostgres("max_connections = 20")
+	need(t, server, err)
+	s := serve(t, server, "postgres")
+	listening(t, s)
+	require.NoError(t, server.Stop(servers.Immediate))
+	eventually(t, func() error { // it is noticed by the first order that fails
+		if s.order("ant", "") == nil || s.get("/ready") == nil {
+			return errors.New("it says that it is ready")
+		}
+		return nil
+	})
+	require.NoError(t, server.Start())
+	eventually(t, func() error { return s.get("/ready") })
+	require.NoError(t, s.order("ant", ""), "it has said that it is ready")
+	listening(t, s)
+	s.interrupt(t)
+	code, _ := s.ends(t, bound)
+	assert.Zero(t, code)
+	nothingIsLeft(t, superuser(t, server))
 }
 
 func TestPostgresAbsent(t *testing.T) {
 	t.Run("no server listens", func(t *testing.T) {
-		failsWithoutServer(t, nil, "postgres", []string{"-url", "postgres://app:secret@" + unusedAddress(t) + "/postgres"}, "connection refused", "attempt=1")
+		failsWithoutServer(t, nil, "postgres", []string{"-url", "postgres://app:secret@" + unusedAddress(t) + "/postgres"}, "connection refused")
 	})
 	t.Run("the server does not answer", func(t *testing.T) {
 		failsWithoutServer(t, nil, "postgres", []string{"-url", "postgres://app:secret@" + silentServer(t) + "/postgres"}, "failed to connect")
@@ -131,15 +167,108 @@ func number(t *testing.T, out, words string) int {
 	return n
 }
 
-// orders returns an error until an order has been placed. It reads the server's statistics,
-// so that it does not disturb the program.
-func orders(admin *pgx.Conn) error {
-	var n int
-	err := query(admin, &n, "SELECT coalesce(sum(n_tup_ins), 0)::int FROM pg_stat_user_tables WHERE relname = 'orders'")
-	if err == nil && n == 0 {
-		err = errors.New("no orders")
+// service is the program, which runs.
+type service struct {
+	*program
+	address string
+}
+
+// serve starts the program and waits until it is ready.
+func serve(t *testing.T, server *servers.Postgres, role string) *service {
+	t.Helper()
+	address := unusedAddress(t)
+	s := &service{run(t, nil, "postgres", "-url", url(server, role), "-listen", address), address}
+	eventually(t, func() error { return s.get("/ready") })
+	return s
+}
+
+// listening places orders of dog until the program logs one, of which the server has notified it.
+// It returns how many orders that took.
+func listening(t *testing.T, s *service) (orders int) {
+	t.Helper()
+	before := strings.Count(s.out.String(), "an order of dog")
+	eventually(t, func() error {
+		if err := s.order("dog", ""); err != nil {
+			return err
+		}
+		orders++
+		if strings.Count(s.out.String(), "an order of dog") == before {
+			return errors.New("it does not listen")
+		}
+		return nil
+	})
+	return orders
+}
+
+func (s *service) get(path string) error { return answered(http.Get("http://" + s.address + path)) }
+
+func (s *service) order(tenant, form string) error {
+	return answered(http.Post("http://"+s.address+"/"+tenant, "application/x-www-form-urlencoded", strings.NewReader(form)))
+}
+
+// answered returns an error unless the status is 200.
+func answered(r *http.Response, err error) error {
+	if err != nil {
+		return err
+	}
+	defer r.Body.Close()
+	text, err := io.ReadAll(r.Body)
+	if err == nil && r.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s: %s", r.Status, text)
 	}
 	return err
+}
+
+// orders lets so many clients place so many orders each, in turn for each tenant. One of forget
+// orders forgets its rows. It returns the errors.
+func (s *service) orders(clients, each, forget int) []error {
+	errs := make([][]error, clients)
+	var placing sync.WaitGroup
+	for i := range clients {
+		placing.Go(func() {
+			for n := range each {
+				form := ""
+				if forget > 0 && n%forget == 0 {
+					form = "forget=1"
+				}
+				if err := s.order(tenants[i%len(tenants)], form); err != nil {
+					errs[i] = append(errs[i], err)
+				}
+			}
+		})
+	}
+	placing.Wait()
+	return slices.Concat(errs...)
+}
+
+func url(server *servers.Postgres, role string) string {
+	return "postgres://" + role + "@" + server.Address + "/postgres"
+}
+
+// superuser returns a connection that is closed when the test ends.
+func superuser(t *testing.T, server *servers.Postgres) *pgx.Conn {
+	t.Helper()
+	admin, err := pgx.Connect(within(t, longTimeout), server.DSN("postgres", ""))
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, admin.Close(within(t, longTimeout))) })
+	return admin
+}
+
+// schema returns the name of a tenant's schema.
+func schema(t *testing.T, admin *pgx.Conn, tenant string) (name string) {
+	t.Helper()
+	require.NoError(t, admin.QueryRow(within(t, longTimeout), "SELECT nspname FROM pg_namespace WHERE starts_with(nspname, $1)", tenant+"_").Scan(&name))
+	return name
+}
+
+// ordersOf returns how many orders a tenant has, which must be its own.
+func ordersOf(t *testing.T, admin *pgx.Conn, tenant string) (n int) {
+	t.Helper()
+	var others int
+	require.NoError(t, query(admin, &n, "SELECT count(*) FROM "+schema(t, admin, tenant)+".orders"))
+	require.NoError(t, query(admin, &others, "SELECT count(*) FROM "+schema(t, admin, tenant)+".orders WHERE tenant <> '"+tenant+"'"))
+	assert.Zero(t, others, "orders of others")
+	return n
 }
 
 // nothingIsLeft checks that the program has left no schema and no connection. A backend may
@@ -147,7 +276,7 @@ func orders(admin *pgx.Conn) error {
 func nothingIsLeft(t *testing.T, admin *pgx.Conn) {
 	t.Helper()
 	var schemas int
-	require.NoError(t, query(admin, &schemas, `SELECT count(*) FROM pg_namespace WHERE nspname ~ '_[0-9a-f]{8}$'`))
+	require.NoError(t, query(admin, &schemas, `SELECT count(*) FROM pg_namespace WHERE nspname ~ '^(ant|bee|cat|dog)_'`))
 	assert.Zero(t, schemas, "schemas left")
 	eventually(t, func() error {
 		var n int

@@ -4,8 +4,10 @@
 // starts itself:
 //
 //	go -C integration run ./versus
+//	go -C integration run ./versus -traps
 //
-// It writes docs/benchmarks/pgxpool.md. The pools are measured in turn, and each ratio is that
+// The first writes docs/benchmarks/pgxpool.md. The second prints what comes of it if operations
+// forget to close their rows. The pools are measured in turn, and each ratio is that
 // of two measurements that follow each other.
 package main
 
@@ -36,7 +38,14 @@ func main() {
 	rounds := flag.Int("rounds", 9, "how many times each pool is measured")
 	each := flag.Duration("each", time.Second, "how long one measurement takes")
 	out := flag.String("out", "../docs/benchmarks/pgxpool.md", "the file to write")
+	trap := flag.Bool("traps", false, "measure what forgotten rows cost, and write no file")
 	flag.Parse()
+	if *trap {
+		if _, err := traps(os.Stdout, *rounds, *each); err != nil {
+			log.Fatal(err)
+		}
+		return
+	}
 	var report strings.Builder
 	err := compare(io.MultiWriter(os.Stdout, &report), *rounds, *each, []int{2, 16, 256})
 	if err == nil {
@@ -148,6 +157,11 @@ func openPgxpool(ctx context.Context, server *servers.Postgres) (do, func(), err
 	if err != nil {
 		return nil, nil, err
 	}
+	return acquire(pool), pool.Close, nil
+}
+
+// acquire does what Do does, with pgxpool.
+func acquire(pool *pgxpool.Pool) do {
 	return func(ctx context.Context, query func(context.Context, *pgx.Conn) error) error {
 		conn, err := pool.Acquire(ctx)
 		if err != nil {
@@ -155,7 +169,7 @@ func openPgxpool(ctx context.Context, server *servers.Postgres) (do, func(), err
 		}
 		defer conn.Release()
 		return query(ctx, conn.Conn())
-	}, pool.Close, nil
+	}
 }
 
 func selectOne(ctx context.Context, conn *pgx.Conn) error {
