@@ -351,6 +351,7 @@ func TestWarmEndsWithTheFirstErrorOfAConnect(t *testing.T) {
 		err := p.Warm(ctx, 2)
 		require.ErrorIs(t, err, testkit.ErrRefused)
 		require.ErrorAs(t, err, new(*messages.GetError))
+		synctest.Wait() // for the other connect
 		st := p.Stats()
 		require.ErrorIs(t, st.LastConnectError, testkit.ErrRefused)
 		assert.True(t, st.NextAttempt.After(time.Now()), "in the blocking period")

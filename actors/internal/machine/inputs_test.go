@@ -134,7 +134,7 @@ func (w *world) getAnother(g *get) {
 	l := g.lease
 	out := l.out()
 	g.Owner, g.lease, g.err, g.holds, g.overtaken = g, nil, nil, nil, 0
-	if g.position == 0 { // it was served at once, so its wait begins now
+	if g.position == 0 || !out { // it was served at once, or is a new Get: its wait begins now
 		g.askedAt = w.now
 	}
 	for _, c := range w.conns {

@@ -264,7 +264,7 @@ func (m *Machine) GetAnother(now time.Duration, s *Slot, id, epoch uint64, w *Wa
 		m.closeConn(s, m.brokenReason(), err)
 	} else {
 		m.counters.Gets++
-		w.waits = false
+		w.since, w.waits = m.now, false
 		if m.opts.allEvents {
 			m.emitStarted(w)
 		}
