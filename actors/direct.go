@@ -83,6 +83,9 @@ func (p *pool) lend(label string, setting any) (l Lease) {
 			p.perform()
 		}
 	}
+	if p.tellsChanges { // MinIdle may have begun a connect
+		p.noteChanges()
+	}
 	if w == &p.special {
 		w.Label, w.Setting = "", nil
 	}

@@ -135,6 +135,17 @@ func (r *Ref) getTraced(ctx context.Context, label string, setting any) (Lease, 
 	return r.Get(traced{ctx}, label, setting)
 }
 
+// errNothingIdle is the error of a TryGet.
+var errNothingIdle error = nothingIdle{}
+
+type nothingIdle struct{}
+
+// Error says what ErrExhausted means here.
+func (nothingIdle) Error() string { return "actorpool: no connection can be lent at once" }
+
+// Is says that it is an ErrExhausted.
+func (nothingIdle) Is(target error) bool { return target == messages.ErrExhausted }
+
 // TryGet borrows an idle connection that needs no check and has this setting, or fails
 // with ErrExhausted.
 func (r *Ref) TryGet(label string, setting any) (Lease, error) {
@@ -152,7 +163,7 @@ func (r *Ref) TryGet(label string, setting any) (Lease, error) {
 				if r.isClosed() {
 					return Lease{}, r.endError()
 				}
-				return Lease{}, messages.ErrExhausted
+				return Lease{}, errNothingIdle
 			case l.lent == nil: // somebody else runs the pool actor
 			case r.isClosedConn == nil:
 				return l, nil

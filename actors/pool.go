@@ -135,7 +135,7 @@ func (p *pool) get(g *getRequest) {
 			return
 		}
 		if g.try {
-			g.err = messages.ErrExhausted
+			g.err = errNothingIdle
 			g.answer()
 			return
 		}
@@ -247,7 +247,7 @@ func (p *pool) receiveRest(message any) {
 		}
 		p.m.NextVisit(now, &msg.machine)
 	case *endVisit:
-		p.m.EndVisit(now, &msg.visit.machine, msg.err)
+		p.m.EndVisit(now, &msg.visit.machine, context.Canceled)
 	case *watchChanges:
 		p.noteChanges()
 	case *holdsLeases:
