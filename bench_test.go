@@ -409,6 +409,11 @@ var optionConfigs = []struct {
 	{"CoDel", func(cfg *client.Config[*benchConn]) {
 		cfg.Shed = client.CoDel{Target: time.Second, Interval: time.Minute}
 	}},
+	{"Reusable", func(cfg *client.Config[*benchConn]) { cfg.Reusable = func(*benchConn) bool { return true } }},
+	// A Reset goes to the connector and back, and a Get waits for it (P8).
+	{"Reset", func(cfg *client.Config[*benchConn]) {
+		cfg.Reset = func(context.Context, *benchConn) error { return nil }
+	}},
 }
 
 // BenchmarkOption: one goroutine, a connection is always idle. What each option
@@ -421,6 +426,7 @@ func BenchmarkOption(b *testing.B) {
 			p := benchActor(b, cfg)
 			defer p.close()
 			benchRun(b, p, benchSerially(context.Background()))
+			b.ReportMetric(float64(p.Stats().Connects), "connects")
 		})
 	}
 	background := context.Background()
