@@ -72,9 +72,10 @@ func run(ctx context.Context, url string, duration time.Duration) (err error) {
 		Unapply:  do(nil, "SELECT", 0), Check: ping,
 		Backoff: client.Backoff{Base: 200 * time.Millisecond, Cap: time.Second, Jitter: 0.2}, // a fifth at random
 		OnChange: func(e messages.Event) { // on a goroutine of its own
-			if e.Kind == messages.PoolBackoff {
+			switch e.Kind {
+			case messages.PoolBackoff:
 				log.Printf("backoff: attempt %d failed, next in %v: %v", e.Attempt, e.Duration.Round(time.Millisecond), e.Err)
-			} else if e.Kind == messages.PoolReady { // at the start, and after a backoff
+			case messages.PoolReady: // at the start, and after a backoff
 				log.Print("the pool is ready")
 			}
 		},
@@ -88,8 +89,7 @@ func run(ctx context.Context, url string, duration time.Duration) (err error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, duration)
 	defer cancel()
-	key := fmt.Sprintf("example:%x", time.Now().UnixNano()) // several runs do not disturb each other
-	var counting sync.WaitGroup
+	key, counting := fmt.Sprintf("example:%x", time.Now().UnixNano()), new(sync.WaitGroup) // a key for each run
 	for n := range 4 {
 		counting.Go(func() { count(ctx, pool, client.GetOptions{Setting: n % 2, Label: fmt.Sprint("counter ", n)}, key) })
 	}
