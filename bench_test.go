@@ -409,6 +409,20 @@ var optionConfigs = []struct {
 	{"CoDel", func(cfg *client.Config[*benchConn]) {
 		cfg.Shed = client.CoDel{Target: time.Second, Interval: time.Minute}
 	}},
+	{"Reusable", func(cfg *client.Config[*benchConn]) { cfg.Reusable = func(*benchConn) bool { return true } }},
+	// A Reset goes to the connector and back, and a Get waits for it for as long as the
+	// last connect took (P8). A connect that takes nothing is opened needlessly when the
+	// operating system takes the processor away for a millisecond.
+	{"Reset", func(cfg *client.Config[*benchConn]) {
+		cfg.Reset = func(context.Context, *benchConn) error { return nil }
+		cfg.Connect = func(ctx context.Context) (*benchConn, error) {
+			time.Sleep(20 * time.Millisecond)
+			return benchConnect(ctx)
+		}
+	}},
+	{"Reset-connect-0", func(cfg *client.Config[*benchConn]) {
+		cfg.Reset = func(context.Context, *benchConn) error { return nil }
+	}},
 }
 
 // BenchmarkOption: one goroutine, a connection is always idle. What each option
@@ -421,6 +435,7 @@ func BenchmarkOption(b *testing.B) {
 			p := benchActor(b, cfg)
 			defer p.close()
 			benchRun(b, p, benchSerially(context.Background()))
+			b.ReportMetric(float64(p.Stats().Connects), "connects")
 		})
 	}
 	background := context.Background()
@@ -517,6 +532,47 @@ func (r *messenger) receive(ctx actor.Context) {
 		return
 	}
 	ctx.Request(r.pool, &messages.Get{})
+}
+
+// BenchmarkHops: what of the price of a Reset is the way to a connector and back. A
+// connector is an actor with a mailbox of the library, and answers on its own goroutine.
+// It calls user code on a goroutine of its own, with a context that has a deadline.
+func BenchmarkHops(b *testing.B) {
+	onItsOwn := func(f func()) {
+		done := make(chan struct{})
+		go func() { defer close(done); f() }()
+		<-done
+	}
+	for _, way := range []struct {
+		name string
+		work func()
+	}{
+		{"there-and-back", func() {}},
+		{"with-a-goroutine", func() { onItsOwn(func() {}) }},
+		{"with-a-deadline-too", func() {
+			onItsOwn(func() {
+				_, cancel := context.WithTimeout(context.Background(), time.Hour)
+				cancel()
+			})
+		}},
+	} {
+		b.Run(way.name, func(b *testing.B) {
+			system := testkit.QuietSystem()
+			back := make(chan struct{}, 1)
+			connector := system.Root.Spawn(actor.PropsFromFunc(func(ctx actor.Context) {
+				if _, ok := ctx.Message().(cycles); ok {
+					way.work()
+					back <- struct{}{}
+				}
+			}))
+			defer func() { _ = system.Root.StopFuture(connector).Wait() }()
+			b.ReportAllocs()
+			for b.Loop() {
+				system.Root.Send(connector, cycles(1))
+				<-back
+			}
+		})
+	}
 }
 
 // BenchmarkOptionExhausted: 64 goroutines on 4 connections, so that nearly every

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/actorpool/actorpool/client"
 	"github.com/actorpool/actorpool/internal/testkit"
 	"github.com/actorpool/actorpool/messages"
 )
@@ -152,6 +153,35 @@ func TestResetRunsBeforeTheNextHolderAndItsFailureReplaces(t *testing.T) {
 		fails = false
 		testkit.Put(t, l)
 		time.Sleep(2 * time.Second)
+	})
+}
+
+// P6, P8
+func TestAResetThatFailsCostsNoCaller(t *testing.T) {
+	testkit.Run(t, func(t *testing.T, w *testkit.World) {
+		w.Server.SetDial(testkit.Delay(time.Second))
+		p := w.Pool(testkit.Capacity(1), func(cfg *testkit.Config) {
+			cfg.Backoff.Mode = client.BackoffFailFast // a backoff would fail the Get that waits
+			cfg.Reset = func(context.Context, *testkit.Conn) error {
+				time.Sleep(100 * time.Millisecond)
+				return io.EOF
+			}
+		})
+		testkit.Put(t, testkit.Get(t, p))
+		for range 10 { // the Get comes while the Reset runs, and has to connect
+			assert.Equal(t, 1100*time.Millisecond, testkit.Elapsed(func() { testkit.Put(t, testkit.Get(t, p)) }))
+		}
+		first, second := testkit.BeginGet(ctx, p), testkit.BeginGet(ctx, p)
+		testkit.Pass(1100 * time.Millisecond)
+		testkit.Put(t, first.Granted(t))
+		testkit.Pass(1100 * time.Millisecond)
+		testkit.Put(t, second.Granted(t))
+		testkit.Pass(time.Second)
+		s := p.Stats()
+		assert.Equal(t, 13, w.Server.Dials())
+		assert.Zero(t, s.Open)
+		assert.Equal(t, s.Gets, s.Grants)
+		assert.Zero(t, s.Backoffs)
 	})
 }
 

@@ -85,7 +85,6 @@ func share(ctx context.Context, pool *client.Pool[*testkit.Conn], limit, reserve
 }
 
 func start(ctx context.Context, cfg client.Config[*testkit.Conn], serve func(*client.Pool[*testkit.Conn]) error) error {
-	cfg.MinIdle = 2
 	pool, err := client.New(cfg)
 	if err != nil {
 		return err
@@ -94,18 +93,17 @@ func start(ctx context.Context, cfg client.Config[*testkit.Conn], serve func(*cl
 
 	bounded, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	if err := pool.Ready(bounded); err != nil {
+	if err := pool.Warm(bounded, 4); err != nil {
 		return err // says what the last connect failed with
 	}
 	return serve(pool)
 }
 
-// hijackable is a Lease.
-type hijackable interface {
-	Hijack() (*testkit.Conn, error)
-}
-
-func listen(ctx context.Context, lease hijackable, wait func(context.Context, *testkit.Conn) (string, error), notify func(string)) error {
+func listen(ctx context.Context, pool *client.Pool[*testkit.Conn], wait func(context.Context, *testkit.Conn) (string, error), notify func(string)) error {
+	lease, err := pool.Get(ctx)
+	if err != nil {
+		return err
+	}
 	conn, err := lease.Hijack()
 	if err != nil {
 		return err // the lease had ended
@@ -206,7 +204,7 @@ func TestRecipeFailover(t *testing.T) {
 func TestRecipeLimitsAndWarmUp(t *testing.T) {
 	testkit.Run(t, func(t *testing.T, w *testkit.World) {
 		require.NoError(t, start(ctx, w.Config(), func(pool *client.Pool[*testkit.Conn]) error {
-			assert.Equal(t, 2, pool.Stats().Open)
+			assert.Equal(t, 4, pool.Stats().Open, "it is warm")
 			require.NoError(t, share(ctx, pool, 100, 3, 12))
 			assert.Equal(t, 8, pool.Stats().Capacity)
 			return nil
@@ -216,29 +214,28 @@ func TestRecipeLimitsAndWarmUp(t *testing.T) {
 	})
 }
 
-// hijacked is a lease that has been hijacked, or has ended.
-type hijacked struct {
-	conn *testkit.Conn
-	err  error
-}
-
-func (h hijacked) Hijack() (*testkit.Conn, error) { return h.conn, h.err }
-
 func TestRecipeListen(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		conn, err := testkit.NewServer(t).Connect(ctx)
-		require.NoError(t, err)
+	testkit.Run(t, func(t *testing.T, w *testkit.World) {
+		p := w.Pool(testkit.Capacity(1))
+		var conn *testkit.Conn
 		var got []string
-		wait := func(context.Context, *testkit.Conn) (string, error) {
+		wait := func(_ context.Context, c *testkit.Conn) (string, error) {
+			conn = c
+			assert.Zero(t, p.Stats().Open, "the pool has forgotten it")
+			testkit.Put(t, testkit.Get(t, p)) // and opens another one, within a capacity of 1
+			require.NoError(t, p.Clear(ctx, client.ClearOptions{}))
+			synctest.Wait()
+			assert.Zero(t, c.Closes(), "Clear closes what the pool has")
 			if len(got) == 2 {
 				return "", testkit.ErrRefused
 			}
 			return fmt.Sprint(len(got)), nil
 		}
-		assert.ErrorIs(t, listen(ctx, hijacked{conn: conn}, wait, func(m string) { got = append(got, m) }), testkit.ErrRefused)
+		assert.ErrorIs(t, listen(ctx, p, wait, func(m string) { got = append(got, m) }), testkit.ErrRefused)
 		assert.Equal(t, []string{"0", "1"}, got)
 		assert.Equal(t, 1, conn.Closes())
-		assert.ErrorIs(t, listen(ctx, hijacked{err: messages.ErrLeaseEnded}, nil, nil), messages.ErrLeaseEnded)
+		w.Server.SetDial(testkit.Refuse)
+		assert.ErrorIs(t, listen(ctx, p, nil, nil), testkit.ErrRefused)
 	})
 }
 

@@ -1,10 +1,13 @@
-// Command redis increments counters in two databases of a Redis server, over the same few
-// connections, and continues after a restart of the server. Try it: start the program, stop
-// the server for some seconds, start it again.
+// Command redis counts in two databases of a Redis server, also after a restart of the server:
+//
+//   - Apply, Unapply: the number of the database is a setting.
+//   - Reusable: a connection whose Err says that it is broken is not lent again.
+//   - Backoff, OnChange: while connects fail, one is tried at a time, and it is logged.
+//   - Health: says whether a failure is that of one connection, or of the server.
+//
+// An INCR that fails is not sent again, because the server may have executed it:
 //
 //	go run ./redis -url redis://localhost:6379 -for 30s
-//
-// Where to read: pool.go configures the pool, this file uses it.
 package main
 
 import (
@@ -14,7 +17,6 @@ import (
 	"flag"
 	"fmt"
 	"log"
-	"math/rand/v2"
 	"os"
 	"os/signal"
 	"sync"
@@ -27,122 +29,91 @@ import (
 	"github.com/actorpool/actorpool/messages"
 )
 
-const (
-	timeout = 2 * time.Second        // the timeout of every step
-	pause   = 100 * time.Millisecond // between two steps of a counter
-)
+const timeout = 2 * time.Second // of each step
 
 func main() {
 	url := flag.String("url", "", "address of the server; default $REDIS_URL or, if that is empty, redis://localhost:6379")
 	duration := flag.Duration("for", 10*time.Second, "how long to count")
 	flag.Parse()
-	log.SetOutput(os.Stdout)
-	log.SetFlags(log.Ltime | log.Lmicroseconds)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the program at once
 	if err := run(ctx, cmp.Or(*url, os.Getenv("REDIS_URL"), "redis://localhost:6379"), *duration); err != nil {
-		fmt.Fprintln(os.Stderr, "redis:", err)
-		os.Exit(1)
+		log.Fatal("redis: ", err)
+	}
+}
+
+// do returns a function that executes a command. Unless n is nil, it stores the reply there, a number.
+func do(n *int64, command string, args ...any) func(context.Context, redis.Conn) error {
+	return func(ctx context.Context, c redis.Conn) error {
+		reply, err := redis.DoContext(c, ctx, command, args...)
+		if n != nil {
+			*n, _ = redis.Int64(reply, err)
+		}
+		return err
 	}
 }
 
 func run(ctx context.Context, url string, duration time.Duration) (err error) {
-	pool, err := newPool(url, report)
+	ping := do(nil, "PING")
+	pool, err := client.New(client.Config[redis.Conn]{
+		Name: "redis", Capacity: 4, ConnectTimeout: timeout / 2, GetTimeout: timeout,
+		Connect: func(ctx context.Context) (redis.Conn, error) {
+			c, err := redis.DialURLContext(ctx, url, redis.DialReadTimeout(timeout), redis.DialWriteTimeout(timeout))
+			if err != nil {
+				return nil, err
+			}
+			if err = ping(ctx, c); err != nil { // the server may require a password, or be loading its data
+				_ = c.Close()
+			}
+			return c, err
+		},
+		Reusable: func(c redis.Conn) bool { return c.Err() == nil },
+		Apply:    func(ctx context.Context, c redis.Conn, db any) error { return do(nil, "SELECT", db)(ctx, c) },
+		Unapply:  do(nil, "SELECT", 0), Check: ping,
+		Backoff: client.Backoff{Base: 200 * time.Millisecond, Cap: time.Second, Jitter: 0.2}, // a fifth at random
+		OnChange: func(e messages.Event) { // on a goroutine of its own
+			switch e.Kind {
+			case messages.PoolBackoff:
+				log.Printf("backoff: attempt %d failed, next in %v: %v", e.Attempt, e.Duration.Round(time.Millisecond), e.Err)
+			case messages.PoolReady: // at the start, and after a backoff
+				log.Print("the pool is ready")
+			}
+		},
+	})
 	if err != nil {
 		return err
 	}
-	// Close waits for borrowed connections, here no longer than timeout.
-	defer func() { err = errors.Join(err, bounded(pool.Close)) }()
-
-	// A pool connects when a Get needs a connection. Ready makes it connect now, so that a
-	// missing server is noticed before the work begins.
-	if err := bounded(pool.Ready); err != nil {
-		return err
+	defer func() { err = errors.Join(err, pool.Close(context.Background())) }() // nothing is borrowed then
+	if err := pool.Ready(ctx); err != nil {
+		return err // a missing server is noticed before the work begins
 	}
-
 	ctx, cancel := context.WithTimeout(ctx, duration)
 	defer cancel()
-	key := fmt.Sprintf("example:%08x", rand.Uint32()) // so that several runs do not disturb each other
-	var counting sync.WaitGroup
+	key, counting := fmt.Sprintf("example:%x", time.Now().UnixNano()), new(sync.WaitGroup) // a key for each run
 	for n := range 4 {
-		counting.Go(func() { count(ctx, pool, database(n%2), key, fmt.Sprintf("counter %d", n)) })
+		counting.Go(func() { count(ctx, pool, client.GetOptions{Setting: n % 2, Label: fmt.Sprint("counter ", n)}, key) })
 	}
 	counting.Wait()
-
-	for db := range database(2) {
-		err = errors.Join(err, finish(pool, db, key))
+	for database := range 2 { // without ctx, which has ended
+		var total int64
+		err = errors.Join(err, pool.DoWith(context.Background(), client.GetOptions{Setting: database}, do(&total, "GETDEL", key)))
+		log.Printf("database %d counted to %d", database, total)
 	}
 	s := pool.Stats()
-	log.Printf("%d Gets; %d connects, of which %d failed; %d backoffs; %d connections closed as broken",
-		s.Gets, s.Connects, s.ConnectErrors, s.Backoffs, s.ClosedBroken)
+	log.Printf("%d Gets; %d connects, of which %d failed; %d backoffs", s.Gets, s.Connects, s.ConnectErrors, s.Backoffs)
 	return err
 }
 
-// count increments a key of a database until ctx ends. It logs when that begins to fail, and
-// when it works again.
-func count(ctx context.Context, pool *client.Pool[conn], db database, key, name string) {
-	// The label says what the connection is for, in errors and events.
-	o := client.GetOptions{Setting: db, Label: name}
-	var failure error
-	log.Printf("%s counts in database %d", name, db)
-	for ctx.Err() == nil {
-		// DoWith returns the connection, or closes it if the error means that it is broken.
-		// It does not repeat the function: only the application knows whether an INCR may be
-		// sent twice. Here the next one follows anyway.
-		var n int
-		err := bounded(func(ctx context.Context) error {
-			return pool.DoWith(ctx, o, func(ctx context.Context, c conn) (err error) {
-				n, err = redis.Int(c.do(ctx, "INCR", key))
-				return err
-			})
-		})
-		switch {
-		case err != nil && failure == nil:
-			log.Printf("%s fails: %v", name, err)
-		case err == nil && failure != nil:
-			log.Printf("%s counts again, at %d; the last failure: %v", name, n, failure)
+// count increments a key until ctx ends, and logs when that begins to fail and to work again.
+func count(ctx context.Context, pool *client.Pool[redis.Conn], o client.GetOptions, key string) {
+	log.Printf("%s counts in database %d", o.Label, o.Setting)
+	for n, failure := int64(0), error(nil); ctx.Err() == nil; time.Sleep(100 * time.Millisecond) {
+		err := pool.DoWith(context.Background(), o, do(&n, "INCR", key)) // one that has begun is finished
+		if err != nil && failure == nil {
+			log.Printf("%s fails, the pool is in state %s: %v", o.Label, pool.Health().State, err)
+		} else if err == nil && failure != nil {
+			log.Printf("%s counts again, at %d; the last failure: %v", o.Label, n, failure)
 		}
 		failure = err
-		select {
-		case <-ctx.Done():
-		case <-time.After(pause):
-		}
 	}
-}
-
-// finish logs the value of a database's key and deletes the key.
-func finish(pool *client.Pool[conn], db database, key string) error {
-	return bounded(func(ctx context.Context) error {
-		return pool.DoWith(ctx, client.GetOptions{Setting: db}, func(ctx context.Context, c conn) error {
-			n, err := redis.Int(c.do(ctx, "GETDEL", key))
-			if err != nil && !errors.Is(err, redis.ErrNil) { // ErrNil: there is no such key
-				return err
-			}
-			log.Printf("database %d counted to %d", db, n)
-			return nil
-		})
-	})
-}
-
-// report logs the events of an outage. The pool calls it on a goroutine of its own, so it may
-// be slow.
-func report(e messages.Event) {
-	switch e.Kind {
-	case messages.PoolBackoff:
-		log.Printf("backoff: attempt %d failed, next in %v: %v", e.Attempt, e.Duration.Round(time.Millisecond), e.Err)
-	case messages.PoolReady: // at the start, and after a backoff
-		log.Print("the pool is ready")
-	case messages.ConnectionClosed:
-		if e.Reason == messages.ReasonBroken {
-			log.Printf("connection %d is broken: %v", e.ConnID, e.Err)
-		}
-	}
-}
-
-// bounded calls f with a timeout. It does not use the context of run, so that a step which
-// has begun is finished after Ctrl-C.
-func bounded(f func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(context.Background(), timeout)
-	defer cancel()
-	return f(ctx)
 }

@@ -48,7 +48,7 @@ func TestRedisRestart(t *testing.T) {
 	p.prints(t, 1, each("counts in database")...)
 	for round := 1; round <= 2; round++ {
 		require.NoError(t, server.Stop())
-		p.prints(t, round, each("fails: ")...)
+		p.prints(t, round, each("fails, the pool is in state ")...)
 		p.prints(t, round, "backoff: attempt 3 failed")
 		require.NoError(t, server.Start())
 		p.prints(t, round, each("counts again, at ")...)
