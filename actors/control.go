@@ -136,9 +136,34 @@ func (p *pool) answer(c *control, err error) {
 	p.reply(c, &messages.Done{Err: err})
 }
 
-// reply gives a control its answer.
+// reply gives a control its answer: on a turn, once all that the machine has decided has
+// been carried out. Otherwise a caller could see the answer to a Clear with Interrupt,
+// and then still return its lease.
 func (p *pool) reply(c *control, answer any) {
 	stop(c.timer)
+	if p.inTurn && !p.performing {
+		p.replies = append(p.replies, reply{c, answer})
+		return
+	}
+	p.deliver(c, answer)
+}
+
+// reply is an answer that waits for the effects of its turn.
+type reply struct {
+	to     *control
+	answer any
+}
+
+// deliverReplies gives the answers that have waited.
+func (p *pool) deliverReplies() {
+	for _, r := range p.replies {
+		p.deliver(r.to, r.answer)
+	}
+	clear(p.replies)
+	p.replies = p.replies[:0]
+}
+
+func (p *pool) deliver(c *control, answer any) {
 	switch {
 	case c.answers != nil:
 		c.answers <- answer

@@ -83,6 +83,12 @@ func (p *pool) lend(label string, setting any) (l Lease) {
 			p.perform()
 		}
 	}
+	if p.tellsChanges { // MinIdle may have begun a connect
+		p.noteChanges()
+	}
+	if w == &p.special {
+		w.Label, w.Setting = "", nil
+	}
 	p.inTurn = false
 	return l
 }
@@ -147,8 +153,9 @@ func (r *Ref) send(g *getRequest, entered bool) {
 	}
 }
 
-// directly takes the turn of a Get, if it can. ok: it has lent an idle connection that
-// does not say that it is closed. entered: this goroutine is the mailbox's runner.
+// directly takes the turn of a Get, if the mailbox is free. A Lease without a connection:
+// it could not, or nothing is idle that can be lent at once. entered: this goroutine is
+// still the mailbox's runner, and goes on by handle or exit.
 func (r *Ref) directly(label string, setting any) (l Lease, entered bool) {
 	if !r.box.enter() {
 		return Lease{}, false
@@ -162,9 +169,12 @@ func (r *Ref) directly(label string, setting any) (l Lease, entered bool) {
 
 // getOther goes on with a Get whose connection, lent by a direct turn, says that it is
 // closed.
-func (r *Ref) getOther(ctx context.Context, done <-chan struct{}, g *getRequest, l Lease) (Lease, error) {
+func (r *Ref) getOther(ctx context.Context, done <-chan struct{}, g *getRequest, l Lease, why error) (Lease, error) {
 	g.lease = l
 	g.waiter.ServedAtOnce()
+	if err := r.refuseConn(ctx, done, g, why); err != nil {
+		return Lease{}, err
+	}
 	if err := r.skipClosed(ctx, done, g); err != nil {
 		return Lease{}, err
 	}

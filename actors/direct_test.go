@@ -63,6 +63,36 @@ func TestADirectTurnThatPanicsEndsThePool(t *testing.T) {
 	}
 }
 
+// A control is answered after all that it has caused, also when another goroutine runs the
+// pool actor.
+func TestAnAnswerComesAfterItsEffects(t *testing.T) {
+	for range 20 {
+		f := &fake{}
+		_, ref := spawnPool(t, f.spec(100))
+		var leases []Lease
+		for range 100 {
+			l, err := ref.Get(t.Context(), "", nil)
+			require.NoError(t, err)
+			leases = append(leases, l)
+		}
+		until(t, "the mailbox is free", ref.box.enter)
+		cleared := make(chan error)
+		go func() {
+			err := ref.Clear(t.Context(), true)
+			for i := range leases {
+				if _, ok := leases[len(leases)-1-i].Conn(); ok && err == nil {
+					err = errors.New("a lease has not ended")
+				}
+			}
+			cleared <- err
+		}()
+		until(t, "the Clear is sent", func() bool { return ref.box.UserMessageCount() == 1 })
+		ref.box.exit() // it is handled here
+		require.NoError(t, <-cleared)
+		require.NoError(t, ref.Close(t.Context()))
+	}
+}
+
 // What a program puts between the mailbox and the actor must see every message.
 func TestWhereSomebodyCanNoticeEverythingGoesByMessage(t *testing.T) {
 	seen := 0

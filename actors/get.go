@@ -99,7 +99,11 @@ func (r *Ref) Get(ctx context.Context, label string, setting any) (Lease, error)
 			if r.isClosedConn == nil {
 				return l, nil
 			}
-			return r.getOther(ctx, done, r.request(label, setting, deadline, bounded, nil, held), l)
+			closed, why := r.saysClosed(l)
+			if !closed {
+				return l, nil
+			}
+			return r.getOther(ctx, done, r.request(label, setting, deadline, bounded, nil, held), l, why)
 		}
 	}
 	g := r.request(label, setting, deadline, bounded, ended, held)
@@ -131,6 +135,17 @@ func (r *Ref) getTraced(ctx context.Context, label string, setting any) (Lease, 
 	return r.Get(traced{ctx}, label, setting)
 }
 
+// errNothingIdle is the error of a TryGet.
+var errNothingIdle error = nothingIdle{}
+
+type nothingIdle struct{}
+
+// Error says what ErrExhausted means here.
+func (nothingIdle) Error() string { return "actorpool: no connection can be lent at once" }
+
+// Is says that it is an ErrExhausted.
+func (nothingIdle) Is(target error) bool { return target == messages.ErrExhausted }
+
 // TryGet borrows an idle connection that needs no check and has this setting, or fails
 // with ErrExhausted.
 func (r *Ref) TryGet(label string, setting any) (Lease, error) {
@@ -148,7 +163,7 @@ func (r *Ref) TryGet(label string, setting any) (Lease, error) {
 				if r.isClosed() {
 					return Lease{}, r.endError()
 				}
-				return Lease{}, messages.ErrExhausted
+				return Lease{}, errNothingIdle
 			case l.lent == nil: // somebody else runs the pool actor
 			case r.isClosedConn == nil:
 				return l, nil
@@ -227,20 +242,26 @@ func (r *Ref) saysClosed(l Lease) (closed bool, why error) {
 // request must not be used again.
 func (r *Ref) skipClosed(ctx context.Context, done <-chan struct{}, g *getRequest) error {
 	for g.err == nil && g.lease.lent.fromIdle {
-		conn, epoch := g.lease.lent, g.lease.epoch
 		closed, why := r.saysClosed(g.lease)
 		if !closed {
 			return nil
 		}
-		g.other.conn, g.other.epoch, g.other.cause = conn, epoch, why
-		g.lease = Lease{}
-		conn.revoke(epoch) // if the pool was first, the Get is a new one
-		r.process.SendUserMessage(r.pid, &g.other)
-		if err := r.wait(ctx, done, g); err != nil {
+		if err := r.refuseConn(ctx, done, g, why); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// refuseConn refuses the connection that a request was granted, and waits for another
+// one. The error is as that of skipClosed.
+func (r *Ref) refuseConn(ctx context.Context, done <-chan struct{}, g *getRequest, why error) error {
+	conn, epoch := g.lease.lent, g.lease.epoch
+	g.other.conn, g.other.epoch, g.other.cause = conn, epoch, why
+	g.lease = Lease{}
+	conn.revoke(epoch) // if the pool was first, the Get is a new one
+	r.process.SendUserMessage(r.pid, &g.other)
+	return r.wait(ctx, done, g)
 }
 
 // finish reads the answer and recycles the request.

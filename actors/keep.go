@@ -22,6 +22,13 @@ type infoRequest struct {
 	answer chan messages.LeaseInfo // of capacity 1
 }
 
+// IgnoreDeadLetterLogging marks the wish to keep a connection of a pool that has ended as no
+// news.
+func (*hijack) IgnoreDeadLetterLogging() {}
+
+// IgnoreDeadLetterLogging marks the question to a pool that has ended as no news.
+func (*infoRequest) IgnoreDeadLetterLogging() {}
+
 // Hijack takes the connection out of the pool. See client.Lease.
 func (l Lease) Hijack() (conn any, err error) {
 	if _, ok := l.Conn(); !ok {

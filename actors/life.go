@@ -136,7 +136,10 @@ func (p *pool) tearDown(panicked bool) {
 	}
 	health.OK, health.State, health.NextAttempt = false, messages.StateClosed, time.Time{}
 	p.ref.finalHealth.Store(&health)
+	p.performing = true // what is answered from here on waits for nothing
+	p.deliverReplies()
 	p.rejectAll()
+	p.performing = false
 	p.ref.changes.tell()
 	final := p.m.Stats()
 	final.State = messages.StateClosed

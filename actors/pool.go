@@ -45,7 +45,9 @@ type pool struct {
 	plain, special machine.Waiter
 	wakesLater     bool        // the first waiter that is served is woken after the turn
 	served         *getRequest // that waiter
-	performed      int         // how many of the machine's effects have been performed on it
+	performing     bool        // the machine's effects are being performed
+	performed      int         // how many of them have been, on this turn
+	replies        []reply     // the answers that follow them
 	asking         *getRequest // a Get by message that the machine is being asked for
 	mailbox        *mailbox    // its own; nil: it runs on another
 	out            *outbox     // what leaves for others
@@ -133,7 +135,7 @@ func (p *pool) get(g *getRequest) {
 			return
 		}
 		if g.try {
-			g.err = messages.ErrExhausted
+			g.err = errNothingIdle
 			g.answer()
 			return
 		}
@@ -245,7 +247,7 @@ func (p *pool) receiveRest(message any) {
 		}
 		p.m.NextVisit(now, &msg.machine)
 	case *endVisit:
-		p.m.EndVisit(now, &msg.visit.machine, msg.err)
+		p.m.EndVisit(now, &msg.visit.machine, context.Canceled)
 	case *watchChanges:
 		p.noteChanges()
 	case *holdsLeases:
@@ -272,10 +274,14 @@ func (p *pool) collect(now time.Duration) {
 // perform carries out what the machine has decided, then passes its events on.
 func (p *pool) perform() {
 	effects := p.m.Effects()
+	p.performing = true
 	for p.performed = 0; p.performed < len(effects); p.performed++ {
 		p.do(&effects[p.performed])
 	}
 	p.performed = 0
+	if len(p.replies) > 0 {
+		p.deliverReplies()
+	}
 	if p.feed.observer != nil {
 		if b := p.feed.next(p.m); b != nil {
 			p.feed.send(b)
@@ -285,6 +291,7 @@ func (p *pool) perform() {
 	if p.life == drained || len(p.closing) > 0 {
 		p.end()
 	}
+	p.performing = false
 }
 
 func (p *pool) do(e *machine.Effect) {

@@ -12,6 +12,9 @@ type tryAll struct {
 	answer chan []Lease // of capacity 1
 }
 
+// IgnoreDeadLetterLogging marks the question to a pool that has ended as no news.
+func (*tryAll) IgnoreDeadLetterLogging() {}
+
 // TryGetAll borrows all connections that are idle. See client.Pool.
 func (r *Ref) TryGetAll() []Lease {
 	if r.isClosed() {

@@ -21,11 +21,14 @@ type visited struct {
 	err   error
 }
 
+// IgnoreDeadLetterLogging marks the question to a pool that has ended as no news.
+func (*visit) IgnoreDeadLetterLogging() {}
+
 // endVisit is the message of a caller that has left its visit.
-type endVisit struct {
-	visit *visit
-	err   error
-}
+type endVisit struct{ visit *visit }
+
+// IgnoreDeadLetterLogging marks the message to a pool that has ended as no news.
+func (*endVisit) IgnoreDeadLetterLogging() {}
 
 // labelOfVisits is the label of the leases of a visit.
 const labelOfVisits = "Each"
@@ -39,24 +42,33 @@ func (r *Ref) Each(ctx context.Context, f func(Lease)) error {
 	done := ctx.Done() // before anything is sent: a context may panic
 	v := &visit{answer: make(chan visited, 1)}
 	v.machine.Owner = v
-	over := false
+	begun := false
 	defer func() { // also if f panics
-		if !over {
-			r.process.SendUserMessage(r.pid, &endVisit{visit: v, err: context.Canceled})
+		if begun {
+			r.process.SendUserMessage(r.pid, &endVisit{visit: v})
 		}
 	}()
 	for {
 		if r.isClosed() {
+			begun = false // the pool has ended it
 			return r.endError()
 		}
+		if isDone(done) {
+			return contextError(ctx)
+		}
+		begun = true
 		r.process.SendUserMessage(r.pid, v)
-		next, err := r.nextOf(ctx, done, v)
+		next, left := r.nextOf(done, v)
 		switch {
-		case err != nil:
-			return err
+		case left:
+			begun = false
+			return contextError(ctx) // code of the user, and so after all that is the pool's
 		case next.lease.lent == nil:
-			over = true
+			begun = false
 			return next.err
+		case isDone(done):
+			_ = next.lease.Put()
+			return contextError(ctx)
 		}
 		if r.isClosedConn != nil {
 			if closed, why := r.saysClosed(next.lease); closed {
@@ -68,26 +80,31 @@ func (r *Ref) Each(ctx context.Context, f func(Lease)) error {
 	}
 }
 
-// nextOf waits for the answer to a visit.
-func (r *Ref) nextOf(ctx context.Context, done <-chan struct{}, v *visit) (next visited, err error) {
+// isDone says that a context has ended, by its Done.
+func isDone(done <-chan struct{}) bool {
+	select {
+	case <-done:
+		return true
+	default:
+		return false
+	}
+}
+
+// nextOf waits for the answer to a visit. left: the caller's context has ended meanwhile,
+// and with it the visit.
+func (r *Ref) nextOf(done <-chan struct{}, v *visit) (next visited, left bool) {
 	select {
 	case next = <-v.answer:
+		return next, false
 	case <-r.ended:
-		return next, r.endError()
+		return visited{err: r.endError()}, false
 	case <-done:
-		why := contextError(ctx)
-		r.process.SendUserMessage(r.pid, &endVisit{visit: v, err: why})
-		next, ok := answerOf(r, v.answer)
-		if ok && next.lease.lent != nil { // it came just before
-			_ = next.lease.Put()
-		}
-		return visited{}, why
 	}
-	if done != nil && next.lease.lent != nil && ctx.Err() != nil {
+	r.process.SendUserMessage(r.pid, &endVisit{visit: v})
+	if next, ok := answerOf(r, v.answer); ok && next.lease.lent != nil { // it came just before
 		_ = next.lease.Put()
-		return visited{}, contextError(ctx)
 	}
-	return next, nil
+	return visited{}, true
 }
 
 // visited gives the caller of a visit its answer.

@@ -15,12 +15,14 @@ import (
 // opened. A caller that holds a lease of the pool waits for itself.
 //
 // If f returns an error, that connection is closed, and Each goes on with the next; its
-// error is all of these. If f panics or ends its goroutine, the connection is closed,
-// and Each ends. Each also ends with the error of ctx, and with messages.ErrClosed after
-// Close. A nil f is a *[messages.ConfigError].
+// error is all of these. If the pool ends the lease while f runs, because of MaxLease or a
+// Clear with Interrupt, messages.ErrLeaseEnded is among them. If f panics or ends its
+// goroutine, the connection is closed, and Each ends. Each also ends with the error of ctx,
+// and with messages.ErrClosed after Close. A nil f is a *[messages.ConfigError].
 //
-// The connections count as borrowed meanwhile, by a holder with the label "Each", but
-// for MaxUses this is no use of them. Each goes on while the pool is suspended.
+// The connections count as borrowed meanwhile, by a holder with the label "Each", and in
+// Stats each visit is a Get, a Grant and a Put. Reusable is asked as after any other lease.
+// For MaxUses a visit is no use. Each goes on while the pool is suspended.
 func (p *Pool[C]) Each(ctx context.Context, f func(ctx context.Context, conn C) error) error {
 	if f == nil {
 		return &messages.ConfigError{Field: "f", Reason: "it is nil"}
@@ -42,16 +44,21 @@ func (p *Pool[C]) Each(ctx context.Context, f func(ctx context.Context, conn C) 
 			}
 		}()
 		err := f(l.Context(ctx), conn.(C))
+		dead := err != nil && isDead(err) // code of the user, too: done is still false
 		done = true
-		if err == nil {
-			_ = l.Put()
-			return
+		var ended error
+		switch {
+		case err == nil:
+			ended = l.Put()
+		case dead:
+			ended = l.TaintDead(err)
+		default:
+			ended = l.Taint(err)
 		}
-		failed = append(failed, err)
-		if isDead(err) {
-			_ = l.TaintDead(err)
-		} else {
-			_ = l.Taint(err)
+		for _, err := range []error{err, ended} {
+			if err != nil {
+				failed = append(failed, err)
+			}
 		}
 	})
 	switch {

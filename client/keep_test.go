@@ -429,3 +429,125 @@ func TestChangedTellsThatCountsOrWaitersHaveChanged(t *testing.T) {
 		assert.False(t, told())
 	})
 }
+
+// L20, T4: a context or an error of the user that misbehaves costs its own caller, and no
+// connection.
+func TestEachLosesNoConnectionToCodeOfTheUser(t *testing.T) {
+	for name, c := range map[string]struct {
+		ctx func() context.Context
+		err error
+	}{
+		"Err panics when the visit is granted": {ctx: func() context.Context {
+			endable, cancel := context.WithCancel(ctx)
+			return &badContext{Context: endable, cancel: cancel, panics: true}
+		}},
+		"Err blocks": {ctx: func() context.Context {
+			bounded, cancel := context.WithTimeout(ctx, time.Second)
+			return &badContext{Context: bounded, cancel: cancel, takes: time.Hour}
+		}},
+		"Is of an error ends the goroutine": {ctx: func() context.Context { return ctx }, err: goexitError{}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			testkit.Run(t, func(t *testing.T, w *testkit.World) {
+				p := w.Pool(testkit.Capacity(1))
+				l := testkit.Get(t, p)
+				go func() {
+					defer func() { _ = recover() }()
+					_ = p.Each(c.ctx(), func(context.Context, *testkit.Conn) error { return c.err })
+				}()
+				testkit.Pass(2 * time.Second)
+				testkit.Put(t, l)
+				testkit.Pass(time.Second)
+				testkit.AssertCounts(t, p, 0, p.Stats().Idle, 0)
+				testkit.Put(t, testkit.Get(t, p))
+				testkit.Pass(2 * time.Hour)
+			})
+		})
+	}
+}
+
+// badContext is a context whose Err panics or takes long.
+type badContext struct {
+	context.Context
+	cancel context.CancelFunc
+	panics bool
+	takes  time.Duration
+}
+
+func (c *badContext) Err() error {
+	if c.panics {
+		panic("Err")
+	}
+	time.Sleep(c.takes)
+	return c.Context.Err()
+}
+
+// goexitError is an error whose Is ends the goroutine.
+type goexitError struct{}
+
+func (goexitError) Error() string { return "goexit" }
+func (goexitError) Is(error) bool { runtime.Goexit(); return false }
+
+// L20
+func TestEachSaysThatThePoolHasEndedALease(t *testing.T) {
+	testkit.Run(t, func(t *testing.T, w *testkit.World) {
+		p := w.Pool(testkit.Capacity(2), func(cfg *testkit.Config) { cfg.MaxLease = time.Second })
+		require.NoError(t, p.Warm(ctx, 2))
+		visits := 0
+		err := p.Each(ctx, func(ctx context.Context, _ *testkit.Conn) error {
+			visits++
+			return testkit.Sleep(ctx, time.Duration(visits)*700*time.Millisecond) // the second for too long
+		})
+		assert.Equal(t, 2, visits)
+		require.ErrorIs(t, err, messages.ErrLeaseEnded)
+	})
+}
+
+// L20
+func TestEachWithAContextThatHasEndedVisitsNothing(t *testing.T) {
+	testkit.Run(t, func(t *testing.T, w *testkit.World) {
+		p := w.Pool()
+		ended, cancel := context.WithCancel(ctx)
+		cancel()
+		for range 100 {
+			require.ErrorIs(t, p.Each(ended, func(context.Context, *testkit.Conn) error { return nil }), context.Canceled)
+		}
+		testkit.Close(t, p)
+	})
+}
+
+// E7: lending a connection makes MinIdle open another.
+func TestAGetThatMakesThePoolConnectIsAChange(t *testing.T) {
+	testkit.Run(t, func(t *testing.T, w *testkit.World) {
+		p := w.Pool(testkit.Capacity(2), func(cfg *testkit.Config) { cfg.MinIdle = 1 })
+		synctest.Wait()
+		w.Server.SetDial(testkit.Delay(time.Hour))
+		changed := p.Changed()
+		synctest.Wait()
+		l := testkit.Get(t, p)
+		synctest.Wait()
+		select {
+		case <-changed:
+		default:
+			t.Error("a connect has begun, and nothing is told")
+		}
+		testkit.Put(t, l)
+	})
+}
+
+// L6, L19
+func TestWarmOfASuspendedPoolWaitsForResume(t *testing.T) {
+	testkit.Run(t, func(t *testing.T, w *testkit.World) {
+		p := w.Pool()
+		require.NoError(t, p.Suspend(ctx))
+		for _, wait := range []func(context.Context) error{p.Ready, func(ctx context.Context) error { return p.Warm(ctx, 1) }} {
+			err := wait(testkit.Within(t, time.Second))
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+			require.ErrorIs(t, err, messages.ErrSuspended)
+		}
+		warm := testkit.Async(func() error { return p.Warm(ctx, 1) })
+		warm.Waits(t)
+		require.NoError(t, p.Resume(ctx))
+		require.NoError(t, warm.Returned(t))
+	})
+}

@@ -306,7 +306,8 @@ func (p *Pool[C]) Explain(ctx context.Context) (messages.Explanation, error) {
 // Connects that are too many are cancelled, and their Gets go on waiting. SetCapacity
 // waits until no more than n connections are left. If ctx ends before, it returns a
 // *[messages.DrainError], and the new capacity stays. With 0, Gets wait until the
-// capacity is raised. A negative n is a *[messages.ConfigError]. If another
+// capacity is raised. MinIdle stays what it is, and holds again as far as the capacity
+// allows. A negative n is a *[messages.ConfigError]. If another
 // SetCapacity overtakes this one, it returns messages.ErrSuperseded.
 func (p *Pool[C]) SetCapacity(ctx context.Context, n int) error {
 	ref, err := p.find(ctx)
@@ -360,7 +361,9 @@ func (p *Pool[C]) Resume(ctx context.Context) error {
 // Ready waits until MinIdle connections are open, or one if MinIdle is 0. It makes
 // the pool open them. If a connect fails or ctx ends before, it returns a
 // *[messages.GetError], as Get does, which unwraps to the reason and to the error of
-// the last connect. While the pool is paused, it returns messages.ErrCleared.
+// the last connect. While the pool is paused, it returns messages.ErrCleared. While it is
+// suspended it opens nothing: Ready waits for Resume, and an error of ctx comes with
+// messages.ErrSuspended.
 func (p *Pool[C]) Ready(ctx context.Context) error {
 	ref, err := p.find(ctx)
 	if err != nil {
@@ -371,7 +374,8 @@ func (p *Pool[C]) Ready(ctx context.Context) error {
 
 // Warm makes the pool open connections, and waits until n are open, borrowed ones
 // included. It lends none of them. If a connect fails or ctx ends before, the error is
-// that of Ready. n must not be negative, above the capacity, or above MaxIdle: that is a
+// that of Ready. A suspended pool opens nothing: then Warm waits for Resume. n must not be
+// negative, above the capacity, or above MaxIdle: that is a
 // *[messages.ConfigError]. If the capacity is lowered meanwhile, so many are enough.
 // What MinIdle and MinOpen do not ask for may be closed again by IdleTimeout.
 func (p *Pool[C]) Warm(ctx context.Context, n int) error {
@@ -467,7 +471,7 @@ func (p *Pool[C]) Close(ctx context.Context) error {
 // messages. It does not change.
 func (p *Pool[C]) PID() *actor.PID { return p.pid }
 
-// Lease is the right to use one connection, until Put or Taint. Copies of a Lease are
+// Lease is the right to use one connection, until Put, Taint or Hijack. Copies of a Lease are
 // the same lease. The zero Lease has ended.
 type Lease[C any] struct{ loan actors.Lease }
 

@@ -24,7 +24,7 @@ import (
 
 // The places where code of the user can be called.
 var userPlaces = []string{
-	"Connect", "Check", "Reset", "Apply", "Unapply", "Disconnect", "Classify", "Broken", "OnEvent", "function of Do",
+	"Connect", "Check", "Reset", "Apply", "Unapply", "Disconnect", "Classify", "Broken", "OnEvent", "function of Do", "function of Each",
 	"IsClosed", "IsClosing", "Reusable", "OnChange",
 	"Deadline of a context", "Done of a context", "Err of a context", "Value of a context",
 	"Is of a cause", "Unwrap of a cause", "As of a connect error", "Error of a connect error",
@@ -169,7 +169,7 @@ func (u *userCode) connect(context.Context) (*userConn, error) {
 // their own. Nobody else's lease may be forgotten.
 func (u *userCode) maxLease() time.Duration {
 	switch u.place {
-	case "IsClosed", "IsClosing", "Reusable", "Broken", "function of Do",
+	case "IsClosed", "IsClosing", "Reusable", "Broken", "function of Do", "function of Each",
 		"borrower on the combining mailbox", "borrower on the library's mailbox", "borrower on its sender's goroutine":
 		return 10 * time.Second
 	}
@@ -298,6 +298,18 @@ func (u *userCode) use(ctx context.Context, setting any) {
 	})
 }
 
+// each visits all connections, and borrows all that are idle.
+func (u *userCode) each() {
+	u.do(func() {
+		_ = u.pool.Each(userContext{context.Background(), u}, func(context.Context, *userConn) error { u.at("function of Each"); return nil })
+	})
+	u.do(func() {
+		for _, l := range u.pool.TryGetAll() {
+			_ = l.Put()
+		}
+	})
+}
+
 // bystander is a caller who has nothing to do with the bad code, and must be served.
 // Whoever borrows a connection calls its IsClosed and IsClosing, and Reusable.
 func (u *userCode) bystander() {
@@ -363,6 +375,7 @@ func (u *userCode) inGet() {
 	u.do(func() {
 		_ = u.pool.Do(userContext{context.Background(), u}, func(context.Context, *userConn) error { u.at("function of Do"); return nil })
 	})
+	u.each()
 	u.use(userContext{context.Background(), u}, "blue")
 	u.use(userContext{context.Background(), u}, nil)
 	ended, cancel := context.WithCancelCause(context.Background())
@@ -384,6 +397,7 @@ func (u *userCode) inWait() {
 	time.Sleep(time.Second)
 	cancel(&userError{u: u, is: "Is of a cause", unwrap: "Unwrap of a cause"})
 	synctest.Wait()
+	u.each()
 	u.do(func() { _ = held[0].Put() })
 	u.do(func() { _ = held[1].Taint(&userError{u: u}) })
 }
@@ -407,6 +421,7 @@ func (u *userCode) inClose() {
 	u.arm()
 	u.byMessage()
 	u.bystander()
+	u.each()
 	u.do(func() { _ = u.pool.Close(userContext{context.Background(), u}) })
 	time.Sleep(time.Second)
 	u.use(userContext{context.Background(), u}, nil)

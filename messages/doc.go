@@ -4,9 +4,10 @@
 // The package holds plain data and no behaviour:
 //
 //   - requests and their answers (requests.go): [Get] is answered by [Lease] or
-//     [Denied]; [Put], [Taint], [SetCapacity], [Clear], [Suspend], [Resume] and
-//     [Close] by [Done]; [Release] by [Released]; [ExplainRequest] by [Explanation];
-//     [StatsRequest] by [Stats]; [HealthOK] and [HealthFailed] are not answered;
+//     [Denied]; [Put], [Taint], [SetCapacity], [SetMinIdle], [Warm], [Clear], [Suspend],
+//     [Resume] and [Close] by [Done]; [Release] by [Released]; [ExplainRequest] by
+//     [Explanation]; [StatsRequest] by [Stats]; [HealthRequest] by [Health]; [HealthOK]
+//     and [HealthFailed] are not answered;
 //   - timers (timers.go): [BackoffElapsed] and [Tick], which the pool sends to itself;
 //   - events (events.go): what the pool reports about itself, as [Event];
 //   - errors (errors.go): the errors of requests, which describe the pool at the
@@ -30,7 +31,7 @@
 //
 // After Close has begun, a Get is answered by a Denied with [ErrClosed], and the other
 // requests by a Done with ErrClosed, except these: Put and Taint end their leases as
-// before; Close, Release and StatsRequest are answered as before; and ExplainRequest
+// before; Close, Release, StatsRequest and HealthRequest are answered as before; and ExplainRequest
 // is, until the last connection is closed. Then the actor stops, and the library
 // answers requests to it as those to any other stopped actor.
 package messages

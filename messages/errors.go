@@ -14,7 +14,8 @@ import (
 var (
 	// ErrClosed: the pool is closed, or closing.
 	ErrClosed = errors.New("actorpool: pool is closed")
-	// ErrExhausted: MaxWaiters Gets wait already.
+	// ErrExhausted: MaxWaiters Gets wait already; or a TryGetWith has found no connection
+	// that can be lent at once.
 	ErrExhausted = errors.New("actorpool: too many waiters")
 	// ErrSuspended: the Get's context ended while the pool was suspended. It comes
 	// together with the context's error.
@@ -26,8 +27,8 @@ var (
 	ErrSuperseded = errors.New("actorpool: superseded by a later SetCapacity")
 	// ErrNilContext: the context is nil.
 	ErrNilContext = errors.New("actorpool: nil context")
-	// ErrLeaseEnded: the lease had ended before, by Put, by Taint or by the pool; or
-	// it is the zero lease.
+	// ErrLeaseEnded: the lease had ended before, by Put, Taint or Hijack, or by the pool;
+	// or it is the zero lease.
 	ErrLeaseEnded = errors.New("actorpool: lease has ended")
 	// ErrConnectFailed: the connect that was begun for this Get failed, or Apply did.
 	// The error is a *[ConnectError], which unwraps to that of the function.

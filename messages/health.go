@@ -15,9 +15,10 @@ type Health struct {
 	// OK says that a Get that comes now is served, or waits for a connection that can
 	// come. It is false while the pool is paused, suspended, closing or closed, while its
 	// capacity is 0, and in a period of the backoff while no connection stands; with
-	// BackoffFailFast, in a period while no connection is idle. It is wrongly true only
-	// from the end of a period until the attempt that follows it is back, and with
-	// BackoffNever, which has no periods.
+	// BackoffFailFast, in a period while no connection is idle. The pool knows
+	// only what its connects have told it: OK is wrongly true while the server is gone and
+	// no connect has failed yet, from the end of a period until the attempt that follows
+	// it is back, and with BackoffNever, which has no periods.
 	OK bool
 	// State is one of the State constants.
 	State string

@@ -14,8 +14,8 @@ type opsEvents struct {
 	*eventCounts
 	pauses   bool // PauseOnClear: a Clear of a paused pool is no event
 	kinds    [messages.CapacityChanged + 1]uint64
-	closed   [messages.ReasonBackoff + 1]uint64
-	failed   [messages.ReasonBackoff + 1]uint64
+	closed   [messages.ReasonHijacked + 1]uint64
+	failed   [messages.ReasonHijacked + 1]uint64
 	declined uint64
 }
 
@@ -51,7 +51,8 @@ func (c *opsEvents) agree(st client.Stats, closing bool) {
 		{"Gets", c.kinds[messages.CheckOutStarted], st.Gets},
 		{"Gets that have ended", c.kinds[messages.CheckedOut] + c.kinds[messages.CheckOutFailed] - c.declined, st.Gets - uint64(st.Waiting)},
 		{"Grants", c.kinds[messages.CheckedOut] - c.declined, st.Grants},
-		{"returns", c.kinds[messages.CheckedIn] - c.declined, st.Puts + st.Taints},
+		{"returns", c.kinds[messages.CheckedIn] - c.declined, st.Puts + st.Taints + st.Hijacks},
+		{"Hijacks", c.closed[messages.ReasonHijacked], st.Hijacks},
 		{"Connects", c.kinds[messages.ConnectionCreated], st.Connects},
 		{"Backoffs", c.kinds[messages.PoolBackoff], st.Backoffs},
 		{"Generation", c.kinds[messages.PoolCleared], st.Generation},
@@ -72,13 +73,13 @@ func (c *opsEvents) agree(st client.Stats, closing bool) {
 	for _, n := range c.closed {
 		closed += n
 	}
-	ended := st.ConnectErrors + st.ClosedStale + st.ClosedIdle + st.ClosedLifetime + st.ClosedCapacity + st.ClosedBroken
+	ended := st.ConnectErrors + st.ClosedStale + st.ClosedIdle + st.ClosedLifetime + st.ClosedCapacity + st.ClosedBroken + st.ClosedUses + st.Hijacks
 	succeeded := st.Connects - st.ConnectErrors - uint64(st.Connecting)
 	switch {
 	case c.kinds[messages.ConnectionReady] > succeeded:
 		c.fail("%d connections were ready: %+v", c.kinds[messages.ConnectionReady], st)
 	case c.closed[messages.ReasonStale] < st.ClosedStale, c.closed[messages.ReasonIdle] != st.ClosedIdle,
-		c.closed[messages.ReasonLifetime] != st.ClosedLifetime, c.closed[messages.ReasonCapacity] < st.ClosedCapacity:
+		c.closed[messages.ReasonLifetime] != st.ClosedLifetime, c.closed[messages.ReasonUses] != st.ClosedUses, c.closed[messages.ReasonCapacity] < st.ClosedCapacity:
 		c.fail("closings by reason: %v, %+v", c.closed, st)
 	case !closing && (closed < ended || closed > ended+uint64(st.Connecting+st.InTransition)): // a function that is interrupted ends later
 		c.fail("%d closings: %+v", closed, st)

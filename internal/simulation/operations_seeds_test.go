@@ -37,6 +37,10 @@ func operationSeeds() [][]byte {
 		seed([opsConfigBytes]byte{cfgCapacity: 0x31, cfgPolicies: 0x1d, cfgFunctions: 0x22, cfgCallers: 0x0a},
 			op(opResume, 0), op(opGet, 0), op(opGet, 7), op(opGet, 5), op(opClear, 0), op(opResume, 0), op(opPut, 0), op(opMood, onReset<<3|byte(panicking)), op(opGet, 0), op(opPut, 0)),
 		seed([opsConfigBytes]byte{cfgPeriods: 0x20, cfgFunctions: 0x20}, op(opGet, 0), op(opGet, 0), op(opGet, 0), op(opPass, 8), op(opPut, 0), op(opPut, 0)),
+		// What takes connections out of turn, or out of the pool.
+		seed(told, op(opGet, 0), op(opGet, 0), op(opPut, 0), op(opEach, 0x10), op(opGet, 0), op(opHijack, 0), op(opPass, 2), op(opPut, 0), op(opPass, 6)),
+		seed([opsConfigBytes]byte{cfgCapacity: 0xc3, cfgFunctions: 0x21, cfgPeriods: 0x02}, op(opWarm, 0x18), op(opTryGetAll, 0), at(opEach, 0x28),
+			at(opPut, 0), op(opGet, 0), op(opSetMinIdle, 2), op(opClear, 0), op(opPass, 8), op(opEach, 0), op(opClose, 0)),
 		// What the end of a job makes possible: a connect for MinIdle, after a check and after
 		// Apply, and a connect for a caller whose check has failed.
 		seed([opsConfigBytes]byte{cfgCapacity: 3, cfgIdle: 0x01, cfgFunctions: 0x21, cfgPeriods: 0x01}, op(opPass, 8), op(opGet, 0), op(opPass, 0)),

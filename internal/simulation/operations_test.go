@@ -65,20 +65,30 @@ const (
 	opReady
 	opExplain
 	opClose
+	opHijack
+	opTryGetAll
+	opEach
+	opWarm
+	opSetMinIdle
 )
 
-// operationKinds maps the low five bits of a step's first byte to an operation, the
+// operationKinds maps the low six bits of a step's first byte to an operation, the
 // frequent ones more than once. hurry, its highest bit, says that the next step does
 // not wait until all is quiet.
-var operationKinds = [32]operation{
+var operationKinds = [64]operation{
 	opGet, opNestedGet, opTryGet, opDo, opPut, opTaint, opEndAgain, opCancel, opPass, opMood, opRecover,
 	opSetCapacity, opClear, opSuspend, opResume, opReady, opExplain, opClose,
 	opGet, opGet, opGet, opGet, opPut, opPut, opPut, opPass, opPass, opPass, opMood, opMood, opCancel, opDo,
+	opHijack, opTryGetAll, opEach, opWarm, opSetMinIdle,
+	opHijack, opTryGetAll, opEach, opWarm, opSetMinIdle,
+	opGet, opGet, opGet, opGet, opGet, opGet, opPut, opPut, opPut, opPut, opPut, opTaint,
+	opPass, opPass, opPass, opPass, opNestedGet, opDo, opDo, opEach, opMood, opRecover,
 }
 
 var operationNames = [...]string{
 	"get", "nested get", "try get", "do", "put", "taint", "end again", "cancel", "pass", "mood", "recover",
 	"set capacity", "clear", "suspend", "resume", "ready", "explain", "close",
+	"hijack", "try get all", "each", "warm", "set min idle",
 }
 
 const (
@@ -116,6 +126,7 @@ type operations struct {
 	running int         // other calls that have not returned
 	resizes int         // SetCapacity, of those
 	readies int         // Ready, of those
+	visits  bool        // there was an Each: it may be given connections that it does not use
 	cancels []*opCaller // of the Gets that have not returned
 	held    []*opLease
 	ended   []*opLease
@@ -171,6 +182,8 @@ func (o *operations) configure() {
 		Backoff:        client.Backoff{Base: 100 * time.Millisecond, Cap: opsTimeout, Mode: client.BackoffMode(b[cfgPolicies] & 3 % 3)},
 	}
 	o.library = b[cfgCapacity]>>4&3 == 3
+	cfg.MaxUses = []int{0, 3}[b[cfgCapacity]>>6&1]
+	cfg.MinOpen = []int{0, 1}[b[cfgCapacity]>>7]
 	cfg.MaxIdle = []int{0, 1, 2, 3}[b[cfgIdle]>>2&3]
 	cfg.MinIdle = min(int(b[cfgIdle]&3), cfg.Capacity)
 	if cfg.MaxIdle > 0 {
@@ -262,7 +275,7 @@ func (o *operations) run(t *testing.T) {
 	o.spawn()
 	for len(o.input) > 0 && len(o.steps) < mostSteps && !t.Failed() {
 		code, arg := o.next(), o.next()
-		op, wait := operationKinds[code&31], code&hurry == 0
+		op, wait := operationKinds[code&63], code&hurry == 0
 		o.steps = append(o.steps, step{time.Since(o.start), op, arg, wait})
 		o.do(op, arg)
 		if wait {
@@ -342,6 +355,39 @@ func (o *operations) do(op operation, arg byte) {
 			defer cancel()
 			return o.pool.Ready(bounded)
 		})
+	case opHijack:
+		if l := o.pick(&o.held, arg); l != nil {
+			o.hijack(l)
+		}
+	case opTryGetAll:
+		for _, lease := range o.pool.TryGetAll() {
+			o.mu.Lock()
+			if !o.closing.Load() {
+				o.calls++
+			}
+			o.mu.Unlock()
+			v := o.expect(nil)
+			if c := lease.Conn(); c != nil {
+				v.setting = c.setting // it is lent as it is
+			}
+			o.keep(lease, v)
+		}
+	case opEach:
+		o.each(arg)
+	case opWarm:
+		n := int(arg>>3) % (opsCapacity + 1)
+		o.call(func() error {
+			bounded, cancel := o.context(arg)
+			defer cancel()
+			return ignoreConfigError(o.pool.Warm(bounded, n))
+		})
+	case opSetMinIdle:
+		n := int(arg) % (opsCapacity + 1)
+		err := o.pool.SetMinIdle(ctx, n)
+		if err == nil {
+			o.cfg.MinIdle = n
+		}
+		o.expected(ignoreConfigError(err))
 	case opExplain:
 		_, err := o.pool.Explain(ctx)
 		o.expected(err)
@@ -598,6 +644,65 @@ func (o *operations) end(l *opLease, taint bool) {
 	o.mu.Unlock()
 }
 
+// hijack takes a connection out of the pool, and closes it.
+func (o *operations) hijack(l *opLease) {
+	closed := l.conn.isClosed()
+	l.conn.release()
+	conn, err := l.lease.Hijack()
+	switch {
+	case err != nil:
+		o.leaseEnded(err)
+	case conn != l.conn || closed || conn.isClosed():
+		o.fail("connection %d is hijacked, by the holder of connection %d", conn.n, l.conn.n)
+	default:
+		conn.close()
+		o.add(&o.closed, 1)
+	}
+	o.mu.Lock()
+	o.ended = append(o.ended, l)
+	o.mu.Unlock()
+}
+
+// each visits the connections.
+func (o *operations) each(arg byte) {
+	o.visits = true
+	fails := bit(arg, 3)
+	o.call(func() error {
+		bounded, cancel := o.context(arg)
+		defer cancel()
+		seen := map[*opsConn]bool{}
+		err := o.pool.Each(bounded, func(_ context.Context, c *opsConn) error {
+			if seen[c] {
+				o.fail("connection %d is visited twice", c.n)
+			}
+			seen[c] = true
+			c.take()
+			time.Sleep(time.Duration(arg>>4) * time.Millisecond)
+			c.release()
+			if fails {
+				return errOfEach
+			}
+			return nil
+		})
+		if fails && errors.Is(err, errOfEach) {
+			return nil
+		}
+		return err
+	})
+}
+
+// errOfEach is what the function of an Each returns.
+var errOfEach = errors.New("each")
+
+// ignoreConfigError drops the error of a number that is not possible.
+func ignoreConfigError(err error) error {
+	var refused *messages.ConfigError
+	if errors.As(err, &refused) {
+		return nil
+	}
+	return err
+}
+
 // endAgain ends a lease that has ended.
 func (o *operations) endAgain(l *opLease, taint bool) {
 	var err error
@@ -667,7 +772,7 @@ func (o *operations) sample(quiet bool) client.Stats {
 	switch closing := o.closing.Load(); {
 	case st.Waiting != o.waiting:
 		o.fail("%d Gets have not returned: %+v", o.waiting, st)
-	case !closing && st.Gets != o.calls:
+	case !closing && (st.Gets < o.calls || st.Gets > o.calls && !o.visits):
 		o.fail("%d Gets: %+v", o.calls, st)
 	case st.Grants < o.granted:
 		o.fail("%d Gets were granted: %+v", o.granted, st)
@@ -719,7 +824,7 @@ func (o *operations) comeToRest() {
 		o.fail("more than the capacity: %+v", st)
 	case st.Idle < min(o.cfg.MinIdle, st.Capacity):
 		o.fail("fewer than MinIdle: %+v", st)
-	case o.cfg.IdleTimeout > 0 && st.Idle > o.cfg.MinIdle:
+	case o.cfg.IdleTimeout > 0 && st.Idle > max(o.cfg.MinIdle, o.cfg.MinOpen):
 		o.fail("more than MinIdle are idle for longer than IdleTimeout: %+v", st)
 	}
 }

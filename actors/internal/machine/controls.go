@@ -276,6 +276,9 @@ func (m *Machine) CancelControl(now time.Duration, t *Ticket, err error) {
 		return
 	}
 	if t.op == opReady {
+		if m.suspended {
+			err = &joinedError{"%v: %v", messages.ErrSuspended, err}
+		}
 		if m.lastConnectErr != nil {
 			err = &joinedError{"%v (last connect error: %v)", err, m.lastConnectErr}
 		}

@@ -565,14 +565,14 @@ func (m *Machine) Applied(now time.Duration, s *Slot, err error) {
 	w := s.waiter
 	if m.closeIfUnusable(s, err) {
 		if err != nil {
-			m.failApply(w, err)
+			m.failApply(w, err, false)
 		}
 		m.settle()
 		return
 	}
 	if err != nil { // the connection is to be closed anyway
 		m.unassign(s)
-		m.failApply(w, err)
+		m.failApply(w, err, true)
 		m.putToUse(s)
 		m.settle()
 		return

@@ -49,8 +49,7 @@ func (m *Machine) failConnect(s *Slot, err error, class messages.Class, end func
 	m.answerAll(&m.drain.readies, m.notReady(failure))
 	m.rejectIfPaused() // after the reject above, which tells the cause
 	if m.backoff.phase != backoffBlocked {
-		// No blocking period keeps the background from connecting in a loop.
-		m.backgroundAfter = after(m.now, max(m.cfg.Backoff.Base, time.Millisecond))
+		m.delayBackground() // no blocking period does it
 	}
 }
 
@@ -97,11 +96,19 @@ func (m *Machine) checkFailed(s *Slot) {
 	}
 }
 
-// failApply ends the Get that an Apply was done for, if there is one (H9).
-func (m *Machine) failApply(w *Waiter, err error) {
+// failApply ends the Get that an Apply was done for, if there is one (H9). An Apply that
+// was cancelled says nothing of others.
+func (m *Machine) failApply(w *Waiter, err error, cancelled bool) {
 	if w != nil {
 		m.reject(w, &messages.ConnectError{Phase: messages.PhaseApply, Err: err}, messages.ReasonConnectionError)
 	}
+	if !cancelled {
+		m.delayBackground()
+	}
+}
+
+// delayBackground keeps the background from connecting in a loop.
+func (m *Machine) delayBackground() {
 	m.backgroundAfter = after(m.now, max(m.cfg.Backoff.Base, time.Millisecond))
 }
 
@@ -143,7 +150,7 @@ func (m *Machine) giveUpJob(s *Slot) {
 		m.emitClosed(s, messages.ReasonError, errOverdue)
 		m.stopCounting(s)
 		if s.state == applying {
-			m.failApply(w, errOverdue)
+			m.failApply(w, errOverdue, false)
 		}
 	case closing:
 		m.unassign(s)
