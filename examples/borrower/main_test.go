@@ -27,7 +27,7 @@ func TestRun(t *testing.T) {
 	// In this order, with other lines between them.
 	rest := out.String()
 	for _, want := range []string{
-		"alice   borrows connection 1 (lease 1), with no transaction open",
+		"alice   borrows connection 1, with no transaction open",
 		"bob     starts (incarnation 1)",
 		"carol   starts (incarnation 1)",
 		"\"alice\" (connection 1, ",
@@ -35,12 +35,12 @@ func TestRun(t *testing.T) {
 		"\"carol\" (",
 		"alice   panics, with its transaction open",
 		"pool    resets connection 1: rolls back the transaction of alice",
-		"bob     borrows connection 1 (lease 2), with no transaction open",
+		"bob     borrows connection 1, with no transaction open",
 		"bob     commits",
-		"carol   borrows connection 1 (lease 3), with no transaction open",
+		"carol   borrows connection 1, with no transaction open",
 		"carol   stops, without returning the connection",
 		"pool    resets connection 1: rolls back the transaction of carol",
-		"alice   borrows connection 1 (lease 4), with no transaction open",
+		"alice   borrows connection 1, with no transaction open",
 		"alice   commits",
 		"pool    is closed: 4 Gets, 4 leases, 2 returned, 2 taken back; 1 connections opened, 1 closed",
 	} {

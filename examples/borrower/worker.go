@@ -48,7 +48,7 @@ func (w *worker) Receive(ctx actor.Context) {
 		if w.session.transaction != "" {
 			open = w.session.transaction // does not happen, because of Reset
 		}
-		w.logf("borrows connection %d (lease %d), with %s open", msg.ID.Conn, msg.ID.Epoch, open)
+		w.logf("borrows connection %d, with %s open", msg.ID.Conn, open)
 		w.session.transaction = "the transaction of " + w.name
 		self, root := ctx.Self(), ctx.ActorSystem().Root
 		time.AfterFunc(use, func() { root.Send(self, used{lease: msg.ID}) })

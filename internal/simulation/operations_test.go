@@ -684,7 +684,7 @@ func (o *operations) each(arg byte) {
 			}
 			return nil
 		})
-		if fails && errors.Is(err, errOfEach) {
+		if fails && errors.Is(err, errOfEach) || o.revocable && errors.Is(err, messages.ErrLeaseEnded) {
 			return nil
 		}
 		return err
