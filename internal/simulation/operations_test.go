@@ -797,11 +797,12 @@ func (o *operations) comeToRest() {
 	}
 	for deadline := time.Now().Add(time.Minute); ; testkit.Pass(opsTimeout / 2) {
 		o.endAll()
-		if o.waiting+o.running+len(o.held) == 0 {
+		if waiting, running, held := o.left(); waiting+running+held == 0 {
 			break
 		}
 		if time.Now().After(deadline) {
-			o.fail("%d Gets and %d other calls do not return: %+v", o.waiting, o.running, o.pool.Stats())
+			waiting, running, _ := o.left()
+			o.fail("%d Gets and %d other calls do not return: %+v", waiting, running, o.pool.Stats())
 			return
 		}
 	}
@@ -827,6 +828,13 @@ func (o *operations) comeToRest() {
 	case o.cfg.IdleTimeout > 0 && st.Idle > max(o.cfg.MinIdle, o.cfg.MinOpen):
 		o.fail("more than MinIdle are idle for longer than IdleTimeout: %+v", st)
 	}
+}
+
+// left counts the Gets and the other calls that have not returned, and the leases.
+func (o *operations) left() (waiting, running, held int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.waiting, o.running, len(o.held)
 }
 
 // endAll ends all leases, until no Get that waits is granted another.
@@ -860,9 +868,10 @@ func (o *operations) finish() {
 	testkit.Pass(opsIgnored + opsTimeout)
 	st := o.sample(true)
 	_, running, opened, closed := o.counts()
+	waiting, calls, _ := o.left()
 	switch {
-	case o.waiting+o.running > 0:
-		o.fail("%d Gets and %d other calls do not return", o.waiting, o.running)
+	case waiting+calls > 0:
+		o.fail("%d Gets and %d other calls do not return", waiting, calls)
 	case st.State != messages.StateClosed || st.Open+st.Connecting+st.Closing+st.Waiting > 0:
 		o.fail("closed: %+v", st)
 	case opened != closed || running > 0:
