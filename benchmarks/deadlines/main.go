@@ -110,7 +110,9 @@ func (o outcome) wasted() float64 {
 // which take time.
 func (l load) actorpool(each time.Duration, counts bool) (outcome, error) {
 	var declined atomic.Int64
-	cfg := client.Config[int]{Connect: func(context.Context) (int, error) { return 1, nil }, Capacity: l.capacity}
+	cfg := client.Config[int]{
+		Connect: func(context.Context) (int, error) { return 1, nil }, Disconnect: client.NoDisconnect[int], Capacity: l.capacity,
+	}
 	if counts {
 		cfg.OnEvent = func(e messages.Event) {
 			if e.Kind == messages.CheckOutFailed && e.ConnID != 0 {
