@@ -358,8 +358,8 @@ func (p *Pool[C]) Resume(ctx context.Context) error {
 	return ref.Resume(ctx)
 }
 
-// Ready waits until MinIdle connections are open, or one if MinIdle is 0. It makes
-// the pool open them. If a connect fails or ctx ends before, it returns a
+// Ready waits until MinIdle connections are open, or one if MinIdle is 0, also if
+// SetMinIdle changes it meanwhile. It makes the pool open them. If a connect fails or ctx ends before, it returns a
 // *[messages.GetError], as Get does, which unwraps to the reason and to the error of
 // the last connect. While the pool is paused, it returns messages.ErrCleared. While it is
 // suspended it opens nothing: Ready waits for Resume, and an error of ctx comes with

@@ -152,17 +152,22 @@ func (m *Machine) Warm(now time.Duration, t *Ticket, n int) {
 		m.answer(t, err)
 		return
 	}
+	if n == 0 && !m.paused {
+		m.answer(t, nil)
+		return
+	}
 	m.warmUp(t, n)
 }
 
-// Ready is Warm for as many connections as MinIdle asks for, at least one.
+// Ready is Warm for as many connections as MinIdle asks for, also if that changes, and at
+// least one.
 func (m *Machine) Ready(now time.Duration, t *Ticket) {
 	m.advance(now)
 	if m.phase != phaseOpen {
 		m.answer(t, messages.ErrClosed)
 		return
 	}
-	m.warmUp(t, max(1, m.cfg.MinIdle))
+	m.warmUp(t, 0)
 }
 
 func (m *Machine) warmUp(t *Ticket, n int) {
@@ -170,8 +175,6 @@ func (m *Machine) warmUp(t *Ticket, n int) {
 	switch {
 	case m.paused:
 		m.answer(t, messages.ErrCleared)
-	case n == 0:
-		m.answer(t, nil)
 	case m.backoff.phase == backoffBlocked && m.cfg.Backoff.Mode == BackoffFailFast && m.established() < m.readyTarget(t):
 		m.answer(t, m.notReady(m.backoffError()))
 	default:

@@ -256,9 +256,15 @@ func (m *Machine) coming() int {
 	return m.established() + m.count[connecting] - m.jobs.cancelled
 }
 
-// readyTarget is how many connections must stand for a Warm to succeed, within the
-// capacity of the moment.
-func (m *Machine) readyTarget(t *Ticket) int { return max(1, min(t.target, m.capacity)) }
+// readyTarget is how many connections must stand for a Warm or Ready to succeed, within
+// the capacity of the moment. A Ready asks for the MinIdle of the moment.
+func (m *Machine) readyTarget(t *Ticket) int {
+	target := t.target
+	if target == 0 {
+		target = m.cfg.MinIdle
+	}
+	return max(1, min(target, m.capacity))
+}
 
 // initialPermits is how many connects may run at once before one has succeeded, and
 // how many may run for nobody, where MaxConnecting gives no bound (L11).

@@ -232,7 +232,7 @@ type Ticket struct {
 	Owner any
 
 	op         op
-	target     int // opReady: how many connections must stand
+	target     int // opReady: how many connections must stand; 0: MinIdle
 	pending    bool
 	prev, next *Ticket
 }
