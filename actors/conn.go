@@ -46,7 +46,7 @@ type poolConn struct {
 	ref        *Ref
 	opened     time.Duration // when Connect had returned
 	generation uint64
-	closed     atomic.Bool // Disconnect has begun
+	closed     atomic.Bool // Disconnect has begun, or a holder keeps the connection
 }
 
 func newPoolConn(conn any) *poolConn {
@@ -91,8 +91,9 @@ var (
 )
 
 // Put returns the connection; ErrLeaseEnded if the lease has ended. A connection that
-// says that it is closed, or that is not reusable, is not used again. It is asked after the lease is
-// claimed: a Put that comes too late must not touch the connection of another holder.
+// says that it is closed, or that is not reusable, is not used again. It is asked after
+// the lease is claimed: a Put that comes too late must not touch the connection of
+// another holder.
 func (l Lease) Put() error {
 	c := l.lent
 	if c == nil || !c.fence.CompareAndSwap(l.epoch, l.epoch+1) {

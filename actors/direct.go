@@ -119,14 +119,12 @@ func (p *pool) restore(c *poolConn) (served *getRequest) {
 // failDirectly ends the pool whose direct turn has panicked, as guard and the mailbox do
 // for a message.
 func (p *pool) failDirectly(reason any) {
-	p.inTurn, p.wakesLater = false, false
+	p.wakesLater = false
 	if g := p.served; g != nil {
 		p.served = nil
 		g.answer()
 	}
-	p.mailbox.failed = true
-	p.tearDown(true)
-	p.ctx.Stop(p.ctx.Self())
+	p.fail()
 	p.mailbox.invoker.EscalateFailure(reason, nil)
 }
 

@@ -27,6 +27,7 @@
 // The pool actor stands in several files:
 //
 //	pool.go      its turn: the hot path of Get and Put, and performing effects
+//	direct.go    turns that callers take themselves
 //	life.go      how it begins and ends
 //	requests.go  requests from actors
 //	control.go   requests about the pool as a whole: one form, whoever asks
@@ -36,9 +37,11 @@
 //
 // Ordinary Go holds a [Ref] (ref.go), which sends messages to the pool actor and
 // waits for the answers. A Get is a getRequest (get.go), whose answer reaches the
-// caller by a handover (handover.go); why its context has ended is read in ending.go. A connection is a poolConn (conn.go), whose
-// fence ends each [Lease] once. Both carry their own mailbox node, so that a Get and
-// a Put allocate nothing. Package client makes all this generic.
+// caller by a handover (handover.go); why its context has ended is read in ending.go. A
+// connection is a poolConn (conn.go), whose fence ends each [Lease] once. Both carry their
+// own mailbox node, so that a Get and a Put allocate nothing. A holder can keep its
+// connection (keep.go), and a caller can have all that are idle (tryall.go) or visit all
+// that stand (visit.go). Package client makes all this generic.
 //
 // With LeakAfter the origin of a lease is known (trace.go), and a lease that was
 // forgotten is noticed (forgotten.go). A context can carry a lease, so that the pool

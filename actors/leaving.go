@@ -61,8 +61,8 @@ func recipient(pid *actor.PID) string { return pid.Address + "/" + pid.Id }
 // runsOn implements mailboxActor.
 func (p *pool) runsOn(m *mailbox) { p.mailbox = m }
 
-// receiveStopped implements mailboxActor: the pool actor has stopped, and a message comes from
-// somebody who had its process in hand. It is a dead letter, as it would have been a
+// receiveStopped implements mailboxActor: the pool actor has stopped, and a message comes
+// from somebody who had its process in hand. It is a dead letter, as it would have been a
 // moment later. Whoever waits for the answer to one of the pool's own messages sees
 // that the pool has ended.
 func (p *pool) receiveStopped(message any) {

@@ -85,7 +85,8 @@ import (
 // library would serve it. It can ask whether the message in hand is one of the
 // system's, so that nobody can forge, say, a Stopping by sending it as a user message.
 // A message whose answer is code of its sender (actor.AutoRespond) does not reach it.
-// And when it has stopped it is still called for each message that comes too late: the library would drop these without a word.
+// And when it has stopped it is still called for each message that comes too late: the
+// library would drop these without a word.
 //
 // # What it does not survive
 //
@@ -137,7 +138,7 @@ func (m *mailbox) resume() {
 	}
 }
 
-// stop says that the actor has stopped. From here on it takes messages by end. They
+// stop says that the actor has stopped. From here on receiveStopped takes messages. They
 // take the way of a suspended actor's, so that the shortest way need not ask.
 func (m *mailbox) stop() {
 	m.resume()

@@ -106,13 +106,18 @@ func (p *pool) guard() {
 		return
 	}
 	reason := recover()
+	p.fail()
+	panic(reason)
+}
+
+// fail ends the pool whose turn has panicked.
+func (p *pool) fail() {
 	p.inTurn = false
 	if p.mailbox != nil {
 		p.mailbox.failed = true // whoever still asks is answered
 	}
 	p.tearDown(true)
 	p.ctx.Stop(p.ctx.Self())
-	panic(reason)
 }
 
 // bySystem says that the message in hand is the actor system's, and not one that
@@ -247,7 +252,7 @@ func (p *pool) receiveRest(message any) {
 		}
 		p.m.NextVisit(now, &msg.machine)
 	case *endVisit:
-		p.m.EndVisit(now, &msg.visit.machine, context.Canceled)
+		p.m.EndVisit(now, &msg.visit.machine)
 	case *watchChanges:
 		p.noteChanges()
 	case *holdsLeases:

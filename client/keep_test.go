@@ -434,26 +434,26 @@ func TestChangedTellsThatCountsOrWaitersHaveChanged(t *testing.T) {
 // connection.
 func TestEachLosesNoConnectionToCodeOfTheUser(t *testing.T) {
 	for name, c := range map[string]struct {
-		ctx func() context.Context
+		ctx func(*testing.T) context.Context
 		err error
 	}{
-		"Err panics when the visit is granted": {ctx: func() context.Context {
+		"Err panics when the visit is granted": {ctx: func(t *testing.T) context.Context {
 			endable, cancel := context.WithCancel(ctx)
-			return &badContext{Context: endable, cancel: cancel, panics: true}
+			t.Cleanup(cancel)
+			return &badContext{Context: endable, panics: true}
 		}},
-		"Err blocks": {ctx: func() context.Context {
-			bounded, cancel := context.WithTimeout(ctx, time.Second)
-			return &badContext{Context: bounded, cancel: cancel, takes: time.Hour}
+		"Err blocks": {ctx: func(t *testing.T) context.Context {
+			return &badContext{Context: testkit.Within(t, time.Second), takes: time.Hour}
 		}},
-		"Is of an error ends the goroutine": {ctx: func() context.Context { return ctx }, err: goexitError{}},
+		"Is of an error ends the goroutine": {ctx: func(*testing.T) context.Context { return ctx }, err: goexitError{}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			testkit.Run(t, func(t *testing.T, w *testkit.World) {
 				p := w.Pool(testkit.Capacity(1))
-				l := testkit.Get(t, p)
+				l, visiting := testkit.Get(t, p), c.ctx(t)
 				go func() {
 					defer func() { _ = recover() }()
-					_ = p.Each(c.ctx(), func(context.Context, *testkit.Conn) error { return c.err })
+					_ = p.Each(visiting, func(context.Context, *testkit.Conn) error { return c.err })
 				}()
 				testkit.Pass(2 * time.Second)
 				testkit.Put(t, l)
@@ -469,7 +469,6 @@ func TestEachLosesNoConnectionToCodeOfTheUser(t *testing.T) {
 // badContext is a context whose Err panics or takes long.
 type badContext struct {
 	context.Context
-	cancel context.CancelFunc
 	panics bool
 	takes  time.Duration
 }

@@ -9,6 +9,7 @@
 package machine
 
 import (
+	"context"
 	"fmt"
 	"time"
 
@@ -227,10 +228,10 @@ func (m *Machine) NextVisit(now time.Duration, v *Visit) {
 	m.settle()
 }
 
-// EndVisit ends a visit whose caller has left, for the reason err.
-func (m *Machine) EndVisit(now time.Duration, v *Visit, err error) {
+// EndVisit ends a visit whose caller has left.
+func (m *Machine) EndVisit(now time.Duration, v *Visit) {
 	m.advance(now)
-	m.finishVisit(v, err)
+	m.finishVisit(v, context.Canceled)
 }
 
 // Close ends the pool: first of all jobs under way are cancelled, then all waits

@@ -20,11 +20,13 @@
 //
 //	machine.go       inputs: everything that can happen, one method each.
 //	                 Start here: it is the table of contents.
+//	controls.go      the inputs that concern the pool as a whole
 //	housekeeping.go  what a tick of the timer does by itself
 //	outcomes.go      what follows from a job that failed, is done, or is overdue
 //	settle.go        what follows from any input: who is served, what is begun,
 //	                 which waits end
 //	transitions.go   the single steps by which the state changes
+//	visits.go        walks over the connections, and what leaves them
 //	explain.go       what errors and Explain say of the pool
 //	backoff.go       the backoff after failed connects
 //	timers.go        when something is due next

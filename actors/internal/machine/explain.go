@@ -125,8 +125,8 @@ func (m *Machine) Explain(now time.Duration) messages.Explanation {
 
 // Health says whether a Get that comes now can be served, and what the last connect said.
 //
-// It is wrong in one case only: from the end of a period until the next attempt is back,
-// nobody knows.
+// It knows what connects have told it. So it is wrongly OK while the server is gone and
+// no connect has failed, and from the end of a period until the next attempt is back.
 func (m *Machine) Health() messages.Health {
 	h := messages.Health{State: m.stateName(), LastError: m.lastConnectErr, Since: m.wall(m.stateSince)}
 	h.Attempt, h.NextAttempt = m.NextAttempt()

@@ -5,6 +5,7 @@ package machine
 import (
 	"errors"
 	"fmt"
+	"math"
 )
 
 // CheckInvariants verifies what must hold after every input: that the lists, the
@@ -296,6 +297,28 @@ func (m *Machine) checkFastPath() error {
 		(m.backoff.phase == backoffOff || !m.cfg.Check)
 	if m.fastPath != fastPath {
 		return fmt.Errorf("the fast paths are open: %v, and the state says %v", m.fastPath, fastPath)
+	}
+	visits := map[*Visit]int{}
+	for _, s := range m.slots {
+		until := uint64(math.MaxUint64)
+		if m.cfg.MaxUses > 0 {
+			until = s.unused + uint64(m.cfg.MaxUses)
+		}
+		for _, v := range s.visits {
+			visits[v]++
+			until = 0
+		}
+		switch {
+		case s.state != vacant && s.quickUntil != until:
+			return fmt.Errorf("the fast paths return leases of connection %d before epoch %d, not %d", s.ID, until, s.quickUntil)
+		case s.visits != nil && !s.standing:
+			return fmt.Errorf("connection %d is to be visited and does not stand", s.ID)
+		}
+	}
+	for _, v := range m.visits {
+		if v.left != visits[v] || v.waits && v.left == 0 {
+			return fmt.Errorf("%d connections are left for a visit, and it says %d, waiting: %v", visits[v], v.left, v.waits)
+		}
 	}
 	if m.opts.needsClock && m.phase == phaseOpen {
 		for _, l := range []*slotList{&m.lists.idle, &m.lists.idleWithSetting} {

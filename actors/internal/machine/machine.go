@@ -145,16 +145,7 @@ func (m *Machine) LendIdle(now time.Duration, w *Waiter) []*Slot {
 			m.closeConn(s, reason, nil)
 			continue
 		}
-		w.since = m.now
-		m.counters.Gets++
-		m.counters.Grants++
-		if m.opts.allEvents {
-			m.emitStarted(w)
-			m.emitCheckedOut(s, w, 0)
-		}
-		m.notUsed(s)
-		s.Path, s.wait, s.idled = messages.PathIdle, 0, m.now-s.since
-		m.lend(s, w, true)
+		m.lendOutOfTurn(s, w)
 		lent = append(lent, s)
 	}
 	m.settle()
@@ -284,6 +275,7 @@ func (m *Machine) GetAnother(now time.Duration, s *Slot, id, epoch uint64, w *Wa
 	}
 	if w.queued && w.slot == nil && m.backoff.nothingOut && m.isHopeless(w) {
 		m.rejectInBackoff(w)
+		m.schedule() // it was the first, and the next one may be shed earlier
 	}
 }
 
@@ -565,14 +557,15 @@ func (m *Machine) Applied(now time.Duration, s *Slot, err error) {
 	w := s.waiter
 	if m.closeIfUnusable(s, err) {
 		if err != nil {
-			m.failApply(w, err, false)
+			m.failApply(w, err)
+			m.delayBackground()
 		}
 		m.settle()
 		return
 	}
 	if err != nil { // the connection is to be closed anyway
 		m.unassign(s)
-		m.failApply(w, err, true)
+		m.failApply(w, err)
 		m.putToUse(s)
 		m.settle()
 		return

@@ -315,6 +315,8 @@ func TestCheckInvariantsFindsEachFault(t *testing.T) {
 		"waiter, but no job": {plain, func(m *Machine) { m.slots[0].waiter, b.slot = &b, m.slots[0] }, "works for a waiter"},
 		"queue mark":         {plain, func(*Machine) { c.queued = false }, "not marked"},
 		"queue link":         {plain, func(*Machine) { c.prev = nil }, "not marked"},
+		"quick leases":       {plain, func(m *Machine) { m.slots[0].quickUntil = 0 }, "the fast paths return leases"},
+		"a visit's count":    {plain, func(m *Machine) { m.visits = append(m.visits, &Visit{left: 1}) }, "are left for a visit"},
 		"queue count":        {plain, func(m *Machine) { m.queue.unstarted++ }, "queue says"},
 		"queue settings":     {plain, func(m *Machine) { m.queue.withSetting++ }, "queue says"},
 		"slot of another":    {plain, func(m *Machine) { c.slot = m.slots[1] }, "works for another"},

@@ -302,15 +302,21 @@ func (w *world) grant(g *get, s *Slot) {
 		}
 		w.notIdle(c)
 	}
+	c.uses++
+	w.lent(g, c)
+}
+
+// lent begins a lease of a connection.
+func (w *world) lent(g *get, c *conn) {
+	w.tb.Helper()
 	w.grants++
 	c.leases++
-	c.uses++
 	c.lentAt = w.now
 	c.background = false
-	if s.LeaseEpoch != uint64(c.leases) {
-		w.fail("lease %d of c%d has epoch %d", c.leases, c.id, s.LeaseEpoch)
+	if c.slot.LeaseEpoch != uint64(c.leases) {
+		w.fail("lease %d of c%d has epoch %d", c.leases, c.id, c.slot.LeaseEpoch)
 	}
-	g.lease = &lease{slot: s, id: s.ID, epoch: s.LeaseEpoch, conn: c}
+	g.lease = &lease{slot: c.slot, id: c.id, epoch: c.slot.LeaseEpoch, conn: c}
 	c.holder = g
 }
 

@@ -96,14 +96,10 @@ func (m *Machine) checkFailed(s *Slot) {
 	}
 }
 
-// failApply ends the Get that an Apply was done for, if there is one (H9). An Apply that
-// was cancelled says nothing of others.
-func (m *Machine) failApply(w *Waiter, err error, cancelled bool) {
+// failApply ends the Get that an Apply was done for, if there is one (H9).
+func (m *Machine) failApply(w *Waiter, err error) {
 	if w != nil {
 		m.reject(w, &messages.ConnectError{Phase: messages.PhaseApply, Err: err}, messages.ReasonConnectionError)
-	}
-	if !cancelled {
-		m.delayBackground()
 	}
 }
 
@@ -150,7 +146,8 @@ func (m *Machine) giveUpJob(s *Slot) {
 		m.emitClosed(s, messages.ReasonError, errOverdue)
 		m.stopCounting(s)
 		if s.state == applying {
-			m.failApply(w, errOverdue, false)
+			m.failApply(w, errOverdue)
+			m.delayBackground()
 		}
 	case closing:
 		m.unassign(s)

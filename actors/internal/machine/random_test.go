@@ -203,7 +203,7 @@ func (h *history) next() {
 		}
 	}
 	if left := h.visitors(func(v *visitor) bool { return !v.over }); len(left) > 0 {
-		add(1, "end of a visit", func() { w.endVisit(pick(h.t, left), context.Canceled) })
+		add(1, "end of a visit", func() { w.endVisit(pick(h.t, left)) })
 		if next := h.visitors(func(v *visitor) bool { return !v.over && !v.waits }); len(next) > 0 {
 			add(4, "next of a visit", func() { w.nextVisit(pick(h.t, next)) })
 		}
@@ -393,7 +393,7 @@ func (h *history) maybe(name string) error {
 func (h *history) comeToRest() {
 	w := h.world
 	for _, v := range h.visitors(func(v *visitor) bool { return !v.over }) {
-		w.endVisit(v, context.Canceled)
+		w.endVisit(v)
 	}
 	w.resume()
 	if w.capacity == 0 {

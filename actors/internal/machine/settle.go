@@ -4,7 +4,11 @@
 
 package machine
 
-import "github.com/actorpool/actorpool/messages"
+import (
+	"time"
+
+	"github.com/actorpool/actorpool/messages"
+)
 
 // lookahead bounds how far down the queue serve looks, and maxOvertaken how often a
 // waiter is passed over for one whose setting matches (G7).
@@ -158,8 +162,9 @@ func (m *Machine) chooseProved(w *Waiter) *Slot {
 }
 
 // putToUse finds a use for a connection that has come free: it is closed if it is
-// not wanted any more, goes to a visit or to a waiter, or becomes idle. So does a suspect, which a
-// caller that has left did not use: from there a waiter has it checked first.
+// not wanted any more, goes to a visit or to a waiter, or becomes idle. A suspect, which
+// a caller that has left did not use, becomes idle: from there a waiter has it checked
+// first.
 func (m *Machine) putToUse(s *Slot) {
 	if reason := m.condemned(s); reason != 0 {
 		m.unassign(s)
@@ -323,13 +328,18 @@ func (m *Machine) reopen(w *Waiter, s *Slot, err error) {
 	}
 }
 
-// visit lends a connection to the caller of a visit that waits for its next one. It is
-// no use of the connection.
+// visit lends a connection to the caller of a visit that waits for its next one.
 func (m *Machine) visit(s *Slot, v *Visit) {
 	v.waits = false
 	v.leave(s)
+	m.lendOutOfTurn(s, &v.waiter)
+	m.effect(Effect{Kind: Visited, Slot: s, Visit: v})
+}
+
+// lendOutOfTurn lends a connection to a caller that is not in the queue. That is no use
+// of the connection.
+func (m *Machine) lendOutOfTurn(s *Slot, w *Waiter) {
 	m.notUsed(s)
-	w := &v.waiter
 	w.since = m.now
 	m.counters.Gets++
 	m.counters.Grants++
@@ -337,20 +347,19 @@ func (m *Machine) visit(s *Slot, v *Visit) {
 		m.emitStarted(w)
 		m.emitCheckedOut(s, w, 0)
 	}
-	s.Path, s.wait, s.idled = pathOfVisit(s), 0, 0
-	if s.state == idle {
-		s.idled = m.now - s.since
-	}
+	m.noteOrigin(s, 0)
 	m.lend(s, w, true)
-	m.effect(Effect{Kind: Visited, Slot: s, Visit: v})
 }
 
-// pathOfVisit says how a visit comes by a connection.
-func pathOfVisit(s *Slot) messages.Path {
-	if s.state == idle {
-		return messages.PathIdle
+// noteOrigin notes how the next lease of a connection comes by it, after which wait.
+func (m *Machine) noteOrigin(s *Slot, wait time.Duration) {
+	s.Path, s.wait = pathFrom[s.state], wait
+	switch s.state {
+	case idle:
+		s.idled = m.now - s.since
+	case borrowed:
+		s.idled = 0
 	}
-	return messages.PathQueued
 }
 
 // pathFrom says how a lease comes by a connection, by what was done with it before.
@@ -379,13 +388,7 @@ func (m *Machine) grant(w *Waiter, s *Slot) {
 	if m.opts.allEvents {
 		m.emitCheckedOut(s, w, wait)
 	}
-	s.Path, s.wait = pathFrom[s.state], wait
-	switch s.state {
-	case idle:
-		s.idled = m.now - s.since
-	case borrowed:
-		s.idled = 0
-	}
+	m.noteOrigin(s, wait)
 	m.lend(s, w, true)
 	m.dequeue(w) // after lend: a borrower that is granted what it has just returned stays watched
 	m.effect(Effect{Kind: Grant, Slot: s, Waiter: w})

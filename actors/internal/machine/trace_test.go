@@ -190,7 +190,7 @@ func (tr *trace) run() string {
 			return tr.output(v.name + " waits")
 		}
 	case "end-visit":
-		w.endVisit(tr.visitors[tr.word(0)], context.Canceled)
+		w.endVisit(tr.visitors[tr.word(0)])
 	case "info":
 		g := tr.gets[tr.word(0)]
 		info, ok := w.m.LeaseInfo(w.now, g.lease.slot, g.lease.id, g.lease.epoch)

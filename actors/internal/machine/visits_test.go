@@ -4,6 +4,7 @@
 package machine
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -36,15 +37,7 @@ func (w *world) lendOutOfTurn(name string, s *Slot) *get {
 	}
 	w.notIdle(c)
 	w.gets++
-	w.grants++
-	c.leases++
-	c.lentAt = w.now
-	c.background = false
-	if s.LeaseEpoch != uint64(c.leases) {
-		w.fail("lease %d of c%d has epoch %d", c.leases, c.id, s.LeaseEpoch)
-	}
-	g.lease = &lease{slot: s, id: s.ID, epoch: s.LeaseEpoch, conn: c}
-	c.holder = g
+	w.lent(g, c)
 	return g
 }
 
@@ -113,13 +106,13 @@ func (w *world) nextVisit(v *visitor) {
 }
 
 // endVisit ends a visit whose caller leaves.
-func (w *world) endVisit(v *visitor, err error) {
+func (w *world) endVisit(v *visitor) {
 	w.tb.Helper()
 	waited := v.waits
 	v.todo = nil
-	w.step(func() { w.m.EndVisit(w.now, &v.Visit, err) })
-	if v.over = true; waited && !errors.Is(v.err, err) {
-		w.fail("%s was ended with %v, and has the error %v", v.name, err, v.err)
+	w.step(func() { w.m.EndVisit(w.now, &v.Visit) })
+	if v.over = true; waited && !errors.Is(v.err, context.Canceled) {
+		w.fail("%s was ended, and has the error %v", v.name, v.err)
 	}
 }
 
