@@ -14,7 +14,7 @@ import (
 // control is a request about the pool as a whole, on its way to its answer. It
 // carries the message that it stands for, whether that came from an actor or from a
 // method of Ref: a SetCapacity, SetMinIdle, Warm, Clear, Suspend, Resume, Close,
-// StatsRequest, HealthRequest or ExplainRequest, or the readyRequest of ordinary Go.
+// StatsRequest, HealthRequest, ExplainRequest or MeasuresRequest, or the readyRequest of ordinary Go.
 type control struct {
 	message any
 	ticket  machine.Ticket // for those that wait
@@ -38,7 +38,8 @@ type cancelControl struct {
 func controlOf(message any, sender *actor.PID) *control {
 	switch message.(type) {
 	case *messages.SetCapacity, *messages.SetMinIdle, *messages.Warm, *messages.Clear, *messages.Suspend,
-		*messages.Resume, *messages.Close, *messages.StatsRequest, *messages.HealthRequest, *messages.ExplainRequest:
+		*messages.Resume, *messages.Close, *messages.StatsRequest, *messages.HealthRequest, *messages.ExplainRequest,
+		*messages.MeasuresRequest:
 		return newControl(&control{message: message, sender: sender})
 	}
 	return nil
@@ -61,6 +62,16 @@ func (c *control) check() error {
 func (c *control) isClose() bool {
 	_, ok := c.message.(*messages.Close)
 	return ok
+}
+
+// isAnsweredWhileClosing says that a control has a use until the last connection is
+// closed.
+func (c *control) isAnsweredWhileClosing() bool {
+	switch c.message.(type) {
+	case *messages.ExplainRequest, *messages.MeasuresRequest, *messages.Close:
+		return true
+	}
+	return false
 }
 
 // control handles a control on the pool's turn.
@@ -98,6 +109,9 @@ func (p *pool) control(now time.Duration, c *control) {
 	case *messages.ExplainRequest:
 		explanation := p.m.Explain(now)
 		p.reply(c, &explanation)
+	case *messages.MeasuresRequest:
+		measures := p.m.Measures(now)
+		p.reply(c, &measures)
 	}
 }
 

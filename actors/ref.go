@@ -186,7 +186,7 @@ func (r *Ref) ask(ctx context.Context, message any) (answer any, err error) {
 	if err := c.check(); err != nil {
 		return nil, err
 	}
-	if _, explains := message.(*messages.ExplainRequest); r.isClosed() && !explains && !c.isClose() {
+	if r.isClosed() && !c.isAnsweredWhileClosing() {
 		return nil, r.endError()
 	}
 	select {
@@ -268,6 +268,15 @@ func (r *Ref) Explain(ctx context.Context) (messages.Explanation, error) {
 		return messages.Explanation{}, err
 	}
 	return *answer.(*messages.Explanation), nil
+}
+
+// Measures says how long Gets wait, leases last and connects take. See client.Pool.
+func (r *Ref) Measures(ctx context.Context) (messages.Measures, error) {
+	answer, err := r.ask(ctx, &messages.MeasuresRequest{})
+	if err != nil {
+		return messages.Measures{}, err
+	}
+	return *answer.(*messages.Measures), nil
 }
 
 // Close ends the pool. See client.Pool.

@@ -23,7 +23,7 @@ type Stats = messages.Stats
 //
 // As soon as Close has begun, and also when the pool actor has stopped for another
 // reason, the methods that return an error return messages.ErrClosed, and TryGet
-// returns false. The exceptions are Close itself, Done, Health, PID, Stats, and Explain,
+// returns false. The exceptions are Close itself, Done, Health, PID, Stats, and Explain and Measure,
 // which works until the last connection is closed. A lease that was taken before can still
 // be ended by Put or Taint.
 type Pool[C any] struct {
@@ -298,6 +298,18 @@ func (p *Pool[C]) Explain(ctx context.Context) (messages.Explanation, error) {
 		return messages.Explanation{}, err
 	}
 	return ref.Explain(ctx)
+}
+
+// Measure says how long Gets wait, leases last and connects take, as histograms that the
+// pool keeps from its beginning, with Stats of the same moment. It costs one message to
+// the pool actor. It works until the last connection is closed; then it returns
+// messages.ErrClosed.
+func (p *Pool[C]) Measure(ctx context.Context) (messages.Measures, error) {
+	ref, err := p.find(ctx)
+	if err != nil {
+		return messages.Measures{}, err
+	}
+	return ref.Measures(ctx)
 }
 
 // SetCapacity changes the largest number of connections to n. If that is more,

@@ -18,6 +18,13 @@ type Explanation struct {
 	Waiters []Waiter `json:"waiters"`
 	// Jobs are the functions that run on connections, at most 100.
 	Jobs []Job `json:"jobs"`
+	// Conns are the connections, in order of their ids, at most 1,000. Those whose
+	// function was given up are not among them.
+	Conns []Conn `json:"conns"`
+	// Recent are the last 64 events, oldest first, without those of single Gets and Puts:
+	// CheckOutStarted, CheckedOut and CheckedIn. Failed check-outs are among them. They
+	// are kept without any handler, and have a Seq of their own only if the pool has one.
+	Recent []Event `json:"recent"`
 	// Attempt is the number of failed attempts while the pool backs off, otherwise 0.
 	// NextAttempt is the earliest time of the next one. It is never before Time, and
 	// zero if the blocking period is over: the next attempt is under way or begins
@@ -31,12 +38,40 @@ type Explanation struct {
 	Suspicions []string `json:"suspicions"`
 }
 
+// Conn is a connection of the pool, or one that is being opened.
+type Conn struct {
+	// ID is its id, from 1.
+	ID uint64 `json:"id"`
+	// State is what is done with it: connecting, checking, resetting, applying,
+	// unapplying, closing, idle or borrowed.
+	State string `json:"state"`
+	// Label is that of the Get that holds it, or that it is being prepared for.
+	Label string `json:"label,omitzero"`
+	// In is how long it has been in this state. Of a lease that nobody times it is at
+	// least so long, see [Holder].Age.
+	In time.Duration `json:"in"`
+	// Age is how long ago its connect succeeded; 0 while it is connecting.
+	Age time.Duration `json:"age"`
+	// Left is how long it is until the end of its MaxLifetime; 0: it has none. It is
+	// negative if that is over: the connection is closed when it comes back.
+	Left time.Duration `json:"left,omitzero"`
+	// Uses is how many leases it has had, the present one included.
+	Uses int `json:"uses"`
+	// Generation is that of the pool when its connect began.
+	Generation uint64 `json:"generation"`
+	// Setting is the setting on it; nil: it has none.
+	Setting any `json:"-"`
+}
+
 // Waiter is a Get that waits.
 type Waiter struct {
 	// Label is that of the Get; empty if it has none.
 	Label string `json:"label,omitzero"`
 	// Waited is how long it has waited.
 	Waited time.Duration `json:"waited"`
+	// Left is how long it will wait at most, because of its deadline or GetTimeout; 0:
+	// without a bound.
+	Left time.Duration `json:"left,omitzero"`
 	// Setting is the setting that it asks for; nil: none.
 	Setting any `json:"-"`
 	// Doing is the state of the connection that is being prepared for it, as in

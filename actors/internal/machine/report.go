@@ -90,6 +90,12 @@ func (m *Machine) Stats() messages.Stats {
 	return st
 }
 
+// Measures is how long Gets wait, leases last and connects take.
+func (m *Machine) Measures(now time.Duration) messages.Measures {
+	m.advance(now)
+	return messages.Measures{Stats: m.Stats()}
+}
+
 // NextAttempt gives the number of failed attempts while the pool backs off, otherwise
 // 0; and the time of the next attempt, zero if no period blocks it.
 func (m *Machine) NextAttempt() (attempt int, next time.Time) {
