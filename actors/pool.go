@@ -172,11 +172,13 @@ func (p *pool) giveBack(c *poolConn) {
 		return
 	}
 	var now time.Duration
-	if p.m.NeedsClock() {
+	if p.m.NeedsClockFor(c.slot) {
 		now = p.now()
 	}
 	if !p.m.TryPut(now, c.slot, c.id, c.epoch) {
-		now = p.now()
+		if now == 0 { // it has not been read
+			now = p.now()
+		}
 		if w := p.m.TryHandOff(now, c.slot, c.id, c.epoch); w != nil {
 			p.grant(w.Owner.(*getRequest), c.slot)
 			p.m.Answered()

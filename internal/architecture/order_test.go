@@ -41,6 +41,7 @@ var machineOrder = []layer{
 	{"backoff.go", "the blocking period, a part of the state"},
 	{"timers.go", "what is due next; whatever changes that sets the timer"},
 	{"report.go", "what the outside reads"},
+	{"measures.go", "what leases and grants leave behind, in numbers"},
 	{"events.go", "everything above emits events"},
 	{"state.go", "the fields, and what follows from them alone"},
 }

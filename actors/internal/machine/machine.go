@@ -101,7 +101,7 @@ func (m *Machine) TryGet(now time.Duration, w *Waiter) *Slot {
 			return nil
 		}
 		s.idled = m.now - s.since
-	} else if w.Label != "" || w.Reserve > 0 {
+	} else if w.Label != "" || w.Reserve > 0 || m.measures.untilTimed == 0 {
 		m.advance(now)
 	}
 	m.counters.Gets++
@@ -115,9 +115,10 @@ func (m *Machine) TryGet(now time.Duration, w *Waiter) *Slot {
 	}
 	w.position, s.Path, s.wait = 0, messages.PathIdle, 0
 	m.borrowNewest(s)
-	s.exactSince = m.opts.needsClock
+	m.useBegins(s)
+	s.exactSince = m.opts.needsClock || s.timedEpoch == s.LeaseEpoch
 	if w.Label != "" || s.label != "" {
-		s.label, s.exactSince = w.Label, m.opts.needsClock || w.Label != ""
+		s.label, s.exactSince = w.Label, s.exactSince || w.Label != ""
 	}
 	if m.opts.tracksLeases || w.Borrower != nil {
 		m.annotate(s, w)
@@ -204,11 +205,7 @@ func (m *Machine) Decline(now time.Duration, w *Waiter, s *Slot, id, epoch uint6
 	if !s.hasLease(id, epoch) {
 		return m.getError(w, err)
 	}
-	m.counters.Grants--
-	m.counters.WaitTime -= w.waited
-	if w.position > 0 && w.waits {
-		m.counters.GrantedWaits--
-	}
+	m.forgetGrant(w, s)
 	m.countFailure(reason)
 	m.checkIn(s)
 	m.notUsed(s)
@@ -244,13 +241,7 @@ func (m *Machine) GetAnother(now time.Duration, s *Slot, id, epoch uint64, w *Wa
 		w.since, w.waits = m.now, false
 	}
 	if s.hasLease(id, epoch) {
-		m.counters.Grants--
-		if waited {
-			m.counters.WaitTime -= w.waited
-			if w.waits {
-				m.counters.GrantedWaits--
-			}
-		}
+		m.forgetGrant(w, s)
 		m.checkIn(s)
 		m.closeConn(s, m.brokenReason(), err)
 	} else {
@@ -311,7 +302,7 @@ func (m *Machine) putBack(now time.Duration, s *Slot, id, epoch uint64, resets b
 
 // TryPut is the fast path of Put: it makes the connection idle if nothing has to be
 // decided. Otherwise it returns false and has changed nothing. The time need be
-// exact only if NeedsClock says so.
+// exact only if NeedsClockFor says so.
 func (m *Machine) TryPut(now time.Duration, s *Slot, id, epoch uint64) bool {
 	if !m.fastPath || m.queue.n > 0 || m.cfg.Reset || !s.hasLease(id, epoch) ||
 		s.generation != m.generation || s.LeaseEpoch >= s.quickUntil || m.count[idle] >= m.maxIdle() {
@@ -326,6 +317,10 @@ func (m *Machine) TryPut(now time.Duration, s *Slot, id, epoch uint64) bool {
 	m.counters.Puts++
 	if m.opts.allEvents {
 		m.emitCheckedIn(s)
+	}
+	if s.timedEpoch == epoch {
+		m.advance(now)
+		m.useEnds(s)
 	}
 	s.LeaseEpoch++
 	m.prove(s)
@@ -352,8 +347,7 @@ func (m *Machine) TryHandOff(now time.Duration, s *Slot, id, epoch uint64) *Wait
 	wait := m.now - w.since
 	w.waited = wait
 	m.counters.Puts++
-	m.counters.Grants++
-	m.counters.WaitTime = after(m.counters.WaitTime, wait)
+	m.observeGrant(wait)
 	m.counters.GrantedWaits++
 	if m.opts.measuresWaits {
 		m.observeWait(wait)
@@ -365,10 +359,12 @@ func (m *Machine) TryHandOff(now time.Duration, s *Slot, id, epoch uint64) *Wait
 		m.emitCheckedIn(s)
 		m.emitCheckedOut(s, w, wait)
 	}
+	m.useEnds(s)
 	s.LeaseEpoch++
 	m.prove(s)
 	s.label, s.exactSince, s.since = w.Label, true, m.now
 	s.Path, s.wait, s.idled = messages.PathQueued, wait, 0
+	m.useBegins(s)
 	return w
 }
 
@@ -500,6 +496,7 @@ func (m *Machine) Connected(now time.Duration, s *Slot, conn any) {
 		m.emit(messages.Event{Kind: messages.ConnectionReady, ConnID: s.ID, Duration: m.now - s.since})
 		m.endBackoff()
 		m.lastConnect = m.now - s.since
+		m.measures.connect.add(m.lastConnect)
 		m.prove(s)
 		if s.Want != nil && m.queue.n == 0 && m.condemned(s) == 0 {
 			m.beginJob(s, applying, Apply) // it replaces one that had this setting

@@ -21,9 +21,16 @@ func (m *Machine) Done() {
 // Decided says whether there are effects or events that Done has not seen.
 func (m *Machine) Decided() bool { return len(m.output.effects) > 0 || len(m.output.events) > 0 }
 
-// NeedsClock says that the time given to the fast paths must be exact. With a
-// coarse clock that is so only while it does not run.
-func (m *Machine) NeedsClock() bool { return m.opts.needsClock && !m.coarseTicking() }
+// NeedsClock says that the time given to TryGet must be exact. With a coarse clock that
+// is so while it does not run, and for a lease whose use is timed.
+func (m *Machine) NeedsClock() bool {
+	return m.measures.untilTimed == 0 || m.opts.needsClock && !m.coarseTicking()
+}
+
+// NeedsClockFor is NeedsClock for the TryPut of a slot.
+func (m *Machine) NeedsClockFor(s *Slot) bool {
+	return s.timedEpoch == s.LeaseEpoch || m.opts.needsClock && !m.coarseTicking()
+}
 
 // JobTimeout gives the timeout of the job that has been begun in a slot.
 func (m *Machine) JobTimeout(s *Slot) time.Duration { return m.cfg.timeout(s.bound) }
@@ -90,10 +97,20 @@ func (m *Machine) Stats() messages.Stats {
 	return st
 }
 
-// Measures is how long Gets wait, leases last and connects take.
+// Measures says how long Gets wait, leases last and connects take.
 func (m *Machine) Measures(now time.Duration) messages.Measures {
 	m.advance(now)
-	return messages.Measures{Stats: m.Stats()}
+	e := messages.Measures{
+		Stats: m.Stats(), Wait: m.measures.wait.report(), Use: m.measures.use.report(), Connect: m.measures.connect.report(), UseEvery: useEvery,
+	}
+	e.Wait.Count, e.Wait.Sum = e.Stats.Grants, e.Stats.WaitTime // those that were served at once have waited 0
+	if m.timesAllUses() {
+		e.UseEvery = 1
+	}
+	if w := m.queue.head; w != nil {
+		e.LongestWait = m.now - w.since
+	}
+	return e
 }
 
 // NextAttempt gives the number of failed attempts while the pool backs off, otherwise

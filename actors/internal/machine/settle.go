@@ -377,8 +377,7 @@ func (m *Machine) grant(w *Waiter, s *Slot) {
 	m.swapJobs(w, s)
 	wait := m.now - w.since
 	w.waited = wait
-	m.counters.Grants++
-	m.counters.WaitTime = after(m.counters.WaitTime, wait)
+	m.observeGrant(wait)
 	if w.waits {
 		m.counters.GrantedWaits++
 	}
@@ -390,6 +389,7 @@ func (m *Machine) grant(w *Waiter, s *Slot) {
 	}
 	m.noteOrigin(s, wait)
 	m.lend(s, w, true)
+	m.useBegins(s)
 	m.dequeue(w) // after lend: a borrower that is granted what it has just returned stays watched
 	m.effect(Effect{Kind: Grant, Slot: s, Waiter: w})
 	m.queue.chosen = nil // the effect remembers it

@@ -36,6 +36,7 @@ type Slot struct {
 	idled         time.Duration // how long it had been idle before its last lease or jobs, where a clock is read
 	unused        uint64        // the leases so far that were no use of it
 	quickUntil    uint64        // the fast paths return leases of smaller epochs only, see quick
+	timedEpoch    uint64        // of the last lease whose use is timed, see useBegins
 	visits        []*Visit      // that are still to come to it
 	generation    uint64        // of the pool when the connect began
 	backoffEpoch  uint64        // of the backoff when the connect began

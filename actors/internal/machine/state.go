@@ -67,6 +67,7 @@ type Machine struct {
 	lastState  string        // what stateName said last
 	stateSince time.Duration // since when
 
+	measures measures
 	drain    drain
 	visits   []*Visit // that are not over
 	timers   timers
@@ -189,9 +190,13 @@ func New(cfg Config) *Machine {
 		},
 		timers:   timers{tickAt: never, idleDue: never, coarseTick: tick, coarseWhile: while},
 		jobs:     jobs{claimsDue: never},
+		measures: measures{random: firstRandom},
 		capacity: cfg.Capacity,
 		permits:  initialPermits,
 		paused:   cfg.PauseOnClear,
+	}
+	if !m.timesAllUses() {
+		m.measures.untilTimed = m.drawGap()
 	}
 	m.refreshFastPath()
 	return m

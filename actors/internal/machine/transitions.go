@@ -125,7 +125,7 @@ func (m *Machine) beginConnect(w *Waiter) {
 		m.lists.vacant.pushHead(s)
 	}
 	m.lastID++
-	s.ID, s.LeaseEpoch, s.unused = m.lastID, 1, 0
+	s.ID, s.LeaseEpoch, s.timedEpoch, s.unused = m.lastID, 1, 0, 0
 	m.setQuick(s)
 	s.generation, s.backoffEpoch = m.generation, m.backoff.epoch
 	m.counters.Connects++
@@ -609,6 +609,7 @@ func (m *Machine) releaseBorrower(b *Borrower) {
 
 // checkIn ends a lease that its holder returns.
 func (m *Machine) checkIn(s *Slot) {
+	m.useEnds(s)
 	s.LeaseEpoch++
 	if m.opts.allEvents {
 		m.emitCheckedIn(s)
@@ -619,6 +620,7 @@ func (m *Machine) checkIn(s *Slot) {
 func (m *Machine) revoke(s *Slot) {
 	m.counters.Revoked++
 	m.effect(Effect{Kind: Revoke, Slot: s, Epoch: s.LeaseEpoch})
+	m.useEnds(s)
 	s.LeaseEpoch++
 }
 
