@@ -53,17 +53,17 @@ func unobserved(ctx actor.Context) bool {
 	return true
 }
 
-// lend is the turn of a Get by the mailbox's runner. A Lease without a connection: it
-// needs more than that, or the pool has ended.
-func (p *pool) lend(label string, setting any) (l Lease) {
+// lend is the turn of a Get by the mailbox's runner. nil: it needs more than that, or the
+// pool has ended.
+func (p *pool) lend(label string, setting any) (conn *poolConn, epoch uint64) {
 	if !p.life.runs() {
-		return Lease{}
+		return nil, 0
 	}
 	p.inTurn = true
 	defer func() {
 		if p.inTurn {
 			p.failDirectly(recover())
-			l = Lease{}
+			conn = nil
 		}
 	}()
 	var now time.Duration
@@ -74,23 +74,27 @@ func (p *pool) lend(label string, setting any) (l Lease) {
 	if label != "" || setting != nil {
 		w = &p.special
 		w.Label, w.Setting = label, setting
+	} else if s := p.m.TryLend(now); s != nil { // it has decided nothing else
+		conn, epoch = s.Conn.(*poolConn), s.LeaseEpoch
+		conn.fromIdle = true
+		p.inTurn = false
+		return conn, epoch
 	}
 	if s := p.m.TryGet(now, w); s != nil {
-		conn := s.Conn.(*poolConn)
+		conn, epoch = s.Conn.(*poolConn), s.LeaseEpoch
 		conn.fromIdle = true
-		l = Lease{lent: conn, epoch: s.LeaseEpoch}
 		if p.m.Decided() {
 			p.perform()
 		}
 	}
-	if p.tellsChanges { // MinIdle may have begun a connect
-		p.noteChanges()
-	}
 	if w == &p.special {
 		w.Label, w.Setting = "", nil
 	}
+	if p.tellsChanges { // MinIdle may have begun a connect
+		p.noteChanges()
+	}
 	p.inTurn = false
-	return l
+	return conn, epoch
 }
 
 // restore is the turn of a Put by the mailbox's runner. The waiter that the connection
@@ -99,16 +103,21 @@ func (p *pool) restore(c *poolConn) (served *getRequest) {
 	if !p.life.runs() {
 		return nil
 	}
-	p.inTurn, p.wakesLater = true, true
+	p.inTurn = true
 	defer func() {
 		if p.inTurn {
 			p.failDirectly(recover())
 			served = nil
 		}
 	}()
-	p.giveBack(c)
-	served, p.served = p.served, nil
-	p.wakesLater = false
+	if c.taint {
+		p.giveBack(c)
+	} else if now, stowed := p.stow(c); !stowed {
+		p.wakesLater = true
+		p.handOver(now, c)
+		served, p.served = p.served, nil
+		p.wakesLater = false
+	}
 	if p.tellsChanges {
 		p.noteChanges()
 	}
@@ -144,7 +153,7 @@ func (r *Ref) request(label string, setting any, deadline time.Time, bounded boo
 // send gives the request of a Get to the pool actor. entered: this goroutine is the
 // mailbox's runner, and is so no longer afterwards.
 func (r *Ref) send(g *getRequest, entered bool) {
-	if entered {
+	if g.asked = entered; entered {
 		r.box.handle(&g.node)
 	} else {
 		r.process.SendUserMessage(r.pid, &g.node)
@@ -158,7 +167,7 @@ func (r *Ref) directly(label string, setting any) (l Lease, entered bool) {
 	if !r.box.enter() {
 		return Lease{}, false
 	}
-	if l = r.pool.lend(label, setting); l.lent == nil {
+	if l.lent, l.epoch = r.pool.lend(label, setting); l.lent == nil {
 		return Lease{}, true
 	}
 	r.box.exit()

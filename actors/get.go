@@ -18,6 +18,7 @@ type getRequest struct {
 	node   node
 	waiter machine.Waiter
 	try    bool                // TryGet: only what is idle, never wait
+	asked  bool                // a direct turn has found nothing to lend at once
 	ended  *ending             // the caller's context had ended before it came
 	held   []machine.HeldLease // what the caller holds already
 
@@ -177,7 +178,7 @@ func (r *Ref) TryGet(label string, setting any) (Lease, error) {
 			}
 		}
 		g := r.requests.Get().(*getRequest)
-		g.try = true
+		g.try, g.asked = true, false
 		g.waiter.Label, g.waiter.Setting = label, setting
 		if r.findsLeaks {
 			g.waiter.Trace = here()

@@ -192,9 +192,12 @@ func (m *mailbox) RegisterHandlers(invoker actor.MessageInvoker, _ actor.Dispatc
 // enter makes the caller the runner, if nobody is and nothing comes first. It leaves by
 // exit or handle.
 func (m *mailbox) enter() bool {
-	if !m.state.CompareAndSwap(stateFree, stateHeld) {
-		return false
-	}
+	return m.state.CompareAndSwap(stateFree, stateHeld) && m.undisturbed()
+}
+
+// undisturbed says that a runner which has just entered may take its turn. Otherwise it
+// does what comes first, and is not the runner any more.
+func (m *mailbox) undisturbed() bool {
 	if m.sys.Load() != nil || m.suspended {
 		m.work(true)
 		return false

@@ -127,7 +127,7 @@ func (p *pool) bySystem() bool { return p.mailbox == nil || p.mailbox.inSystem }
 // get is the hot path of a Get: an idle connection is lent if nothing has to be
 // decided.
 func (p *pool) get(g *getRequest) {
-	if g.ended == nil {
+	if g.ended == nil && !g.asked {
 		var now time.Duration
 		if p.m.NeedsClock() || g.waiter.Label != "" || g.waiter.Reserve > 0 {
 			now = p.now()
@@ -171,20 +171,37 @@ func (p *pool) giveBack(c *poolConn) {
 		p.perform()
 		return
 	}
-	var now time.Duration
+	if now, stowed := p.stow(c); !stowed {
+		p.handOver(now, c)
+	}
+}
+
+// stow makes a connection that is returned idle, if nothing has to be decided. It gives
+// the time if it has read the clock.
+func (p *pool) stow(c *poolConn) (now time.Duration, stowed bool) {
 	if p.m.NeedsClockFor(c.slot) {
 		now = p.now()
 	}
 	if !p.m.TryPut(now, c.slot, c.id, c.epoch) {
-		if now == 0 { // it has not been read
-			now = p.now()
-		}
-		if w := p.m.TryHandOff(now, c.slot, c.id, c.epoch); w != nil {
-			p.grant(w.Owner.(*getRequest), c.slot)
-			p.m.Answered()
-		} else {
-			p.m.Put(now, c.slot, c.id, c.epoch)
-		}
+		return now, false
+	}
+	if p.m.Decided() {
+		p.perform()
+	}
+	return now, true
+}
+
+// handOver gives a connection that is returned to the first waiter, or has the machine
+// decide. The clock is read once for each return (M4).
+func (p *pool) handOver(now time.Duration, c *poolConn) {
+	if now == 0 {
+		now = p.now()
+	}
+	if w := p.m.TryHandOff(now, c.slot, c.id, c.epoch); w != nil {
+		p.grant(w.Owner.(*getRequest), c.slot)
+		p.m.Answered()
+	} else {
+		p.m.Put(now, c.slot, c.id, c.epoch)
 	}
 	if p.m.Decided() {
 		p.perform()

@@ -23,9 +23,9 @@ type Stats = messages.Stats
 //
 // As soon as Close has begun, and also when the pool actor has stopped for another
 // reason, the methods that return an error return messages.ErrClosed, and TryGet
-// returns false. The exceptions are Close itself, Done, Health, PID, Stats, and Explain and Measure,
-// which works until the last connection is closed. A lease that was taken before can still
-// be ended by Put or Taint.
+// returns false. The exceptions are Close itself, Done, Health, PID, Stats, and Explain
+// and Measure, which work until the last connection is closed. A lease that was taken
+// before can still be ended by Put or Taint.
 type Pool[C any] struct {
 	ref atomic.Pointer[actors.Ref] // nil until the pool actor has been found
 

@@ -31,7 +31,8 @@
 //
 // After Close has begun, a Get is answered by a Denied with [ErrClosed], and the other
 // requests by a Done with ErrClosed, except these: Put and Taint end their leases as
-// before; Close, Release, StatsRequest and HealthRequest are answered as before; and ExplainRequest
-// is, until the last connection is closed. Then the actor stops, and the library
-// answers requests to it as those to any other stopped actor.
+// before; Close, Release, StatsRequest and HealthRequest are answered as before; and
+// ExplainRequest and MeasuresRequest are, until the last connection is closed. Then the
+// actor stops, and the library answers requests to it as those to any other stopped
+// actor.
 package messages

@@ -116,3 +116,10 @@ func listOf[T any](list []T) []T {
 	}
 	return list
 }
+
+// MarshalJSON implements json.Marshaler. A list without items is empty, not null.
+func (h Histogram) MarshalJSON() ([]byte, error) {
+	type fields Histogram // without this method
+	h.Buckets = listOf(h.Buckets)
+	return json.Marshal(fields(h))
+}

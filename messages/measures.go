@@ -67,11 +67,15 @@ func (h Histogram) Zeros() uint64 {
 // Bound is the upper bound of the bucket with the given index, counted from Offset 0,
 // which is also the lower bound of the next: base^(index+1) seconds.
 func (h Histogram) Bound(index int) time.Duration {
-	s := math.Exp2(math.Ldexp(float64(index+1), -int(h.Scale))) * float64(time.Second)
-	if s >= math.MaxInt64 {
+	return duration(math.Exp2(math.Ldexp(float64(index+1), -int(h.Scale))) * float64(time.Second))
+}
+
+// duration is a number of nanoseconds, or the longest duration if it is more.
+func duration(nanoseconds float64) time.Duration {
+	if nanoseconds >= math.MaxInt64 {
 		return math.MaxInt64
 	}
-	return time.Duration(s)
+	return time.Duration(nanoseconds)
 }
 
 // Quantile estimates the duration that a share of q of the durations does not exceed: 0.5
@@ -92,7 +96,7 @@ func (h Histogram) Quantile(q float64) time.Duration {
 		if n > 0 && rank <= below+float64(n) {
 			low := float64(h.Bound(h.Offset + i - 1))
 			high := float64(h.Bound(h.Offset + i))
-			return time.Duration(low * math.Pow(high/low, (rank-below)/float64(n)))
+			return duration(low * math.Pow(high/low, (rank-below)/float64(n)))
 		}
 		below += float64(n)
 	}

@@ -118,6 +118,7 @@ func (m *Machine) SetMinIdle(now time.Duration, n int) error {
 	m.cfg.MinIdle = n
 	m.opts.needsClock = m.cfg.needsClock()
 	m.timers.coarseTick, m.timers.coarseWhile = m.cfg.coarseClock()
+	m.refreshFastPath()
 	if m.count[idle] > 0 {
 		m.timers.idleDue = min(m.timers.idleDue, m.expiryDue(m.oldestIdle()))
 	}

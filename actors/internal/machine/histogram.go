@@ -29,7 +29,8 @@ const (
 )
 
 // bucketEnds are the upper bounds of all buckets, which are inclusive: the largest whole
-// number of nanoseconds that is not above 2^((index+1)/4) seconds.
+// number of nanoseconds that is not above 2^((index+1)/4) seconds. Above 18 years it may
+// be one less.
 var bucketEnds = func() (ends [253]time.Duration) {
 	root := [bucketsPerOctave]uint64{ // 2^(i/4) * 2^62
 		1 << 62, 0x4c1bf828c6dc54b7, 0x5a827999fcef3242, 0x6ba27e656b4eb57a,
@@ -80,7 +81,7 @@ func (h *histogram) add(d time.Duration) {
 func (h *histogram) remove(d time.Duration) {
 	h.count--
 	if d > 0 {
-		h.sum -= d
+		h.sum = max(0, h.sum-d) // a sum that was cut off at the largest is not exact any more
 		h.buckets[placeOf(d)-h.first]--
 	}
 }

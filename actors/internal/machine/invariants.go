@@ -14,7 +14,7 @@ import (
 // walks everything; it is for tests and for sampling.
 func (m *Machine) CheckInvariants() error {
 	for _, check := range []func() error{
-		m.checkSlots, m.checkLists, m.checkGroups, m.checkQueue, m.checkLeases, m.checkBorrowers, m.checkPromises, m.checkFastPath,
+		m.checkSlots, m.checkLists, m.checkGroups, m.checkQueue, m.checkLeases, m.checkBorrowers, m.checkPromises, m.checkFastPath, m.checkMeasures,
 	} {
 		if err := check(); err != nil {
 			return err
@@ -298,6 +298,10 @@ func (m *Machine) checkFastPath() error {
 	if m.fastPath != fastPath {
 		return fmt.Errorf("the fast paths are open: %v, and the state says %v", m.fastPath, fastPath)
 	}
+	shortPath := fastPath && !m.cfg.needsClock() && !m.cfg.Check && m.cfg.MaxIdle == 0 && m.timings.every == useEvery
+	if m.shortPath != shortPath || shortPath && m.timers.idleDue != never {
+		return fmt.Errorf("the short paths are open: %v, the state says %v, and idle connections are due at %v", m.shortPath, shortPath, m.timers.idleDue)
+	}
 	visits := map[*Visit]int{}
 	for _, s := range m.slots {
 		until := uint64(math.MaxUint64)
@@ -306,6 +310,9 @@ func (m *Machine) checkFastPath() error {
 		}
 		for _, v := range s.visits {
 			visits[v]++
+			until = 0
+		}
+		if s.generation != m.generation {
 			until = 0
 		}
 		switch {
@@ -390,6 +397,32 @@ func (m *Machine) checkPromises() error {
 	}
 	if due := m.nextDue(); due != never && m.timers.tickAt > due {
 		return fmt.Errorf("something is due at %v and the timer is armed for %v", due, m.timers.tickAt)
+	}
+	return nil
+}
+
+// checkMeasures verifies the histograms, and that no more leases are timed than said.
+func (m *Machine) checkMeasures() error {
+	t := &m.timings
+	switch {
+	case t.untilTimed < 0 || t.untilTimed > 2*(t.every-1):
+		return fmt.Errorf("the lease after the next %d is timed, and one in %d should be", t.untilTimed, t.every)
+	case t.wait.sum != m.counters.WaitTime || t.wait.count > m.counters.Grants:
+		return fmt.Errorf("%d waits of %v, and Stats has %d grants after %v", t.wait.count, t.wait.sum, m.counters.Grants, m.counters.WaitTime)
+	}
+	for name, h := range map[string]*histogram{"wait": &t.wait, "use": &t.use, "connect": &t.connect} {
+		filled := uint64(0)
+		for _, n := range h.buckets {
+			filled += n
+		}
+		if filled > h.count || h.sum < 0 || filled == 0 && h.sum > 0 {
+			return fmt.Errorf("%s: %d durations of %v, %d in buckets", name, h.count, h.sum, filled)
+		}
+	}
+	for _, s := range m.slots {
+		if s.timedEpoch > s.LeaseEpoch || s.state == borrowed && t.every == 1 && s.timedEpoch == s.LeaseEpoch && !s.exactSince {
+			return fmt.Errorf("lease %d of connection %d is timed, and the present one is %d", s.timedEpoch, s.ID, s.LeaseEpoch)
+		}
 	}
 	return nil
 }

@@ -101,7 +101,7 @@ func (m *Machine) TryGet(now time.Duration, w *Waiter) *Slot {
 			return nil
 		}
 		s.idled = m.now - s.since
-	} else if w.Label != "" || w.Reserve > 0 || m.measures.untilTimed == 0 {
+	} else if w.Label != "" || w.Reserve > 0 || m.timings.untilTimed == 0 {
 		m.advance(now)
 	}
 	m.counters.Gets++
@@ -129,6 +129,30 @@ func (m *Machine) TryGet(now time.Duration, w *Waiter) *Slot {
 	case m.opts.tracksLeases:
 		m.schedule()
 	}
+	return s
+}
+
+// TryLend is TryGet for a Get that asks for nothing: it has no label, setting or deadline.
+// It is written out for pools that need no clock for their connections, and otherwise
+// declines: then TryGet decides.
+func (m *Machine) TryLend(now time.Duration) *Slot {
+	s := m.lists.idle.head
+	if s == nil || !m.shortPath || m.queue.n > 0 || s.label != "" {
+		return nil
+	}
+	m.counters.Gets++
+	m.counters.Grants++
+	s.Path, s.wait, s.exactSince = messages.PathIdle, 0, false
+	m.lists.idle.popHead()
+	m.count[idle]--
+	m.count[borrowed]++
+	if m.timings.untilTimed--; m.timings.untilTimed < 0 {
+		m.timings.untilTimed = 0
+		m.advance(now)
+		m.useBegins(s)
+		s.exactSince = true
+	}
+	s.state, s.since = borrowed, m.now
 	return s
 }
 
@@ -304,8 +328,23 @@ func (m *Machine) putBack(now time.Duration, s *Slot, id, epoch uint64, resets b
 // decided. Otherwise it returns false and has changed nothing. The time need be
 // exact only if NeedsClockFor says so.
 func (m *Machine) TryPut(now time.Duration, s *Slot, id, epoch uint64) bool {
-	if !m.fastPath || m.queue.n > 0 || m.cfg.Reset || !s.hasLease(id, epoch) ||
-		s.generation != m.generation || s.LeaseEpoch >= s.quickUntil || m.count[idle] >= m.maxIdle() {
+	if !m.fastPath || m.queue.n > 0 || m.cfg.Reset || !s.hasLease(id, epoch) || epoch >= s.quickUntil {
+		return false
+	}
+	if m.shortPath && s.simple() {
+		m.counters.Puts++
+		if s.timedEpoch == epoch {
+			m.advance(now)
+			m.useEnds(s)
+		}
+		s.LeaseEpoch = epoch + 1
+		s.state, s.since = idle, m.now
+		m.count[borrowed]--
+		m.count[idle]++
+		m.lists.idle.pushHead(s)
+		return true
+	}
+	if m.count[idle] >= m.maxIdle() {
 		return false
 	}
 	if m.opts.needsClock {
@@ -335,8 +374,7 @@ func (m *Machine) TryPut(now time.Duration, s *Slot, id, epoch uint64) bool {
 func (m *Machine) TryHandOff(now time.Duration, s *Slot, id, epoch uint64) *Waiter {
 	w := m.queue.head
 	if w == nil || !m.fastPath || m.cfg.Reset || m.queue.withSetting > 0 || m.queue.codel.bad ||
-		!w.simple() || !s.simple() || w.Deadline > 0 && w.Deadline <= now || !s.hasLease(id, epoch) || s.generation != m.generation ||
-		s.LeaseEpoch >= s.quickUntil {
+		!w.simple() || !s.simple() || w.Deadline > 0 && w.Deadline <= now || !s.hasLease(id, epoch) || epoch >= s.quickUntil {
 		return nil
 	}
 	m.advance(now)
@@ -496,7 +534,7 @@ func (m *Machine) Connected(now time.Duration, s *Slot, conn any) {
 		m.emit(messages.Event{Kind: messages.ConnectionReady, ConnID: s.ID, Duration: m.now - s.since})
 		m.endBackoff()
 		m.lastConnect = m.now - s.since
-		m.measures.connect.add(m.lastConnect)
+		m.timings.connect.add(m.lastConnect)
 		m.prove(s)
 		if s.Want != nil && m.queue.n == 0 && m.condemned(s) == 0 {
 			m.beginJob(s, applying, Apply) // it replaces one that had this setting

@@ -24,7 +24,7 @@ func (m *Machine) Decided() bool { return len(m.output.effects) > 0 || len(m.out
 // NeedsClock says that the time given to TryGet must be exact. With a coarse clock that
 // is so while it does not run, and for a lease whose use is timed.
 func (m *Machine) NeedsClock() bool {
-	return m.measures.untilTimed == 0 || m.opts.needsClock && !m.coarseTicking()
+	return m.timings.untilTimed == 0 || m.opts.needsClock && !m.coarseTicking()
 }
 
 // NeedsClockFor is NeedsClock for the TryPut of a slot.
@@ -101,12 +101,9 @@ func (m *Machine) Stats() messages.Stats {
 func (m *Machine) Measures(now time.Duration) messages.Measures {
 	m.advance(now)
 	e := messages.Measures{
-		Stats: m.Stats(), Wait: m.measures.wait.report(), Use: m.measures.use.report(), Connect: m.measures.connect.report(), UseEvery: useEvery,
+		Stats: m.Stats(), Wait: m.timings.wait.report(), Use: m.timings.use.report(), Connect: m.timings.connect.report(), UseEvery: m.timings.every,
 	}
 	e.Wait.Count, e.Wait.Sum = e.Stats.Grants, e.Stats.WaitTime // those that were served at once have waited 0
-	if m.timesAllUses() {
-		e.UseEvery = 1
-	}
 	if w := m.queue.head; w != nil {
 		e.LongestWait = m.now - w.since
 	}

@@ -33,6 +33,7 @@ type Machine struct {
 	overCapacity bool   // there is a surplus of connections
 	stopped      bool   // nothing is left, and Stopped has been emitted
 	fastPath     bool   // TryGet, TryPut and their like may act: see refreshFastPath
+	shortPath    bool   // and they need not look at ages, checks, events and MaxIdle
 	capacity     int    // the bound on what counted counts
 	generation   uint64 // grows with every Clear; older connections are closed
 
@@ -67,7 +68,7 @@ type Machine struct {
 	lastState  string        // what stateName said last
 	stateSince time.Duration // since when
 
-	measures measures
+	timings  timings
 	drain    drain
 	visits   []*Visit // that are not over
 	timers   timers
@@ -190,13 +191,13 @@ func New(cfg Config) *Machine {
 		},
 		timers:   timers{tickAt: never, idleDue: never, coarseTick: tick, coarseWhile: while},
 		jobs:     jobs{claimsDue: never},
-		measures: measures{random: firstRandom},
+		timings:  timings{random: firstRandom},
 		capacity: cfg.Capacity,
 		permits:  initialPermits,
 		paused:   cfg.PauseOnClear,
 	}
-	if !m.timesAllUses() {
-		m.measures.untilTimed = m.drawGap()
+	if m.timings.every = 1; !m.opts.needsClock || tick > 0 {
+		m.timings.every, m.timings.untilTimed = useEvery, m.drawGap()
 	}
 	m.refreshFastPath()
 	return m
@@ -212,9 +213,12 @@ func (m *Machine) advance(now time.Duration) {
 // effect notes something that the shell has to do.
 func (m *Machine) effect(e Effect) { m.output.effects = append(m.output.effects, e) }
 
-// refreshFastPath works fastPath out anew. It must be called whenever something
+// refreshFastPath works fastPath and shortPath out anew. It must be called whenever something
 // that it depends on has changed.
-func (m *Machine) refreshFastPath() { m.fastPath = m.serving() && !m.overCapacity && !m.mustCheckAll() }
+func (m *Machine) refreshFastPath() {
+	m.fastPath = m.serving() && !m.overCapacity && !m.mustCheckAll()
+	m.shortPath = m.fastPath && !m.opts.needsClock && !m.cfg.Check && m.cfg.MaxIdle == 0 && m.timings.every > 1
+}
 
 // serving says whether the pool serves Gets at all.
 func (m *Machine) serving() bool { return m.phase == phaseOpen && !m.paused && !m.suspended }

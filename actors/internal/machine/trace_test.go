@@ -114,6 +114,8 @@ func (tr *trace) run() string {
 	switch tr.d.Cmd {
 	case "stats":
 		return tr.stats()
+	case "measures":
+		return tr.measures()
 	case "health":
 		return tr.health()
 	case "explain":
@@ -579,6 +581,29 @@ func (tr *trace) stats() string {
 		}
 	}
 	return line
+}
+
+// measures gives Measures in words: each histogram with the upper bounds of its buckets.
+func (tr *trace) measures() string {
+	e := tr.world.m.Measures(tr.world.now)
+	var b strings.Builder
+	for _, h := range []struct {
+		name string
+		messages.Histogram
+	}{{"wait", e.Wait}, {"use", e.Use}, {"connect", e.Connect}} {
+		fmt.Fprintf(&b, "%s: %d of %v", h.name, h.Count, h.Sum)
+		if n := h.Zeros(); n > 0 {
+			fmt.Fprintf(&b, ", %d of 0", n)
+		}
+		for i, n := range h.Buckets {
+			if n > 0 {
+				fmt.Fprintf(&b, ", %d up to %v", n, h.Bound(h.Offset+i))
+			}
+		}
+		b.WriteString("\n")
+	}
+	fmt.Fprintf(&b, "one lease in %d is timed; the longest wait is %v", e.UseEvery, e.LongestWait)
+	return b.String()
 }
 
 // ticket makes a control request with the name that the input gives.

@@ -126,8 +126,8 @@ func (m *Machine) beginConnect(w *Waiter) {
 	}
 	m.lastID++
 	s.ID, s.LeaseEpoch, s.timedEpoch, s.unused = m.lastID, 1, 0, 0
-	m.setQuick(s)
 	s.generation, s.backoffEpoch = m.generation, m.backoff.epoch
+	m.setQuick(s)
 	m.counters.Connects++
 	m.emit(messages.Event{Kind: messages.ConnectionCreated, ConnID: s.ID})
 	m.beginJob(s, connecting, Open)
@@ -674,6 +674,7 @@ func (m *Machine) newGeneration(err error, interrupt bool) {
 		m.paused = true
 	}
 	for _, s := range m.slots {
+		m.setQuick(s)
 		if s.givenUp {
 			continue
 		}

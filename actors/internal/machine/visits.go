@@ -83,11 +83,11 @@ func (m *Machine) finishVisit(v *Visit, err error) {
 }
 
 // setQuick works out anew which leases of a connection the fast paths may return. They
-// ask for no more than this: neither the last use that MaxUses allows nor a connection
-// that is to be visited is theirs.
+// ask for no more than this: neither the last use that MaxUses allows, nor a connection
+// that is to be visited or is of an old generation, is theirs.
 func (m *Machine) setQuick(s *Slot) {
 	switch {
-	case s.visits != nil:
+	case s.visits != nil, s.generation != m.generation:
 		s.quickUntil = 0
 	case m.cfg.MaxUses > 0:
 		s.quickUntil = s.unused + uint64(m.cfg.MaxUses)
