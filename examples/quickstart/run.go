@@ -71,6 +71,11 @@ func run(ctx context.Context, opts options, out io.Writer) (*result, error) {
 	if err := d.ready(ctx); err != nil {
 		return nil, err
 	}
+	closePage, err := d.servePage(opts.http)
+	if err != nil {
+		return nil, errors.Join(err, d.closeWithin(time.Second))
+	}
+	defer closePage()
 	d.start = time.Now()
 	d.screen.head(opts, addr)
 
@@ -105,7 +110,7 @@ func (d *demo) work(ctx context.Context) (wait func() *histogram) {
 	workers := make([]*worker, d.opts.workers)
 	var group sync.WaitGroup
 	for i := range workers {
-		w := &worker{pool: d.pool, key: fmt.Sprintf("actorpool:quickstart:%d", i), tally: &d.tally}
+		w := &worker{pool: d.pool, key: fmt.Sprintf("actorpool:quickstart:%d", i), label: fmt.Sprintf("worker %d", i), tally: &d.tally}
 		workers[i] = w
 		group.Go(func() { w.run(ctx) })
 	}
