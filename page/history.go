@@ -1,6 +1,7 @@
 package page
 
 import (
+	"iter"
 	"time"
 
 	"github.com/actorpool/actorpool/messages"
@@ -16,8 +17,7 @@ type sample struct {
 	at                                                      time.Time
 	idle, borrowed, inTransition, connecting, closing, room int
 	waiting                                                 int
-	gets, timeouts, sheds, deadlocks, leaks, revoked        uint64
-	failed                                                  uint64
+	gets, timeouts, sheds, deadlocks, revoked               uint64
 }
 
 // history is the samples of the last five minutes, in a ring.
@@ -36,7 +36,7 @@ func (h *history) add(now time.Time, s messages.Stats) {
 	x := sample{
 		at: now, idle: s.Idle, borrowed: s.Borrowed, inTransition: s.InTransition, connecting: s.Connecting, closing: s.Closing,
 		room: s.Capacity, waiting: s.Waiting, gets: s.Gets, timeouts: s.Timeouts, sheds: s.Sheds, deadlocks: s.Deadlocks,
-		leaks: s.Leaks, revoked: s.Revoked, failed: s.ConnectErrors,
+		revoked: s.Revoked,
 	}
 	if len(h.ring) < kept {
 		h.ring = append(h.ring, x)
@@ -55,19 +55,25 @@ func trouble(state string) string {
 }
 
 // samples gives the samples, oldest first.
-func (h *history) samples() []sample {
-	return append(append(make([]sample, 0, len(h.ring)), h.ring[h.next:]...), h.ring[:h.next]...)
+func (h *history) samples() iter.Seq[*sample] {
+	return func(yield func(*sample) bool) {
+		for i := range h.ring {
+			if !yield(&h.ring[(h.next+i)%len(h.ring)]) {
+				return
+			}
+		}
+	}
 }
 
 // counts are what has happened in the last minute, or since the page has watched.
-type counts struct{ timeouts, sheds, deadlocks, leaks, revoked, failed uint64 }
+type counts struct{ timeouts, sheds, deadlocks, revoked uint64 }
 
 func (h *history) counts(now time.Time, s messages.Stats) counts {
-	for _, x := range h.samples() {
+	for x := range h.samples() {
 		if now.Sub(x.at) <= lately {
 			return counts{
 				timeouts: since(s.Timeouts, x.timeouts), sheds: since(s.Sheds, x.sheds), deadlocks: since(s.Deadlocks, x.deadlocks),
-				leaks: since(s.Leaks, x.leaks), revoked: since(s.Revoked, x.revoked), failed: since(s.ConnectErrors, x.failed),
+				revoked: since(s.Revoked, x.revoked),
 			}
 		}
 	}
@@ -97,11 +103,11 @@ type chart struct {
 
 func (h *history) chart(now time.Time) chart {
 	var c chart
-	var last sample
-	for i, x := range h.samples() {
+	var last *sample
+	for x := range h.samples() {
 		rate := 0.0
-		if d := x.at.Sub(last.at).Seconds(); i > 0 && d > 0 {
-			rate = float64(since(x.gets, last.gets)) / d
+		if last != nil && x.at.After(last.at) {
+			rate = float64(since(x.gets, last.gets)) / x.at.Sub(last.at).Seconds()
 		}
 		c.Ago = append(c.Ago, now.Sub(x.at).Seconds())
 		c.Idle, c.Borrowed, c.Transition = append(c.Idle, x.idle), append(c.Borrowed, x.borrowed), append(c.Transition, x.inTransition)

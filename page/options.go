@@ -52,28 +52,24 @@ func hostsOf(list []string) []host {
 	hosts := make([]host, len(list))
 	for i, s := range list {
 		hosts[i] = splitHost(s)
-		if err := hosts[i].check(); err != nil {
-			panic(fmt.Sprintf("actorpool: page: Options.Hosts: %q %v", s, err))
+		if !hosts[i].valid() {
+			panic(fmt.Sprintf("actorpool: page: Options.Hosts: %q is not a host, nor a host and a port from 1 to 65535", s))
 		}
 	}
 	return hosts
 }
 
-func (h host) check() error {
+func (h host) valid() bool {
 	if h.port != "" {
 		if n, err := strconv.ParseUint(h.port, 10, 16); err != nil || n == 0 {
-			return fmt.Errorf("has no port from 1 to 65535")
+			return false
 		}
 	}
 	if _, err := netip.ParseAddr(h.name); err == nil {
-		return nil
+		return true
 	}
-	if h.name == "" || strings.ContainsFunc(h.name, func(r rune) bool {
-		return !(r == '-' || r == '.' || r == '_' || '0' <= r && r <= '9' || 'a' <= r && r <= 'z')
-	}) {
-		return fmt.Errorf("is not a host, nor a host and a port")
-	}
-	return nil
+	const letters = "abcdefghijklmnopqrstuvwxyz0123456789-_."
+	return h.name != "" && strings.Trim(h.name, letters) == ""
 }
 
 // allowed says whether the page may be reached under the host of a request.

@@ -155,12 +155,8 @@ func (b *book) read(e *entry) {
 		return
 	}
 	e.reading = true
-	source, o, redact := e.source, b.owner, b.redact
-	go func() {
-		r := reading{failed: "reading it ended the goroutine"}
-		defer func() { o.post(func(b *book) { b.took(e, r) }) }() // also after a Goexit
-		r = redact.read(source)
-	}()
+	o := b.owner
+	b.redact.start(e.source, func(r reading) { o.post(func(b *book) { b.took(e, r) }) })
 }
 
 // took is the end of a read.
@@ -176,6 +172,7 @@ func (b *book) took(e *entry, r reading) {
 	}
 	if r.done {
 		e.leave(now)
+		b.members(e, nil)
 	}
 }
 

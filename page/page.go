@@ -55,7 +55,7 @@ func (h *Handler) Add(sources ...Source) {
 		if s == nil {
 			panic(fmt.Sprintf("actorpool: page: source %d is nil", i))
 		}
-		r := h.redact.read(s)
+		r := h.redact.first(s)
 		for !h.tell(func(b *book) { b.add(s, r) }) {
 			if h.owner.Load() == &closedOwner {
 				return

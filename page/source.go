@@ -2,8 +2,10 @@ package page
 
 import (
 	"context"
+	"fmt"
 	"iter"
 	"reflect"
+	"time"
 
 	"github.com/actorpool/actorpool/messages"
 )
@@ -76,4 +78,28 @@ func (red redactor) read(s Source) (r reading) {
 		}
 	}
 	return r
+}
+
+// start looks at a source on a goroutine of its own, so that methods that do not return,
+// or that end their goroutine, harm nobody else.
+func (red redactor) start(s Source, done func(reading)) {
+	go func() {
+		r := reading{failed: "reading it ended the goroutine"}
+		defer func() { done(r) }()
+		r = red.read(s)
+	}()
+}
+
+// first looks at a source that is new, for not too long.
+func (red redactor) first(s Source) reading {
+	result := make(chan reading, 1)
+	red.start(s, func(r reading) { result <- r })
+	late := time.NewTimer(patience)
+	defer late.Stop()
+	select {
+	case r := <-result:
+		return r
+	case <-late.C:
+		return reading{failed: fmt.Sprintf("no numbers within %v", patience)}
+	}
 }

@@ -122,6 +122,8 @@ func (c condition) state() verdict {
 		return verdict{Level: busy, Kind: "full", Sentence: "Busy: " + all(s.Borrowed, "out") + ". Nobody waits, but the next caller will." + c.longest()}
 	case s.Borrowed > 0 && 5*s.Borrowed >= 4*s.Capacity:
 		return verdict{Level: busy, Kind: "busy", Sentence: "Busy:" + strings.TrimSuffix(c.out(), ".") + ", and nobody waits."}
+	case s.Open == 0:
+		return verdict{Level: fine, Kind: "quiet", Sentence: "Ready and quiet: no connection is open. The next Get opens one."}
 	case s.Borrowed == 0:
 		return verdict{Level: fine, Kind: "quiet", Sentence: fmt.Sprintf("Ready and quiet: no connection is out, %s idle.", are(s.Idle, ""))}
 	}
