@@ -1,6 +1,6 @@
 # The project's commands. CI runs `make lint` and `make test`: see .ci/run.
 
-MODULES := . examples benchmarks integration
+MODULES := . examples benchmarks integration integration/browser
 ROUNDS  ?= 7
 FLAP    ?= 1m
 FUZZ    ?= 10m
@@ -8,7 +8,7 @@ FUZZ    ?= 10m
 # The race detector, where it works: it needs a C compiler.
 RACE = $(shell go build -race net >/dev/null 2>&1 && echo -race)
 
-.PHONY: test fuzz integration lint bench demo traces rules mutate
+.PHONY: test fuzz integration pictures lint bench demo traces rules mutate
 
 # All tests, under the race detector, half a minute of fuzzing, and the model of the
 # mailbox under the model checker. What cannot run on this machine is skipped and listed
@@ -29,6 +29,10 @@ fuzz:
 # with each of them.
 integration:
 	go -C integration test $(RACE) -count=1 . -flap=$(FLAP)
+
+# The pictures of the live page in docs/page, taken in a real browser.
+pictures:
+	go -C integration/browser test -count=1 -run 'Pictures|Demo' . -pictures
 
 # gofmt, go mod tidy, go vet, and golangci-lint where it is installed. The rules of the
 # architecture are not here but in tests: internal/architecture.

@@ -65,8 +65,12 @@ func (b *book) list() []listed {
 	now := time.Now()
 	list := make([]listed, len(b.entries))
 	for i, e := range b.entries {
+		s := e.snapshot
+		if s != nil && now.Sub(s.at) >= 2*period { // nobody looks at it: Stats know better
+			s = nil
+		}
 		list[i] = listed{
-			Key: e.key, Verdict: judge(e.condition(nil, now)),
+			Key: e.key, Verdict: judge(e.condition(s, now)),
 			Capacity: e.stats.Capacity, Open: e.stats.Open, Borrowed: e.stats.Borrowed, Waiting: e.stats.Waiting,
 		}
 		if e.group != nil {

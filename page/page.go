@@ -10,6 +10,7 @@ import (
 	"path"
 	"strings"
 	"sync/atomic"
+	"time"
 )
 
 //go:embed assets
@@ -97,21 +98,19 @@ func (h *Handler) Close() {
 
 // ask asks the owner for an answer. Without an owner it is empty.
 func (h *Handler) ask(ctx context.Context, key string) (answer, error) {
+	nothing := answer{Now: time.Now().UnixMilli(), Pools: []listed{}}
 	o := h.owner.Load()
-	if o == nil {
-		return answer{}, nil
-	}
 	to := make(chan answer, 1)
-	if !o.post(func(b *book) { b.ask(key, to) }) {
-		return answer{}, nil
+	if o == nil || !o.post(func(b *book) { b.ask(key, to) }) {
+		return nothing, nil
 	}
 	select {
 	case a := <-to:
 		return a, nil
 	case <-o.ended:
-		return answer{}, nil
+		return nothing, nil
 	case <-ctx.Done():
-		return answer{}, ctx.Err()
+		return nothing, ctx.Err()
 	}
 }
 

@@ -34,7 +34,6 @@ type tab struct {
 
 	mu       sync.Mutex
 	faults   []string
-	console  []string
 	expected func(fault string) bool
 }
 
@@ -168,4 +167,14 @@ func serve(t *testing.T, o page.Options, sources ...page.Source) (*page.Handler,
 	server := httptest.NewServer(mux)
 	t.Cleanup(server.Close)
 	return h, strings.Replace(server.URL, "127.0.0.1", "localhost", 1) + "/debug/pools/"
+}
+
+// serveOnce serves a page until stop is called.
+func serveOnce(t *testing.T, sources ...page.Source) (address string, stop func()) {
+	t.Helper()
+	h := page.New(page.Options{}, sources...)
+	server := httptest.NewServer(h)
+	stop = func() { server.CloseClientConnections(); server.Close(); h.Close() }
+	t.Cleanup(stop)
+	return server.URL + "/", stop
 }

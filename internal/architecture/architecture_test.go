@@ -27,6 +27,7 @@ var layers = map[string]struct {
 	"actors/internal/machine": {[]string{"messages"}, ""},
 	"actors":                  {[]string{"messages", "supervisor", "actors/internal/machine"}, library + "/actor"},
 	"client":                  {[]string{"messages", "supervisor", "actors"}, library + "/actor"},
+	"page":                    {[]string{"messages"}, ""},
 	"internal/lockfree":       {nil, ""},
 }
 
@@ -40,7 +41,7 @@ var forbidden = []struct {
 }{
 	{
 		what:   "locks guard nothing here: every change is a message to one owner",
-		folder: []string{"actors/internal/machine", "actors", "client", "supervisor"},
+		folder: []string{"actors/internal/machine", "actors", "client", "supervisor", "page"},
 		names:  []string{"sync.Mutex", "sync.RWMutex", "sync.Cond", "sync.NewCond"},
 	},
 	{

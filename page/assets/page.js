@@ -7,6 +7,7 @@ const ms = 1e6; // in nanoseconds, in which the pool gives durations
 
 // A duration in words, like those of the sentence.
 function span(ns) {
+  if (ns === 0) return "0s";
   if (ns < 0) return "-" + span(-ns);
   const s = ns / 1e9, f = Math.floor;
   if (s < 1e-3) return f(ns / 1e3) + "µs";
@@ -66,21 +67,24 @@ function ceiling(n) {
   return n;
 }
 
-function axes(svg, max) {
+// The charts begin with a minute, and show more as more is known.
+const windowOf = ago => ago.length && ago[0] > 120 ? 300 : ago.length && ago[0] > 60 ? 120 : 60;
+
+function axes(svg, max, seconds) {
   const y = v => height - bottom - (height - top_ - bottom) * v / max;
   for (const v of [0, max / 2, max]) {
     shape(svg, "line", { class: "grid", x1: left, x2: width - right, y1: y(v), y2: y(v) });
     shape(svg, "text", { x: left - 5, y: y(v) + 4, "text-anchor": "end" }, String(+v.toPrecision(3)));
   }
-  shape(svg, "text", { x: left, y: height - 5 }, "5 minutes ago");
+  shape(svg, "text", { x: left, y: height - 5 }, seconds === 60 ? "1 minute ago" : `${seconds / 60} minutes ago`);
   shape(svg, "text", { x: width - right, y: height - 5, "text-anchor": "end" }, "now");
   return y;
 }
 
 // layers are areas on top of each other; line is drawn over them.
 function chart(figure, ago, layers, line, lineClass, max, caption, description) {
-  const svg = picture(figure, caption, description), y = axes(svg, max);
-  const x = i => (width - right - (width - left - right) * Math.min(ago[i], 300) / 300).toFixed(1);
+  const svg = picture(figure, caption, description), seconds = windowOf(ago), y = axes(svg, max, seconds);
+  const x = i => (width - right - (width - left - right) * Math.min(ago[i], seconds) / seconds).toFixed(1);
   const n = ago.length, base = new Array(n).fill(0);
   if (n === 0) return;
   for (const layer of layers) {
