@@ -86,11 +86,12 @@ func (e *entry) condition(s *snapshot, now time.Time) condition {
 	if !e.history.since.IsZero() {
 		c.since = now.Sub(e.history.since)
 	}
-	if s == nil || e.source == nil {
+	switch {
+	case s == nil, e.source == nil:
 		c.explanation.Time, c.explanation.LastConnectError, c.explanation.NextAttempt = now, e.stats.LastConnectError, e.stats.NextAttempt
-	} else if s.failed != "" {
+	case s.failed != "":
 		c.failed = s.failed
-	} else {
+	default:
 		c.explanation, c.failed, c.stats = s.explanation, "", s.explanation.Stats
 		if trouble(c.stats.State) != e.history.state {
 			c.since, c.exact = 0, false

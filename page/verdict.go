@@ -374,13 +374,13 @@ func (c condition) slowest(doing ...string) string {
 
 // out says how many connections are out.
 func (c condition) out() string {
-	switch s := c.stats; {
-	case s.Borrowed == 0:
+	switch all := more(c.stats.Capacity, "connection"); c.stats.Borrowed {
+	case 0:
 		return " No connection is out."
-	case s.Borrowed == 1:
-		return fmt.Sprintf(" 1 of %s is out.", more(s.Capacity, "connection"))
+	case 1:
+		return fmt.Sprintf(" 1 of %s is out.", all)
 	default:
-		return fmt.Sprintf(" %d of %s are out.", s.Borrowed, more(s.Capacity, "connection"))
+		return fmt.Sprintf(" %d of %s are out.", c.stats.Borrowed, all)
 	}
 }
 
@@ -389,9 +389,9 @@ func (c condition) standing() string {
 	switch s := c.stats; {
 	case s.Open == 0:
 		return "No connection is left"
-	case s.Open == s.Borrowed && s.Open == 1:
+	case s.Borrowed == 1 && s.Open == 1:
 		return "The only connection that is left is out"
-	case s.Open == s.Borrowed:
+	case s.Borrowed == s.Open:
 		return fmt.Sprintf("All %d connections that are left are out", s.Open)
 	default:
 		return fmt.Sprintf("%s left, %d of them out", are(s.Open, "connection"), s.Borrowed)

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -18,6 +19,7 @@ import (
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
 
 	"github.com/actorpool/actorpool/integration/browser/internal/chromium"
 	"github.com/actorpool/actorpool/page"
@@ -37,23 +39,56 @@ type tab struct {
 	expected func(fault string) bool
 }
 
-// open starts the browser with an empty page. At the end of the test it must not have
+// The browser is started for the first test, and closed after all.
+var (
+	browserOnce sync.Once
+	browser     context.Context
+	errBrowser  error
+	closing     []context.CancelFunc
+)
+
+func started(program string) (context.Context, error) {
+	browserOnce.Do(func() {
+		options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(program))
+		if os.Geteuid() == 0 {
+			options = append(options, chromedp.NoSandbox) // the sandbox does not work for root
+		}
+		allocator, cancel := chromedp.NewExecAllocator(context.Background(), options...)
+		closing = append(closing, cancel)
+		browser, cancel = chromedp.NewContext(allocator)
+		closing = append(closing, cancel)
+		errBrowser = chromedp.Do(browser)
+	})
+	return browser, errBrowser
+}
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	for _, end := range slices.Backward(closing) {
+		end()
+	}
+	http.DefaultClient.CloseIdleConnections()
+	if err := goleak.Find(); err != nil && code == 0 {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+// open opens an empty page. At the end of the test it must not have
 // found a fault: an exception, an error on the console, a violation of the policy, a
 // request that failed.
 func open(t *testing.T) *tab {
 	t.Helper()
-	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(chromium.Require(t)))
-	if os.Geteuid() == 0 {
-		options = append(options, chromedp.NoSandbox) // the sandbox does not work for root
-	}
-	allocator, cancel := chromedp.NewExecAllocator(context.Background(), options...)
-	t.Cleanup(cancel)
-	ctx, cancel := chromedp.NewContext(allocator)
+	program := chromium.Require(t)
+	browser, err := started(program)
+	require.NoError(t, err)
+	ctx, cancel := chromedp.NewContext(browser) // a tab of its own
 	t.Cleanup(cancel)
 	b := &tab{t: t, ctx: ctx}
 	require.NoError(t, chromedp.Do(ctx))
 	require.NoError(t, chromedp.Listen(ctx, b.event))
-	_, err := chromedp.Call(ctx, log.Enable, cdp.Empty{})
+	_, err = chromedp.Call(ctx, log.Enable, cdp.Empty{})
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		b.mu.Lock()

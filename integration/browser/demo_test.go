@@ -73,7 +73,7 @@ func TestTheOutageOfTheDemoIsToldByTheFirstLine(t *testing.T) {
 	assert.Equal(t, 8.0, eval[float64](b, "document.querySelectorAll('#squares .free, #squares .connecting').length"), "no connection is left")
 	assert.Contains(t, b.text("events"), "PoolBackoff")
 	if *pictures {
-		b.view(1100, 632)
+		b.view(1100, 620)
 		time.Sleep(40 * time.Second) // so that the charts have something to show
 		b.until(`data.pool.explain.stats.waiting >= 40 && document.querySelectorAll("#queue .waiter").length >= 40`)
 		b.picture("../../docs/page/outage.png")
