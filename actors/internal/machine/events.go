@@ -21,14 +21,45 @@ func (m *Machine) TakeEvents(empty []messages.Event) (events []messages.Event, f
 	return events, first
 }
 
-// emit emits an event if anybody listens to its kind.
+// emit emits an event if anybody listens to its kind, and keeps it among the recent
+// ones. One that nobody is told of has no number.
 func (m *Machine) emit(e messages.Event) {
-	if !m.cfg.EventLevel.Tells(&e) {
-		return
+	e.Pool, e.Time, e.Generation = m.cfg.Name, m.wall(m.now), m.generation
+	if m.cfg.EventLevel.Tells(&e) {
+		told := m.newEvent(e.Kind)
+		e.Seq = told.Seq
+		*told = e
 	}
-	stamped := m.newEvent(e.Kind)
-	e.Pool, e.Seq, e.Time, e.Generation = stamped.Pool, stamped.Seq, stamped.Time, stamped.Generation
-	*stamped = e
+	m.output.recent.keep(&e)
+}
+
+// recentEvents is how many events the machine keeps for descriptions.
+const recentEvents = 64
+
+// recent is the last events, without those of the hot path. It is a ring, made when the
+// first event comes.
+type recent struct {
+	events []messages.Event
+	oldest int
+}
+
+// keep adds an event, in the place of the oldest one if there are many.
+func (r *recent) keep(e *messages.Event) {
+	switch {
+	case r.events == nil:
+		r.events = make([]messages.Event, 0, recentEvents)
+		fallthrough
+	case len(r.events) < recentEvents:
+		r.events = append(r.events, *e)
+	default:
+		r.events[r.oldest] = *e
+		r.oldest = (r.oldest + 1) % recentEvents
+	}
+}
+
+// list copies the events, oldest first.
+func (r *recent) list() []messages.Event {
+	return append(append(make([]messages.Event, 0, len(r.events)), r.events[r.oldest:]...), r.events[:r.oldest]...)
 }
 
 // Tells says whether a listener of this level is told of an event.

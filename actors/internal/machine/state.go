@@ -28,13 +28,15 @@ type Machine struct {
 	// The pool as a whole. Paused and suspended stand beside the backoff, so that
 	// Resume does not end a blocking period.
 	phase        phase
-	paused       bool   // PauseOnClear: Gets fail until Resume
-	suspended    bool   // Gets wait until Resume
-	overCapacity bool   // there is a surplus of connections
-	stopped      bool   // nothing is left, and Stopped has been emitted
-	fastPath     bool   // TryGet, TryPut and their like may act: see refreshFastPath
-	capacity     int    // the bound on what counted counts
-	generation   uint64 // grows with every Clear; older connections are closed
+	paused       bool          // PauseOnClear: Gets fail until Resume
+	suspended    bool          // Gets wait until Resume
+	overCapacity bool          // there is a surplus of connections
+	stopped      bool          // nothing is left, and Stopped has been emitted
+	fastPath     bool          // TryGet, TryPut and their like may act: see refreshFastPath
+	savesClock   bool          // the fast paths do, or did, without the exact time: see noteClock
+	capacity     int           // the bound on what counted counts
+	generation   uint64        // grows with every Clear; older connections are closed
+	barredSince  time.Duration // when fastPath became false; meaningless while it is true
 
 	// The places for connections. Vacant places are kept for reuse up to the
 	// capacity. count has the number of slots in each state, without those whose
@@ -67,12 +69,13 @@ type Machine struct {
 	lastState  string        // what stateName said last
 	stateSince time.Duration // since when
 
-	measures measures
-	drain    drain
-	visits   []*Visit // that are not over
-	timers   timers
-	output   output
-	counters messages.Stats // Stats fills in the rest
+	measures     measures
+	drain        drain
+	visits       []*Visit       // that are not over
+	descriptions []*Description // that take more than one turn and are not over
+	timers       timers
+	output       output
+	counters     messages.Stats // Stats fills in the rest
 }
 
 // options are facts about the Config that are asked for on every turn.
@@ -118,6 +121,8 @@ type leases struct {
 	unreported    *Slot         // the oldest one that has not been reported as leaked
 	lastLook      time.Duration // when the shell was last called to look for forgotten leases
 	heldByWaiters int           // leases whose holder waits for another connection, see Holds
+	longest       HeldLease     // the one that longestLease has found last
+	nextLook      int           // the slot where it goes on looking
 }
 
 // queue is the Gets that wait, in order of arrival, with the measurements that
@@ -134,7 +139,6 @@ type drain struct {
 	resize  *Ticket // the last SetCapacity; an earlier one is superseded
 	closes  ticketList
 	readies ticketList
-	since   time.Duration // when the last SetCapacity or Close began to drain
 }
 
 // timers is the housekeeping timer and what it is needed for. There is one timer,
@@ -165,6 +169,7 @@ type output struct {
 	events      []messages.Event // a ring once it has reached Config.Backlog
 	oldestEvent int              // where the ring begins
 	seq         uint64           // of the last event
+	recent      recent
 }
 
 // phase is how far the pool's life has come.
@@ -198,6 +203,7 @@ func New(cfg Config) *Machine {
 	if !m.timesAllUses() {
 		m.measures.untilTimed = m.drawGap()
 	}
+	m.noteClock()
 	m.refreshFastPath()
 	return m
 }
@@ -214,7 +220,13 @@ func (m *Machine) effect(e Effect) { m.output.effects = append(m.output.effects,
 
 // refreshFastPath works fastPath out anew. It must be called whenever something
 // that it depends on has changed.
-func (m *Machine) refreshFastPath() { m.fastPath = m.serving() && !m.overCapacity && !m.mustCheckAll() }
+func (m *Machine) refreshFastPath() {
+	open := m.serving() && !m.overCapacity && !m.mustCheckAll()
+	if m.fastPath && !open {
+		m.barredSince = m.now
+	}
+	m.fastPath = open
+}
 
 // serving says whether the pool serves Gets at all.
 func (m *Machine) serving() bool { return m.phase == phaseOpen && !m.paused && !m.suspended }
