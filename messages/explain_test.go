@@ -12,7 +12,7 @@ import (
 	"github.com/actorpool/actorpool/messages"
 )
 
-// E6
+// E11
 func TestAnAgeThatIsTheLeastOneSaysSo(t *testing.T) {
 	exact := messages.Holder{ConnID: 1, Label: "import", Age: 26 * time.Second}
 	least := messages.Holder{ConnID: 2, Age: 27 * time.Second, AtLeast: true}
@@ -40,7 +40,7 @@ func TestAWaiterSaysHowLongItWillWait(t *testing.T) {
 	assert.Equal(t, `"login" (1s, actor local/a, no time left)`, w.String())
 }
 
-// E6
+// E10
 func TestAnExplanationEndsWithTheLastEventsOneALine(t *testing.T) {
 	at := func(d time.Duration) time.Time { return moment.Add(d) }
 	e := messages.Explanation{Recent: []messages.Event{

@@ -167,12 +167,17 @@ func (w *world) checkConn(got messages.Conn) {
 	if !c.established {
 		want.Age = 0
 	}
+	if c.job == Disconnect {
+		want.Setting = got.Setting // the model does not know it
+	}
 	if got != want || got.In > w.now-since || !got.AtLeast && got.In != w.now-since || (c.slot.expires == 0) != (got.Left == 0) ||
 		got.Left != 0 && (got.Left < 0) != w.tooOld(c) {
 		w.fail("c%d, in its state for %v, is described as\n%+v, not as\n%+v", c.id, w.now-since, got, want)
 	}
 }
 
+// E10
+//
 // TestADescriptionOfManyIsTakenInSlicesThatAreBounded counts the turns, and looks at what
 // the bounds keep: the lowest ids and the longest holders.
 func TestADescriptionOfManyIsTakenInSlicesThatAreBounded(t *testing.T) {

@@ -195,7 +195,7 @@ func TestALeaseIsReportedWithWhereItsGetCameFrom(t *testing.T) {
 		m.Get(2*time.Second, &Waiter{Trace: two})
 		m.Get(2*time.Second, &Waiter{})
 
-		e := explain(m, 3 * time.Second)
+		e := explain(m, 3*time.Second)
 		if h := e.Holders; h[0].Goroutine != 7 || h[0].Stack != "stack 7" || h[1].Goroutine != 0 || h[1].Stack != "" {
 			t.Errorf("held by %+v", h)
 		}

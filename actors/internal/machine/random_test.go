@@ -213,7 +213,9 @@ func (h *history) next() {
 	add(1, "explain", func() { w.explain() })
 	add(1, "longest lease", w.checkLongestLease)
 	if h.described == nil {
-		add(1, "describe", func() { h.goOn(&described{Description: Description{atOnce: rapid.IntRange(1, 2).Draw(h.t, "at once")}}) })
+		add(1, "describe", func() {
+			h.goOn(&described{Description: Description{atOnce: rapid.IntRange(1, 2).Draw(h.t, "at once")}})
+		})
 	} else {
 		add(3, "go on describing", func() { h.goOn(h.described) })
 	}

@@ -424,7 +424,9 @@ func (tr *trace) explain() string {
 	case tr.d.HasArg("conns"):
 		return listed(e.Conns, connInWords)
 	case tr.d.HasArg("recent"):
-		return listed(e.Recent, func(e messages.Event) string { return fmt.Sprintf("%d %v %s", e.Seq, e.Time.Sub(tr.world.cfg.Start), tr.event(e)) })
+		return listed(e.Recent, func(e messages.Event) string {
+			return fmt.Sprintf("%d %v %s", e.Seq, e.Time.Sub(tr.world.cfg.Start), tr.event(e))
+		})
 	}
 	e.Recent = nil
 	return strings.TrimSpace(e.String())
