@@ -42,7 +42,7 @@ func TestAWaiterSaysHowLongItWillWait(t *testing.T) {
 
 // E10
 func TestAnExplanationEndsWithTheLastEventsOneALine(t *testing.T) {
-	at := func(d time.Duration) time.Time { return moment.Add(d) }
+	at := moment.Add
 	e := messages.Explanation{Recent: []messages.Event{
 		{Kind: messages.PoolCreated, Time: at(0), To: 8},
 		{Kind: messages.PoolReady, Time: at(0)},

@@ -17,12 +17,12 @@ import (
 // of the turn that has looked at them. A connection that is there all the while is
 // described once, and one that comes later is not.
 type Description struct {
-	explanation messages.Explanation
-	begun       bool
-	at          time.Duration // when it has begun
-	lastID      uint64        // of the newest connection then
-	next        int           // the first slot that has not been looked at
-	atOnce      int           // how many slots a turn looks at; 0: slotsAtOnce
+	said   messages.Explanation
+	begun  bool
+	at     time.Duration // when it has begun
+	lastID uint64        // of the newest connection then
+	next   int           // the first slot that has not been looked at
+	atOnce int           // how many slots a turn looks at; 0: slotsAtOnce
 
 	holders least[*holder]
 	conns   least[messages.Conn]
@@ -48,7 +48,7 @@ func (m *Machine) Describe(now time.Duration, d *Description) bool {
 	}
 	done := d.next >= len(m.slots)
 	if first && (done || m.opts.tracksLeases) { // otherwise the holders are not those of one moment
-		d.explanation.Suspicions = m.suspicions(d)
+		d.said.Suspicions = m.suspicions(d)
 	}
 	switch at := slices.Index(m.descriptions, d); {
 	case done && at >= 0:
@@ -63,7 +63,7 @@ func (m *Machine) Describe(now time.Duration, d *Description) bool {
 func (m *Machine) beginDescription(d *Description) {
 	d.begun, d.at, d.lastID = true, m.now, m.lastID
 	d.holders, d.conns = least[*holder]{room: forExplain.describe}, least[messages.Conn]{room: describedConns}
-	e := &d.explanation
+	e := &d.said
 	*e = messages.Explanation{
 		Stats: m.Stats(), Time: m.wall(m.now), Jobs: m.describeJobs(forExplain), Recent: m.output.recent.list(), LastConnectError: m.lastConnectErr,
 	}
@@ -154,7 +154,7 @@ func (m *Machine) describeMoved(s *Slot, to int) {
 // Explanation gives a description that is complete. The machine is not asked any more,
 // so that the pool's turn need not wait for the texts of stacks.
 func (d *Description) Explanation() messages.Explanation {
-	e := d.explanation
+	e := d.said
 	for _, h := range d.holders.sorted() {
 		e.Holders = append(e.Holders, h.item.withStack())
 	}

@@ -253,7 +253,7 @@ func TestTheLongestLeaseIsFoundAmongMany(t *testing.T) {
 		}
 		return false
 	}
-	if !found(9*time.Second) || !found(9*time.Second) || m.longestLease() != 9*time.Second {
+	if !found(9*time.Second) || m.longestLease() != 9*time.Second || m.longestLease() != 9*time.Second {
 		t.Errorf("the longest lease is %v old", m.longestLease())
 	}
 	if !m.Put(10*time.Second, old, old.ID, old.LeaseEpoch) || !found(8*time.Second) || m.longestLease() != 8*time.Second {

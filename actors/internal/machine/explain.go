@@ -151,7 +151,7 @@ func (m *Machine) suspicions(d *Description) []string {
 			holding[g] = h.item.ConnID
 		}
 	}
-	for _, w := range d.explanation.Waiters {
+	for _, w := range d.said.Waiters {
 		if id, ok := holding[w.Goroutine]; ok && w.Goroutine != 0 {
 			list = append(list, fmt.Sprintf("goroutine %d got connection %d and waits for another: it may deadlock with itself or with others that do the same",
 				w.Goroutine, id))
