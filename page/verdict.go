@@ -354,8 +354,16 @@ func (c condition) holder(h messages.Holder) string {
 	return fmt.Sprintf("connection %d, without a label", h.ConnID)
 }
 
-// age is how long a lease has been out.
-func age(h messages.Holder) string { return span(h.Age) }
+// age is how long a lease has been out, or how long at least.
+func age(h messages.Holder) string {
+	switch {
+	case !h.AtLeast:
+		return span(h.Age)
+	case h.Age == 0:
+		return "an unknown time"
+	}
+	return "at least " + span(h.Age)
+}
 
 // slowest names the function that has run for longest, if that is long: one of those
 // that do, or any.

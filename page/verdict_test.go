@@ -95,6 +95,26 @@ var sentences = []struct {
 			"The longest lease is out for 10s (connection 1, without a label).", nil,
 	},
 	{
+		"a lease that nobody has timed", func(c *condition) {
+			c.stats.Capacity, c.stats.Open = 1, 1
+			c.lend("")
+			c.explanation.Holders[0].AtLeast = true
+			c.queue(1, time.Second)
+		}, problem,
+		"Exhausted: the only connection is out and 1 caller waits. The first (GET /cart) has waited 1s. " +
+			"The longest lease is out for at least 10s (connection 1, without a label).", nil,
+	},
+	{
+		"a lease of which nothing is known", func(c *condition) {
+			c.stats.Capacity, c.stats.Open = 1, 1
+			c.lend("")
+			c.explanation.Holders[0].AtLeast, c.explanation.Holders[0].Age = true, 0
+			c.queue(1, time.Second)
+		}, problem,
+		"Exhausted: the only connection is out and 1 caller waits. The first (GET /cart) has waited 1s. " +
+			"The longest lease is out for an unknown time (connection 1, without a label).", nil,
+	},
+	{
 		"exhausted, with nothing but Stats", func(c *condition) { c.stats.Borrowed, c.stats.Waiting = 12, 5 }, problem,
 		"Exhausted: all 12 connections are out and 5 callers wait.", nil,
 	},

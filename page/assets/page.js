@@ -18,6 +18,8 @@ function span(ns) {
   if (s < 48 * 3600) return f(s / 3600) + "h " + f(s / 60) % 60 + "m";
   return f(s / 86400) + "d " + f(s / 3600) % 24 + "h";
 }
+// How long something has lasted, if the pool knows it exactly, or how long at least.
+const age = (ns, atLeast) => !atLeast ? span(ns) : ns === 0 ? "unknown" : "at least " + span(ns);
 const count = n => String(n).replace(/\B(?=(\d{3})+$)/g, " ");
 const clock = t => new Date(t).toLocaleTimeString("en-GB");
 const plural = (n, thing) => count(n) + " " + thing + (n === 1 ? "" : "s");
@@ -211,7 +213,7 @@ function squares(p) {
   const s = p.explain.stats, conns = p.explain.conns || [], waiters = p.explain.waiters || [], leaked = new Set(p.leaked);
   setText(el("squares-title"), `${count(s.open + s.connecting + s.closing)} of ${plural(s.capacity, "connection")}`);
   const list = conns.map(c => ({ name: kindOf(c.state), text: (leaked.has(c.id) ? "!" : "") + c.id,
-    title: `connection ${c.id}: ${c.state === "borrowed" ? "out" : c.state} for ${span(c.in)}` + (c.label ? `, ${c.label}` : "") + (leaked.has(c.id) ? ", a leak" : ""),
+    title: `connection ${c.id}: ${c.state === "borrowed" ? "out" : c.state}, time ${age(c.in, c.atLeast)}` + (c.label ? `, ${c.label}` : "") + (leaked.has(c.id) ? ", a leak" : ""),
     leaked: leaked.has(c.id) }));
   if (!conns.length) { // nobody has explained: the numbers are enough for squares without names
     const add = (n, name) => { for (let i = 0; i < n && list.length < 200; i++) list.push({ name, text: "", title: stateWords[name] }); };
@@ -245,7 +247,7 @@ function holders(p) {
   setText(el("holders-title"), `Who holds what: ${plural(s.borrowed, "connection")} out, longest first`);
   table("holders", [number("connection"), text("label"), number("for"), text("where")], list.map(h => ({
     key: `${h.connID}`, class: leaked.has(h.connID) ? "marked" : "",
-    cells: [String(h.connID), (h.label || "–") + (leaked.has(h.connID) ? " (leak)" : ""), (h.atLeast ? "at least " : "") + span(h.age),
+    cells: [String(h.connID), (h.label || "–") + (leaked.has(h.connID) ? " (leak)" : ""), age(h.age, h.atLeast),
       h.stack ? stack(h.stack) : plain([h.borrower ? "actor " + h.borrower : "", h.goroutine ? "goroutine " + h.goroutine : "",
         h.waits ? "waits for another connection" : ""].filter(Boolean).join(", ") || "–")],
   })), "No connection is out.");
@@ -282,7 +284,7 @@ function conns(p) {
   setText(el("conns-title"), `Connections: ${count(s.open + s.connecting + s.closing)} of ${count(s.capacity)}, generation ${s.generation}`);
   table("conns", [number("id"), short("state"), number("for"), number("age"), number("uses"), text("setting"), number("gen."), number("life left")], list.map(c => ({
     key: `${c.id}`, class: leaked.has(c.id) ? "marked" : "",
-    cells: [String(c.id), c.state === "borrowed" ? "out" : c.state, (c.atLeast ? "at least " : "") + span(c.in), c.age ? span(c.age) : "–", count(c.uses),
+    cells: [String(c.id), c.state === "borrowed" ? "out" : c.state, age(c.in, c.atLeast), c.age ? span(c.age) : "–", count(c.uses),
       c.setting || "–", String(c.generation), c.left ? (c.left < 0 ? "due" : span(c.left)) : "–"],
   })), "There is no connection.");
   rest("conns", s.open + s.connecting + s.closing - list.length, list.length);
