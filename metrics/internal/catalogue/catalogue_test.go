@@ -113,7 +113,7 @@ func TestEveryFieldOfStatsIsInAMetric(t *testing.T) {
 }
 
 func TestTheNumbersOfAPartAreItsOwn(t *testing.T) {
-	m := messages.Measures{Stats: messages.Stats{Idle: 1, Borrowed: 2, InTransition: 4, ClosedStale: 8, State: messages.StatePaused}, LongestWait: 1.5e9}
+	m := messages.Measures{Stats: messages.Stats{Idle: 1, Borrowed: 2, InTransition: 4, ClosedStale: 8, State: messages.StatePaused}, LongestWait: 1.5e9, LongestLease: 3e9, UseEvery: 16}
 	got := map[string]int64{}
 	snapshot(&m).Each(func(i, part int, value int64) {
 		if value != 0 {
@@ -123,6 +123,7 @@ func TestTheNumbersOfAPartAreItsOwn(t *testing.T) {
 	require.Equal(t, map[string]int64{
 		"db.client.connection.count idle": 1, "db.client.connection.count used": 6, "actorpool.connection.in_transition": 4,
 		"actorpool.closed stale": 8, "actorpool.state paused": 1, "actorpool.wait.longest": 1.5e9,
+		"actorpool.lease.longest": 3e9, "actorpool.use_time.every": 16,
 	}, got)
 	assert.InDelta(t, 1.5, Seconds(1.5e9), 0)
 }
