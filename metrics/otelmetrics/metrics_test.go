@@ -125,6 +125,7 @@ func TestThePoolsNumbersAreTheInstruments(t *testing.T) {
 	testkit.Run(t, func(t *testing.T, w *testkit.World) {
 		w.Server.SetDial(testkit.Delay(100 * time.Millisecond))
 		pool := w.Pool(testkit.Capacity(2), func(cfg *testkit.Config) { cfg.MaxLease, cfg.MinIdle, cfg.MaxIdle = time.Hour, 1, 2 })
+		testkit.Pass(time.Second) // for MinIdle
 		b := newBackend(t, metricdata.CumulativeTemporality)
 		defer func() { require.NoError(t, b.register(pool).Unregister()) }()
 		first, second := testkit.Get(t, pool), testkit.Get(t, pool)
