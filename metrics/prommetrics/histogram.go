@@ -57,11 +57,6 @@ func classic(h messages.Histogram) []*dto.Bucket {
 	return buckets
 }
 
-// zeroThreshold is the width of the bucket of zero: less than any duration but 0. With a
-// width of 0, Prometheus before 2.50 or so takes a native histogram without counts for a
-// classic one.
-var zeroThreshold = math.Ldexp(1, -128)
-
 // longestGap is how many empty buckets in a row are written as such, rather than by
 // another span.
 const longestGap = 2
@@ -70,7 +65,7 @@ const longestGap = 2
 // difference to the one before. Prometheus gives a bucket the index of its upper bound,
 // OpenTelemetry and the pool that of its lower bound, so that it is one more here.
 func native(m *dto.Histogram, h messages.Histogram) {
-	schema, zeros, threshold := int32(h.Scale), h.Zeros(), zeroThreshold
+	schema, zeros, threshold := int32(h.Scale), h.Zeros(), 0.0 // only durations of 0 are zeros
 	m.Schema, m.ZeroCount, m.ZeroThreshold = &schema, &zeros, &threshold
 	var span *dto.BucketSpan
 	last, end := uint64(0), 0 // the count before, and the index after it

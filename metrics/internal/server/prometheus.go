@@ -15,7 +15,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"strconv"
-	"strings"
 	"testing"
 	"time"
 )
@@ -228,12 +227,30 @@ func (s *Prometheus) Value(expression string) (float64, error) {
 	return values[""], nil
 }
 
-// Names are the names of all metrics that the server has.
-func (s *Prometheus) Names() (map[string]bool, error) {
-	values, err := s.Query(`count by (__name__) ({__name__=~".+"})`, "__name__")
-	names := map[string]bool{}
-	for name := range values {
-		names[strings.TrimSuffix(name, "_bucket")] = true
+// Rules are the errors of the alert rules, by name; empty: a rule has been evaluated
+// without an error.
+func (s *Prometheus) Rules() (map[string]string, error) {
+	body, err := s.get("/api/v1/rules", nil)
+	if err != nil {
+		return nil, err
 	}
-	return names, err
+	var answer struct {
+		Data struct {
+			Groups []struct {
+				Rules []struct{ Name, Health, LastError string }
+			}
+		}
+	}
+	if err := json.Unmarshal(body, &answer); err != nil {
+		return nil, err
+	}
+	errs := map[string]string{}
+	for _, g := range answer.Data.Groups {
+		for _, r := range g.Rules {
+			if errs[r.Name] = r.LastError; r.LastError == "" && r.Health != "ok" {
+				errs[r.Name] = r.Health
+			}
+		}
+	}
+	return errs, nil
 }
