@@ -142,7 +142,7 @@ func (t *Traced[C]) failed(ctx context.Context, o client.GetOptions, took time.D
 // show makes the span of a wait that has just ended.
 func (t *Traced[C]) show(ctx context.Context, o client.GetOptions, took, wait time.Duration, err error, more ...attribute.KeyValue) {
 	now := time.Now()
-	attributes := append(more, t.name, waitKey.Float64(wait.Seconds()))
+	attributes := append([]attribute.KeyValue{t.name, waitKey.Float64(wait.Seconds())}, more...)
 	if t.labels && o.Label != "" {
 		attributes = append(attributes, labelKey.String(catalogue.Clean(o.Label)))
 	}

@@ -101,7 +101,7 @@ func StartPrometheus(target string, native bool, rules string) (_ *Prometheus, e
 	if err != nil {
 		return nil, err
 	}
-	defer log.Close()
+	defer func() { _ = log.Close() }()
 	s.cmd.Stdout, s.cmd.Stderr = log, log
 	started := make(chan error)
 	go s.run(started)
@@ -177,7 +177,7 @@ func (s *Prometheus) get(path string, values url.Values) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer response.Body.Close()
+	defer func() { _ = response.Body.Close() }()
 	body, err := io.ReadAll(response.Body)
 	if err == nil && response.StatusCode != http.StatusOK {
 		err = fmt.Errorf("%s: %s: %s", path, response.Status, body)
