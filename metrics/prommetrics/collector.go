@@ -111,10 +111,10 @@ func (c *Collector) AddAs(name string, pool Pool) error {
 // Remove ends the metrics of the pool with this name. False: there is none.
 func (c *Collector) Remove(name string) bool {
 	name = catalogue.Clean(name)
-	return c.remove(func(r *catalogue.Reader) bool { return r.Name == name })
+	return c.without(func(r *catalogue.Reader) bool { return r.Name == name })
 }
 
-func (c *Collector) remove(match func(*catalogue.Reader) bool) bool {
+func (c *Collector) without(match func(*catalogue.Reader) bool) bool {
 	for {
 		old := c.pools.Load()
 		list := slices.DeleteFunc(slices.Clone(*old), match)
@@ -149,7 +149,7 @@ func (c *Collector) Collect(metrics chan<- prometheus.Metric) {
 		_, now, err := pool.Read(ctx)
 		switch {
 		case errors.Is(err, messages.ErrClosed):
-			c.remove(func(other *catalogue.Reader) bool { return other == pool })
+			c.without(func(other *catalogue.Reader) bool { return other == pool })
 		case err != nil:
 			metrics <- prometheus.NewInvalidMetric(c.metrics[0], fmt.Errorf("prommetrics: %w", err))
 		default:

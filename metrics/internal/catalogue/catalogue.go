@@ -98,8 +98,8 @@ func count(read func(*messages.Stats) uint64) func(*messages.Measures) int64 {
 	return func(m *messages.Measures) int64 { return int64(read(&m.Stats)) }
 }
 
-// state makes the part of a state, which is 1 while the pool is in that state.
-func state(name string) Part {
+// inState makes the part of a state, which is 1 while the pool is in that state.
+func inState(name string) Part {
 	return Part{Value: name, read: func(m *messages.Measures) int64 {
 		if m.Stats.State == name {
 			return 1
@@ -170,8 +170,8 @@ var Metrics = [...]Metric{
 		Description: "1 for the state that the pool is in, 0 for the other states.",
 		Attribute:   State,
 		Parts: []Part{
-			state(messages.StateReady), state(messages.StatePaused), state(messages.StateSuspended), state(messages.StateBackoff),
-			state(messages.StateProbing), state(messages.StateClosing), state(messages.StateClosed),
+			inState(messages.StateReady), inState(messages.StatePaused), inState(messages.StateSuspended), inState(messages.StateBackoff),
+			inState(messages.StateProbing), inState(messages.StateClosing), inState(messages.StateClosed),
 		},
 	},
 	{

@@ -87,7 +87,7 @@ var elsewhere = map[string]string{
 }
 
 func TestEveryFieldOfStatsIsInAMetric(t *testing.T) {
-	before := snapshot(&messages.Measures{}).Values
+	before := take(&messages.Measures{}).Values
 	stats := reflect.TypeOf(messages.Stats{})
 	for i := range stats.NumField() {
 		var m messages.Measures
@@ -103,7 +103,7 @@ func TestEveryFieldOfStatsIsInAMetric(t *testing.T) {
 				field.SetString(messages.StateBackoff)
 			}
 		}
-		changed := !reflect.DeepEqual(before, snapshot(&m).Values)
+		changed := !reflect.DeepEqual(before, take(&m).Values)
 		if _, ok := elsewhere[name]; ok {
 			assert.False(t, changed, "%s is in a metric", name)
 		} else {
@@ -115,7 +115,7 @@ func TestEveryFieldOfStatsIsInAMetric(t *testing.T) {
 func TestTheNumbersOfAPartAreItsOwn(t *testing.T) {
 	m := messages.Measures{Stats: messages.Stats{Idle: 1, Borrowed: 2, InTransition: 4, ClosedStale: 8, State: messages.StatePaused}, LongestWait: 1.5e9, LongestLease: 3e9, UseEvery: 16}
 	got := map[string]int64{}
-	snapshot(&m).Each(func(i, part int, value int64) {
+	take(&m).Each(func(i, part int, value int64) {
 		if value != 0 {
 			got[strings.TrimSuffix(Metrics[i].Name+" "+Metrics[i].Parts[part].Value, " ")] = value
 		}

@@ -29,11 +29,11 @@ type Reader struct {
 	// Name is the pool's name as the value of an attribute.
 	Name string
 
-	source Source
-	done   <-chan struct{} // closed when nothing of the pool is left; nil: it has no Done
-	begun  time.Time
-	closed atomic.Bool
-	last   atomic.Pointer[Snapshot] // nil: not read yet
+	source     Source
+	done       <-chan struct{} // closed when nothing of the pool is left; nil: it has no Done
+	begun      time.Time
+	saidClosed atomic.Bool              // by its Measure
+	last       atomic.Pointer[Snapshot] // nil: not read yet
 }
 
 // Snapshot is what a source says at a moment. It is not changed any more.
@@ -81,7 +81,7 @@ func (r *Reader) Closed() bool {
 	case <-r.done:
 		return true
 	default:
-		return r.closed.Load()
+		return r.saidClosed.Load()
 	}
 }
 
@@ -101,13 +101,13 @@ func (r *Reader) Read(ctx context.Context) (last, now *Snapshot, err error) {
 		last := r.last.Load()
 		m, err := r.source.Measure(ctx)
 		if errors.Is(err, messages.ErrClosed) {
-			r.closed.Store(true)
+			r.saidClosed.Store(true)
 			return nil, nil, messages.ErrClosed
 		}
 		if err != nil {
 			return nil, nil, fmt.Errorf("pool %q: %w", r.Name, err)
 		}
-		now := snapshot(&m)
+		now := take(&m)
 		if last != nil {
 			now.notBelow(last)
 		}
@@ -119,7 +119,8 @@ func (r *Reader) Read(ctx context.Context) (last, now *Snapshot, err error) {
 	}
 }
 
-func snapshot(m *messages.Measures) *Snapshot {
+// take makes the Snapshot of what a source says.
+func take(m *messages.Measures) *Snapshot {
 	s := &Snapshot{Time: time.Now(), Values: make([]int64, 0, parts)}
 	for i := range Metrics {
 		for _, p := range Metrics[i].Parts {
