@@ -5,6 +5,7 @@ import (
 	"runtime/trace"
 
 	"github.com/actorpool/actorpool/actors/internal/machine"
+	"github.com/actorpool/actorpool/messages"
 )
 
 // leaseContext is a context that says which connection its owner holds. It is found
@@ -30,6 +31,10 @@ func (h *leaseContext) Value(key any) any {
 	}
 	return h.Context.Value(key)
 }
+
+// Info describes the lease. Code that has the context of a Do and not its lease asks it:
+// tracing does.
+func (h *leaseContext) Info() messages.LeaseInfo { return h.lease.Info() }
 
 // holdsLeases is the message of a caller that waits and holds connections.
 type holdsLeases struct {
