@@ -5,6 +5,7 @@ import (
 	"database/sql/driver"
 	"fmt"
 	"log/slog"
+	"math"
 	"reflect"
 	"time"
 
@@ -60,7 +61,8 @@ type Config struct {
 	GetTimeout        time.Duration
 	Reserve           time.Duration
 	// CheckAfterIdle is the time after which an idle connection is pinged before it is
-	// lent, where the driver's connections have Ping. Default 1s. Negative: never.
+	// lent, where the driver's connections have Ping. Default 1s. Negative: only if
+	// another connection was found dead since it was last used.
 	CheckAfterIdle time.Duration
 	KeepAlive      time.Duration
 	LeakAfter      time.Duration
@@ -144,6 +146,9 @@ func (cfg Config) pool(c *core) client.Config[driver.Conn] {
 		OnEvent:           cfg.OnEvent,
 		OnChange:          cfg.OnChange,
 		Logger:            cfg.Logger,
+	}
+	if cfg.CheckAfterIdle < 0 {
+		pool.CheckAfterIdle = math.MaxInt64 // negative would mean that suspects are lent unchecked
 	}
 	if cfg.Reset != nil {
 		pool.Reset = c.reset

@@ -23,7 +23,11 @@ var bg = context.Background()
 // virtually runs a test in virtual time.
 func virtually(t *testing.T, f func(t *testing.T)) {
 	t.Helper()
-	synctest.Test(t, f)
+	synctest.Test(t, func(t *testing.T) {
+		// The actor library counts dead letters on a goroutine that lives for a moment.
+		t.Cleanup(func() { time.Sleep(time.Millisecond) })
+		f(t)
+	})
 }
 
 // open makes a *sql.DB over a server. At the end it is closed, and so must be every
