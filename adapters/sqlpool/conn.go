@@ -274,7 +274,7 @@ func (c *conn) BeginTx(ctx context.Context, o driver.TxOptions) (driver.Tx, erro
 		if c.s.beginner != nil {
 			return c.s.beginner.BeginTx(ctx, o)
 		}
-		inner, err := c.s.Begin() //nolint:staticcheck // drivers still have it
+		inner, err := c.s.Begin()
 		if err == nil && ctx.Err() != nil {
 			_ = inner.Rollback()
 			err = ctx.Err()

@@ -214,7 +214,7 @@ func (c *cSessionResetter) ResetSession(context.Context) error {
 
 // odd is a value that only a checker or a converter takes. left is one that checkers remove.
 type (
-	odd  struct{ by string }
+	odd  struct{}
 	left struct{}
 )
 
@@ -233,7 +233,6 @@ func check(who string, value *driver.NamedValue) error {
 type fakeStmt struct {
 	conn  *fakeConn
 	query string
-	rows  int
 }
 
 func (s *fakeStmt) Close() error { return s.conn.do("stmt.Close", s.query) }
