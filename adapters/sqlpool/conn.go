@@ -144,10 +144,10 @@ type deadError struct{ error }
 
 func (e *deadError) Unwrap() []error { return []error{driver.ErrBadConn, e.error} }
 
-// begin makes the session ready for its next holder, as database/sql does with a
+// renew makes the session ready for its next holder, as database/sql does with a
 // connection that it has kept. It returns false if the connection was dead, after which
 // the lease has ended.
-func (c *conn) begin(ctx context.Context) bool {
+func (c *conn) renew(ctx context.Context) bool {
 	if !c.s.used || c.s.resetter == nil {
 		return true
 	}

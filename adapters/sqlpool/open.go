@@ -21,7 +21,7 @@ import (
 // The connections of the pool are of a type of this package; their method
 // Unwrap() driver.Conn gives the driver's own.
 func OpenDB(connector driver.Connector, cfg Config) (*sql.DB, *client.Pool[driver.Conn], error) {
-	c, err := wrap(connector, cfg)
+	c, err := build(connector, cfg)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -67,14 +67,14 @@ func (s source) Driver() driver.Driver                        { return s.driver 
 // is faulty, each Connect of the new connector returns messages.ConfigErrors, and Pool
 // returns nil.
 func Wrap(connector driver.Connector, cfg Config) driver.Connector {
-	c, err := wrap(connector, cfg)
+	c, err := build(connector, cfg)
 	if err != nil {
 		return &core{inner: connector, fault: err}
 	}
 	return c
 }
 
-func wrap(inner driver.Connector, cfg Config) (*core, error) {
+func build(inner driver.Connector, cfg Config) (*core, error) {
 	faults := cfg.faults(inner)
 	c := &core{inner: inner, cleanse: cfg.Reset, broken: cfg.Broken}
 	c.closeTimeout = or(cfg.CloseTimeout, defaultCloseTimeout)
@@ -126,7 +126,7 @@ func (c *core) Connect(ctx context.Context) (driver.Conn, error) {
 			_ = lease.Taint(nil) // the pool has ended the lease meanwhile
 		} else {
 			lent := &conn{s: s, lease: lease}
-			if lent.begin(ctx) {
+			if lent.renew(ctx) {
 				return s.shape(lent), nil
 			}
 		}

@@ -114,12 +114,12 @@ func (c *conn) PrepareContext(ctx context.Context, query string) (driver.Stmt, e
 	}
 	if inner == nil {
 		var err error
-		inner, err = use(c, func() (driver.Stmt, error) { return c.prepare(ctx, query) })
+		inner, err = use(c, func() (driver.Stmt, error) { return c.prepareAnew(ctx, query) })
 		if err != nil {
 			return nil, err
 		}
 	}
-	st := &stmt{c: c, inner: inner, query: query, era: c.s.stmts.era}
+	st := &stmt{c: c, inner: inner, text: query, era: c.s.stmts.era}
 	c.lent = append(c.lent, st)
 	if converter, ok := inner.(driver.ColumnConverter); ok { //nolint:staticcheck // drivers still have it
 		return &converting{st, converter}, nil
@@ -133,7 +133,7 @@ func (c *conn) cancelled(ctx context.Context, query string, inner driver.Stmt) e
 	return ctx.Err()
 }
 
-func (c *conn) prepare(ctx context.Context, query string) (driver.Stmt, error) {
+func (c *conn) prepareAnew(ctx context.Context, query string) (driver.Stmt, error) {
 	if c.s.preparer != nil {
 		return c.s.preparer.PrepareContext(ctx, query)
 	}
@@ -149,7 +149,7 @@ func (c *conn) prepare(ctx context.Context, query string) (driver.Stmt, error) {
 type stmt struct {
 	c      *conn
 	inner  driver.Stmt
-	query  string
+	text   string
 	era    int
 	rows   int  // not closed yet
 	failed bool // it is not kept
@@ -188,7 +188,7 @@ func (s *stmt) Close() error {
 		if s.failed || s.rows > 0 || s.era != c.s.stmts.era {
 			err = s.inner.Close()
 		} else {
-			err = c.s.stmts.keep(s.query, s.inner)
+			err = c.s.stmts.keep(s.text, s.inner)
 		}
 	})
 	return err
@@ -273,7 +273,7 @@ func run[T any](s *stmt, f func() (T, error)) (result T, err error) {
 	if s.closed {
 		return result, driver.ErrBadConn
 	}
-	defer s.c.ran(s.query)
+	defer s.c.ran(s.text)
 	result, err = use(s.c, f)
 	s.failed = s.failed || err != nil
 	return result, err
