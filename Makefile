@@ -1,6 +1,6 @@
 # The project's commands. CI runs `make lint` and `make test`: see .ci/run.
 
-MODULES := . examples benchmarks integration integration/browser metrics
+MODULES := . adapters/sqlpool examples benchmarks integration integration/browser metrics
 ROUNDS  ?= 7
 FLAP    ?= 1m
 FUZZ    ?= 10m
