@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/actorpool/actorpool/client"
 	"github.com/actorpool/actorpool/internal/testkit"
 )
 
@@ -77,7 +78,7 @@ func TestTheContextOfAFunctionEndsAtItsDeadline(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			testkit.Run(t, func(t *testing.T, w *testkit.World) {
 				p := w.Pool(func(cfg *testkit.Config) {
-					cfg.ConnectTimeout = 4 * time.Second
+					cfg.ConnectTimeout, cfg.Backoff.Mode = 4*time.Second, client.BackoffNever
 					cfg.Connect = func(ctx context.Context) (*testkit.Conn, error) {
 						start := time.Now()
 						deadline, bounded := ctx.Deadline()
@@ -89,7 +90,7 @@ func TestTheContextOfAFunctionEndsAtItsDeadline(t *testing.T) {
 						return nil, ctx.Err()
 					}
 				})
-				_, err := p.Get(testkit.Within(t, 4*time.Second))
+				_, err := p.Get(ctx)
 				assert.ErrorIs(t, err, context.DeadlineExceeded)
 			})
 		})
