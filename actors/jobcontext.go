@@ -17,12 +17,12 @@ import (
 // asks for more than Deadline and Err. It is in the job, and new for each job: a function
 // that keeps its context has one that has ended for ever.
 type jobContext struct {
-	spec     *Spec
-	conn     *poolConn // nil: it is being connected
-	info     *machine.JobInfo
-	parent   context.Context
-	deadline time.Time
-	made     atomic.Pointer[madeContext] // nil: nobody has asked, and it has not ended
+	spec   *Spec
+	conn   *poolConn // nil: it is being connected
+	info   *machine.JobInfo
+	parent context.Context
+	until  time.Time
+	made   atomic.Pointer[madeContext] // nil: nobody has asked, and it has not ended
 }
 
 // madeContext is the context that does the work of a jobContext.
@@ -39,7 +39,7 @@ var endedContext = func() *madeContext {
 }()
 
 // begin starts the time that the function has.
-func (c *jobContext) begin(timeout time.Duration) { c.deadline = c.spec.clock.wall().Add(timeout) }
+func (c *jobContext) begin(timeout time.Duration) { c.until = c.spec.clock.wall().Add(timeout) }
 
 // end ends the context. The pool actor and the connector may both do so.
 func (c *jobContext) end() {
@@ -54,7 +54,7 @@ func (c *jobContext) make() *madeContext {
 	if m := c.made.Load(); m != nil {
 		return m
 	}
-	ctx, cancel := context.WithDeadline(c.parent, c.deadline)
+	ctx, cancel := context.WithDeadline(c.parent, c.until)
 	m := &madeContext{ctx, cancel}
 	if !c.made.CompareAndSwap(nil, m) {
 		cancel()
@@ -63,7 +63,7 @@ func (c *jobContext) make() *madeContext {
 }
 
 // Deadline implements context.Context.
-func (c *jobContext) Deadline() (time.Time, bool) { return c.deadline, true }
+func (c *jobContext) Deadline() (time.Time, bool) { return c.until, true }
 
 // Done implements context.Context.
 func (c *jobContext) Done() <-chan struct{} { return c.make().Done() }
@@ -72,7 +72,7 @@ func (c *jobContext) Done() <-chan struct{} { return c.make().Done() }
 func (c *jobContext) Err() error {
 	m := c.made.Load()
 	if m == nil {
-		if c.parent.Err() == nil && c.spec.clock.wall().Before(c.deadline) {
+		if c.parent.Err() == nil && c.spec.clock.wall().Before(c.until) {
 			return nil
 		}
 		m = c.make() // it says why, also to those who ask for Done later
