@@ -109,7 +109,7 @@ func (r *Ref) Get(ctx context.Context, label string, setting any) (Lease, error)
 	}
 	g := r.request(label, setting, deadline, bounded, ended, held)
 	if r.findsLeaks {
-		g.waiter.Trace = here()
+		g.waiter.Trace = r.here()
 	}
 	r.send(g, entered)
 	if !g.handover.wasDirect() {
@@ -181,7 +181,7 @@ func (r *Ref) TryGet(label string, setting any) (Lease, error) {
 		g.try, g.asked = true, false
 		g.waiter.Label, g.waiter.Setting = label, setting
 		if r.findsLeaks {
-			g.waiter.Trace = here()
+			g.waiter.Trace = r.here()
 		}
 		r.process.SendUserMessage(r.pid, &g.node)
 		if !g.handover.wasDirect() && r.wait(context.Background(), nil, g) != nil {
@@ -277,7 +277,7 @@ func (r *Ref) finish(g *getRequest) (Lease, error) {
 	if r.findsLeaks {
 		g.waiter.Trace = nil
 		if err == nil {
-			lease = r.forgotten.mark(lease)
+			lease = mark(lease)
 		}
 	}
 	r.requests.Put(g)

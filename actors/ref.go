@@ -35,9 +35,11 @@ type Ref struct {
 	reserve      time.Duration // see client.Config.Reserve
 	findsLeaks   bool          // LeakAfter: leases are traced, and missed when they are forgotten
 	forgotten    forgottenList
-	tellsGets    bool // somebody listens to the events of Gets
-	regions      regions
-	spec         *Spec
+
+	numbersGoroutines bool // LeakGoroutines
+	tellsGets         bool // somebody listens to the events of Gets
+	regions           regions
+	spec              *Spec
 
 	// requests holds getRequests to be used again. They have channels, so they stay
 	// with their pool, see handover.
@@ -80,11 +82,13 @@ func newRef(ctx actor.Context, spec *Spec) *Ref {
 		getTimeout:   spec.GetTimeout,
 		reserve:      spec.Policy.Reserve,
 		findsLeaks:   spec.Policy.LeakAfter > 0,
-		tellsGets:    spec.Policy.EventLevel == machine.AllEvents,
-		regions:      spec.regions,
-		spec:         spec,
-		ended:        make(chan struct{}),
-		gone:         make(chan struct{}),
+
+		numbersGoroutines: spec.LeakGoroutines,
+		tellsGets:         spec.Policy.EventLevel == machine.AllEvents,
+		regions:           spec.regions,
+		spec:              spec,
+		ended:             make(chan struct{}),
+		gone:              make(chan struct{}),
 	}
 	r.process, _ = r.system.ProcessRegistry.Get(r.pid)
 	r.changes.c = make(chan struct{}, 1)

@@ -51,7 +51,10 @@ type Spec struct {
 	OnChange   func(messages.Event)
 	Logger     *slog.Logger
 	GetTimeout time.Duration
-	Seed       uint64 // of the jitter; 0: random
+
+	LeakGoroutines bool // with LeakAfter: a Get captures the number of its goroutine, too
+
+	Seed uint64 // of the jitter; 0: random
 
 	out     *outbox // of the pool
 	clock   clock

@@ -258,7 +258,8 @@ type Holder struct {
 	// Borrower is the address of the actor that holds it; empty if it is not an actor.
 	Borrower string `json:"borrower,omitzero"`
 	// Goroutine is the number of the goroutine that called Get, and Stack its stack.
-	// They are zero unless the pool captures stacks: see Config.LeakAfter.
+	// The stack is empty unless the pool captures stacks (Config.LeakAfter), and the
+	// number is 0 unless it captures that, too (Config.LeakGoroutines).
 	Goroutine uint64 `json:"goroutine,omitzero"`
 	Stack     string `json:"stack,omitzero"`
 	// Waits says that the holder is known to wait for another connection of the same
