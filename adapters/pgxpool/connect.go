@@ -34,8 +34,10 @@ type state struct {
 	idleSince  time.Time // when it was opened or last released
 	standing   bool      // it is connected: AfterConnect has returned
 	hijacked   bool
-	unused     bool  // it is returned without having been used
-	condemned  error // the server has said that this connection has no future
+	unused     bool            // it is returned without having been used
+	lost       bool            // it did not answer: its end waits for nothing
+	condemned  error           // the server has said that this connection has no future
+	readOnly   *pgconn.PgError // the server has refused to write
 }
 
 // stateKey is the key of the state in the CustomData of a connection.
@@ -111,15 +113,23 @@ func (p *Pool) disconnect(ctx context.Context, conn *pgx.Conn) error {
 	return s.close(ctx)
 }
 
+// close ends a connection. pgx may be closing it in the background already, because a
+// context has ended during a query; then close waits for that, too.
 func (s *state) close(ctx context.Context) error {
+	if s.lost && s.wire != nil {
+		_ = s.wire.Close()
+		return s.conn.Close(ctx)
+	}
 	if s.wire != nil {
 		s.wire.waits.Store(true)
 	}
 	err := s.conn.Close(ctx)
+	bound := time.NewTimer(farewell)
+	defer bound.Stop()
 	select {
 	case <-s.conn.PgConn().CleanupDone():
 	case <-ctx.Done():
-		err = errors.Join(err, ctx.Err())
+	case <-bound.C:
 	}
 	return err
 }
@@ -132,7 +142,11 @@ func (p *Pool) check(ctx context.Context, conn *pgx.Conn) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, bound)
 	defer cancel()
-	return conn.Ping(ctx)
+	err := conn.Ping(ctx)
+	if s := stateOf(conn); err != nil && s != nil {
+		s.lost = true
+	}
+	return err
 }
 
 // backgroundPing bounds a ping in the background where there is no PingTimeout.
@@ -142,7 +156,7 @@ const backgroundPing = 5 * time.Second
 // the goroutine that returns it.
 func (p *Pool) reusable(conn *pgx.Conn) bool {
 	s := stateOf(conn)
-	if s != nil && s.condemned != nil || unusable(conn) != nil {
+	if s != nil && s.heard() != nil || unusable(conn) != nil {
 		return false
 	}
 	if s != nil && s.unused {
@@ -173,8 +187,8 @@ func unusable(conn *pgx.Conn) error {
 
 // verdict says why a connection that is returned must be closed; nil: it need not.
 func (s *state) verdict() error {
-	if s.condemned != nil {
-		return s.condemned
+	if err := s.heard(); err != nil {
+		return err
 	}
 	err := unusable(s.conn)
 	if err == errConnClosed && s.wire != nil { //nolint:errorlint // it is this very error
@@ -187,29 +201,39 @@ func (s *state) verdict() error {
 
 // hear looks at each error of the server. Some mean that the server of this connection
 // is going away, or is no primary any more: then no connection to it should be lent.
-func (s *state) hear(conn *pgconn.PgConn, e *pgconn.PgError) {
+func (s *state) hear(_ *pgconn.PgConn, e *pgconn.PgError) {
 	switch e.Code {
 	case "57P01", "57P02": // admin_shutdown, crash_shutdown
+		s.condemn(e)
 	case "25006": // read_only_sql_transaction
-		if !readOnly(conn) {
-			return
-		}
-	default:
-		return
+		s.readOnly = e
 	}
+}
+
+func (s *state) condemn(why error) {
 	if s.condemned == nil {
-		s.condemned = e
+		s.condemned = why
 	}
 	if s.standing && !s.hijacked {
 		s.pool.clearGeneration(s.generation)
 	}
 }
 
-// readOnly says whether the session of a connection cannot write, so that a refused write
-// is not due to a transaction that the program itself has begun as READ ONLY. Servers
-// before PostgreSQL 14 do not say; there it is taken for a failover.
-func readOnly(conn *pgconn.PgConn) bool {
-	return conn.ParameterStatus("in_hot_standby") != "off" || conn.ParameterStatus("default_transaction_read_only") != "off"
+// heard says why a connection that is returned has no future; nil: it has one.
+//
+// A refused write counts if the session cannot write. It may also be due to a transaction
+// that the program itself has begun as READ ONLY. The server tells the state of the session
+// after the error, at the end of the query. Servers before PostgreSQL 14 do not tell it;
+// there each refused write counts.
+func (s *state) heard() error {
+	if e := s.readOnly; e != nil {
+		s.readOnly = nil
+		conn := s.conn.PgConn()
+		if conn.ParameterStatus("in_hot_standby") != "off" || conn.ParameterStatus("default_transaction_read_only") != "off" {
+			s.condemn(e)
+		}
+	}
+	return s.condemned
 }
 
 // clearGeneration closes the connections of a generation, once, however many of them hear

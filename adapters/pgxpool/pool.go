@@ -284,11 +284,11 @@ func (p *Pool) ping(ctx context.Context, lease client.Lease[*pgx.Conn], s *state
 	}()
 	select {
 	case err := <-answer:
-		return p.pinged(lease, ctx, err), nil
+		return s.pinged(ctx, lease, err), nil
 	case <-ctx.Done():
 		go func() {
 			defer time.AfterFunc(abandonedPing, cancel).Stop()
-			if p.pinged(lease, ctx, <-answer) {
+			if s.pinged(ctx, lease, <-answer) {
 				s.giveBack(lease)
 			}
 		}()
@@ -296,14 +296,15 @@ func (p *Pool) ping(ctx context.Context, lease client.Lease[*pgx.Conn], s *state
 	}
 }
 
-// pinged ends the lease if the ping has failed.
-func (p *Pool) pinged(lease client.Lease[*pgx.Conn], ctx context.Context, err error) (alive bool) { //nolint:revive // the context is the caller's, and only asked whether it has ended
+// pinged ends the lease if the ping has failed. ctx is that of the caller.
+func (s *state) pinged(ctx context.Context, lease client.Lease[*pgx.Conn], err error) (alive bool) {
 	if err == nil {
 		return true
 	}
 	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
-		err = &unanswered{p.config.PingTimeout, err}
+		err = &unanswered{s.pool.config.PingTimeout, err}
 	}
+	s.lost = true
 	_ = lease.Taint(err)
 	return false
 }
