@@ -151,7 +151,7 @@ func byParseConfig(cfg *Config) bool {
 
 // clientConfig is the configuration of the pool below.
 func (p *Pool) clientConfig() client.Config[*pgx.Conn] {
-	cfg := p.config
+	cfg := p.cfg
 	c := client.Config[*pgx.Conn]{
 		Name:              cfg.ConnConfig.Database,
 		Connect:           p.connect,

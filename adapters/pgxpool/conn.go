@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"sync/atomic"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -52,7 +51,7 @@ func (c *Conn) Release() {
 		_ = c.lease.Taint(why)
 		return
 	}
-	c.s.idleSince = time.Now()
+	c.s.idleSince = c.s.pool.now()
 	_ = c.lease.Put()
 }
 

@@ -31,8 +31,8 @@ type state struct {
 	conn       *pgx.Conn
 	wire       *wire
 	generation uint64
-	idleSince  time.Time // when it was opened or last released
-	standing   bool      // it is connected: AfterConnect has returned
+	idleSince  time.Duration // when it was opened or last released, by the pool's clock
+	standing   bool          // it is connected: AfterConnect has returned
 	hijacked   bool
 	unused     bool            // it is returned without having been used
 	lost       bool            // it did not answer: its end waits for nothing
@@ -50,14 +50,14 @@ func stateOf(conn *pgx.Conn) *state {
 
 // connect opens a connection, with the hooks of pgx's pool.
 func (p *Pool) connect(ctx context.Context) (*pgx.Conn, error) {
-	cfg := p.config.ConnConfig.Copy()
+	cfg := p.cfg.ConnConfig.Copy()
 	if cfg.ConnectTimeout <= 0 {
 		cfg.ConnectTimeout = pgxConnectTimeout
 	}
 	hookInfo, _ := client.HookInfo(ctx)
 	ctx = startValues{ctx, p.start}
-	if p.config.BeforeConnect != nil {
-		if err := p.config.BeforeConnect(ctx, cfg); err != nil {
+	if p.cfg.BeforeConnect != nil {
+		if err := p.cfg.BeforeConnect(ctx, cfg); err != nil {
 			return nil, err
 		}
 	}
@@ -82,20 +82,20 @@ func (p *Pool) connect(ctx context.Context) (*pgx.Conn, error) {
 		return nil, err
 	}
 	s.conn = conn
-	if p.config.AfterConnect != nil {
+	if p.cfg.AfterConnect != nil {
 		standing := false
 		defer func() {
 			if !standing { // it failed, panicked or ended its goroutine
-				s.close(ctx)
+				_ = s.close(ctx)
 			}
 		}()
-		if err := p.config.AfterConnect(ctx, conn); err != nil {
+		if err := p.cfg.AfterConnect(ctx, conn); err != nil {
 			return nil, err
 		}
 		standing = true
 	}
 	conn.PgConn().CustomData()[stateKey] = s
-	s.idleSince = time.Now()
+	s.idleSince = p.now()
 	s.standing = true
 	return conn, nil
 }
@@ -103,8 +103,8 @@ func (p *Pool) connect(ctx context.Context) (*pgx.Conn, error) {
 // disconnect closes a connection, and waits until the server has closed it, too, so that
 // the next connection does not exceed the server's limit.
 func (p *Pool) disconnect(ctx context.Context, conn *pgx.Conn) error {
-	if p.config.BeforeClose != nil {
-		p.config.BeforeClose(conn)
+	if p.cfg.BeforeClose != nil {
+		p.cfg.BeforeClose(conn)
 	}
 	s := stateOf(conn)
 	if s == nil { // a hook has removed it
@@ -136,7 +136,7 @@ func (s *state) close(ctx context.Context) error {
 
 // check looks whether an idle connection is alive, after another one was found dead.
 func (p *Pool) check(ctx context.Context, conn *pgx.Conn) error {
-	bound := p.config.PingTimeout
+	bound := p.cfg.PingTimeout
 	if bound <= 0 {
 		bound = backgroundPing
 	}
@@ -163,7 +163,7 @@ func (p *Pool) reusable(conn *pgx.Conn) bool {
 		s.unused = false
 		return true
 	}
-	return p.config.AfterRelease == nil || p.config.AfterRelease(conn) && unusable(conn) == nil
+	return p.cfg.AfterRelease == nil || p.cfg.AfterRelease(conn) && unusable(conn) == nil
 }
 
 // The causes with which a connection is closed that is returned unfit for use.

@@ -19,8 +19,9 @@ import (
 // messages.ErrClosed and puddle.ErrClosedPool.
 type Pool struct {
 	pool       *client.Pool[*pgx.Conn]
-	config     *Config
+	cfg        *Config
 	start      context.Context // of NewWithConfig, for its values
+	begun      time.Time
 	prepare    func(context.Context, *pgx.Conn) (bool, error)
 	attempts   int
 	tracer     tracer
@@ -54,9 +55,9 @@ func NewWithConfig(ctx context.Context, config *Config, opts ...Option) (*Pool, 
 	if err := checkConfig(config); err != nil {
 		return nil, err
 	}
-	p := &Pool{config: config.Copy(), start: ctx, attempts: int(config.MaxConns) + 1, tracer: tracerOf(config)}
+	p := &Pool{cfg: config.Copy(), start: ctx, begun: time.Now(), attempts: int(config.MaxConns) + 1, tracer: tracerOf(config)}
 	p.prepare = config.PrepareConn
-	if before := config.BeforeAcquire; before != nil && p.prepare == nil {
+	if before := config.BeforeAcquire; before != nil && p.prepare == nil { //nolint:staticcheck // programs use it still
 		p.prepare = func(ctx context.Context, conn *pgx.Conn) (bool, error) { return before(ctx, conn), nil }
 	}
 	cfg := p.clientConfig()
@@ -71,13 +72,16 @@ func NewWithConfig(ctx context.Context, config *Config, opts ...Option) (*Pool, 
 	return p, nil
 }
 
+// now is the time since the pool was made. It reads the monotonic clock only.
+func (p *Pool) now() time.Duration { return time.Since(p.begun) }
+
 // Underlying is the pool below, for what this package has no method for: metrics, the
 // live page, Suspend, Warm, Each, PID and more. Its connections have no hooks of Acquire:
 // neither ShouldPing nor PrepareConn is called for them.
 func (p *Pool) Underlying() *client.Pool[*pgx.Conn] { return p.pool }
 
 // Config returns a copy of the Config that the pool was made with.
-func (p *Pool) Config() *Config { return p.config.Copy() }
+func (p *Pool) Config() *Config { return p.cfg.Copy() }
 
 // Close closes the pool. It ends all waits, closes the idle connections, and waits until
 // every acquired one has been released and closed. A bounded Close is that of Underlying,
@@ -114,7 +118,7 @@ func (p *Pool) Measure(ctx context.Context) (messages.Measures, error) { return 
 // of ctx, an error of a connect, or that of a pool that is closed.
 func (p *Pool) Acquire(ctx context.Context) (*Conn, error) {
 	c := new(Conn)
-	if err := p.acquire(ctx, c); err != nil {
+	if err := p.fetch(ctx, c); err != nil {
 		return nil, err
 	}
 	return c, nil
@@ -123,8 +127,8 @@ func (p *Pool) Acquire(ctx context.Context) (*Conn, error) {
 // errTooMany ends an Acquire whose hooks refuse one connection after the other.
 var errTooMany = errors.New("pgxpool: MaxConns+1 connections were refused by the ping, or by ShouldPing, PrepareConn or BeforeAcquire")
 
-// acquire borrows a connection for c.
-func (p *Pool) acquire(ctx context.Context, c *Conn) error {
+// fetch borrows a connection for c.
+func (p *Pool) fetch(ctx context.Context, c *Conn) error {
 	if p.tracer.start == nil {
 		return p.borrow(ctx, c)
 	}
@@ -171,7 +175,7 @@ func (p *Pool) borrow(ctx context.Context, c *Conn) error {
 			_ = lease.Taint(errForeign)
 			return errForeign
 		}
-		if p.config.ShouldPing == nil && p.prepare == nil && time.Since(s.idleSince) <= time.Second {
+		if p.cfg.ShouldPing == nil && p.prepare == nil && p.now()-s.idleSince <= time.Second {
 			c.lease, c.s = lease, s
 			return nil
 		}
@@ -220,7 +224,7 @@ func (p *Pool) admit(ctx context.Context, lease client.Lease[*pgx.Conn], s *stat
 		}
 	}()
 	if p.shouldPing(ctx, s) {
-		if ok, err = p.ping(ctx, lease, s); !ok || err != nil {
+		if ok, err = p.pingIdle(ctx, lease, s); !ok || err != nil {
 			returned = true
 			return false, err
 		}
@@ -246,23 +250,23 @@ var (
 )
 
 func (p *Pool) shouldPing(ctx context.Context, s *state) bool {
-	idle := time.Since(s.idleSince)
-	if p.config.ShouldPing == nil {
+	idle := p.now() - s.idleSince
+	if p.cfg.ShouldPing == nil {
 		return idle > time.Second
 	}
-	return p.config.ShouldPing(ctx, ShouldPingParams{Conn: s.conn, IdleDuration: idle})
+	return p.cfg.ShouldPing(ctx, ShouldPingParams{Conn: s.conn, IdleDuration: idle})
 }
 
 // abandonedPing is how long a ping may go on whose caller has left. It says something
 // about the connection, so it is not cancelled at once.
 const abandonedPing = time.Minute
 
-// ping asks the server whether a connection is alive. If the caller's context ends
+// pingIdle asks the server whether a connection is alive. If the caller's context ends
 // meanwhile, the ping goes on, and decides whether the connection is kept. ok is false if
 // the connection is dead; then, and with an error, the lease has ended.
-func (p *Pool) ping(ctx context.Context, lease client.Lease[*pgx.Conn], s *state) (ok bool, err error) {
+func (p *Pool) pingIdle(ctx context.Context, lease client.Lease[*pgx.Conn], s *state) (ok bool, err error) {
 	deadline, bounded := ctx.Deadline()
-	if t := p.config.PingTimeout; t > 0 {
+	if t := p.cfg.PingTimeout; t > 0 {
 		if own := time.Now().Add(t); !bounded || own.Before(deadline) {
 			deadline, bounded = own, true
 		}
@@ -302,7 +306,7 @@ func (s *state) pinged(ctx context.Context, lease client.Lease[*pgx.Conn], err e
 		return true
 	}
 	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
-		err = &unanswered{s.pool.config.PingTimeout, err}
+		err = &unanswered{s.pool.cfg.PingTimeout, err}
 	}
 	s.lost = true
 	_ = lease.Taint(err)
@@ -330,6 +334,6 @@ func (e *unanswered) Temporary() bool { return false }
 // giveBack returns a connection that nobody has used: AfterRelease is not called.
 func (s *state) giveBack(lease client.Lease[*pgx.Conn]) {
 	s.unused = true
-	s.idleSince = time.Now()
+	s.idleSince = s.pool.now()
 	_ = lease.Put()
 }

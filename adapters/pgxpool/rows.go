@@ -137,8 +137,8 @@ func (errRows) TypeMap() *pgtype.Map { return nil }
 // it to the transaction that the batch has begun.
 type batchResults struct {
 	pgx.BatchResults
-	c  Conn
-	tx *Tx
+	c     Conn
+	begun *Tx
 }
 
 func (r *batchResults) send(ctx context.Context, b *pgx.Batch) {
@@ -150,14 +150,14 @@ func (r *batchResults) send(ctx context.Context, b *pgx.Batch) {
 	}()
 	r.BatchResults = r.c.s.conn.SendBatch(ctx, b)
 	if tx := r.BatchResults.Tx(); tx != nil {
-		r.tx = &Tx{tx: tx, c: Conn{lease: r.c.lease, s: r.c.s}}
+		r.begun = &Tx{tx: tx, c: Conn{lease: r.c.lease, s: r.c.s}}
 	}
 	returned = true
 }
 
 // Close implements pgx.BatchResults.
 func (r *batchResults) Close() error {
-	if r.tx == nil {
+	if r.begun == nil {
 		defer r.c.Release()
 	}
 	return r.BatchResults.Close()
@@ -165,8 +165,8 @@ func (r *batchResults) Close() error {
 
 // Tx implements pgx.BatchResults.
 func (r *batchResults) Tx() pgx.Tx {
-	if r.tx == nil {
+	if r.begun == nil {
 		return nil
 	}
-	return r.tx
+	return r.begun
 }

@@ -6,12 +6,14 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// What tracers are told: the types of pgx.
-type (
-	TraceAcquireStartData = pgxpool.TraceAcquireStartData
-	TraceAcquireEndData   = pgxpool.TraceAcquireEndData
-	TraceReleaseData      = pgxpool.TraceReleaseData
-)
+// TraceAcquireStartData is what TraceAcquireStart is told: nothing yet.
+type TraceAcquireStartData = pgxpool.TraceAcquireStartData
+
+// TraceAcquireEndData is what TraceAcquireEnd is told.
+type TraceAcquireEndData = pgxpool.TraceAcquireEndData
+
+// TraceReleaseData is what TraceRelease is told.
+type TraceReleaseData = pgxpool.TraceReleaseData
 
 // AcquireTracer traces Acquire. The Tracer of the ConnConfig is asked whether it is one.
 //

@@ -15,7 +15,7 @@ import (
 // is recognised.
 func (p *Pool) AcquireFunc(ctx context.Context, f func(*Conn) error) error {
 	c := new(Conn)
-	if err := p.acquire(ctx, c); err != nil {
+	if err := p.fetch(ctx, c); err != nil {
 		return err
 	}
 	defer c.Release()
@@ -28,7 +28,7 @@ func (p *Pool) AcquireFunc(ctx context.Context, f func(*Conn) error) error {
 // lasting for ever.
 func (p *Pool) Func(ctx context.Context, f func(ctx context.Context, conn *Conn) error) error {
 	c := new(Conn)
-	if err := p.acquire(ctx, c); err != nil {
+	if err := p.fetch(ctx, c); err != nil {
 		return err
 	}
 	defer c.Release()
@@ -46,7 +46,7 @@ func (p *Pool) InTx(ctx context.Context, f func(ctx context.Context, tx pgx.Tx) 
 // InTxWith is [Pool.InTx] with options of the transaction.
 func (p *Pool) InTxWith(ctx context.Context, o pgx.TxOptions, f func(ctx context.Context, tx pgx.Tx) error) error {
 	c := new(Conn)
-	if err := p.acquire(ctx, c); err != nil {
+	if err := p.fetch(ctx, c); err != nil {
 		return err
 	}
 	defer c.Release() // after the rollback; a transaction that is still open closes the connection
@@ -95,7 +95,7 @@ func (p *Pool) AcquireAllIdle(ctx context.Context) []*Conn {
 // Exec runs a statement on a connection of the pool: see pgx.Conn.Exec.
 func (p *Pool) Exec(ctx context.Context, sql string, arguments ...any) (pgconn.CommandTag, error) {
 	var c Conn
-	if err := p.acquire(ctx, &c); err != nil {
+	if err := p.fetch(ctx, &c); err != nil {
 		return pgconn.CommandTag{}, err
 	}
 	defer c.Release()
@@ -107,7 +107,7 @@ func (p *Pool) Exec(ctx context.Context, sql string, arguments ...any) (pgconn.C
 // Values fails or panics. With an error there are rows, too, which report it.
 func (p *Pool) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error) {
 	r := new(poolRows)
-	if err := p.acquire(ctx, &r.c); err != nil {
+	if err := p.fetch(ctx, &r.c); err != nil {
 		return errRows{err: err}, err
 	}
 	rows, err := r.query(ctx, sql, args)
@@ -123,7 +123,7 @@ func (p *Pool) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, er
 // connection is released by Scan, which also reports an error of Acquire.
 func (p *Pool) QueryRow(ctx context.Context, sql string, args ...any) pgx.Row {
 	r := new(poolRow)
-	if err := p.acquire(ctx, &r.c); err != nil {
+	if err := p.fetch(ctx, &r.c); err != nil {
 		return errRow{err}
 	}
 	r.query(ctx, sql, args)
@@ -135,7 +135,7 @@ func (p *Pool) QueryRow(ctx context.Context, sql string, args ...any) pgx.Row {
 // (pgx.Batch.BeginTx), by the Commit or Rollback of that.
 func (p *Pool) SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults {
 	r := new(batchResults)
-	if err := p.acquire(ctx, &r.c); err != nil {
+	if err := p.fetch(ctx, &r.c); err != nil {
 		return pgx.FailedBatchResults(b, err)
 	}
 	r.send(ctx, b)
@@ -150,7 +150,7 @@ func (p *Pool) Begin(ctx context.Context) (pgx.Tx, error) { return p.BeginTx(ctx
 // BeginTx is [Pool.Begin] with options of the transaction.
 func (p *Pool) BeginTx(ctx context.Context, txOptions pgx.TxOptions) (pgx.Tx, error) {
 	tx := new(Tx)
-	if err := p.acquire(ctx, &tx.c); err != nil {
+	if err := p.fetch(ctx, &tx.c); err != nil {
 		return nil, err
 	}
 	begun := false
@@ -171,7 +171,7 @@ func (p *Pool) BeginTx(ctx context.Context, txOptions pgx.TxOptions) (pgx.Tx, er
 // CopyFrom inserts many rows by the copy protocol: see pgx.Conn.CopyFrom.
 func (p *Pool) CopyFrom(ctx context.Context, tableName pgx.Identifier, columnNames []string, rowSrc pgx.CopyFromSource) (int64, error) {
 	var c Conn
-	if err := p.acquire(ctx, &c); err != nil {
+	if err := p.fetch(ctx, &c); err != nil {
 		return 0, err
 	}
 	defer c.Release()
@@ -182,7 +182,7 @@ func (p *Pool) CopyFrom(ctx context.Context, tableName pgx.Identifier, columnNam
 // without a query.
 func (p *Pool) Ping(ctx context.Context) error {
 	var c Conn
-	if err := p.acquire(ctx, &c); err != nil {
+	if err := p.fetch(ctx, &c); err != nil {
 		return err
 	}
 	defer c.Release()

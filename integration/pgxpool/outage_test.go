@@ -239,7 +239,6 @@ func TestCredentialsThatRotate(t *testing.T) {
 type silent struct {
 	net.Conn
 	lost func() bool
-	end  chan struct{}
 	done atomic.Bool
 	by   atomic.Int64 // deadline, in nanoseconds
 }
@@ -259,8 +258,8 @@ func (s *silent) Read(b []byte) (int, error) {
 }
 
 func (s *silent) SetDeadline(d time.Time) error {
-	s.SetReadDeadline(d) //nolint:errcheck // it is our own
-	return s.Conn.SetWriteDeadline(d)
+	_ = s.SetReadDeadline(d)
+	return s.SetWriteDeadline(d)
 }
 
 func (s *silent) SetReadDeadline(d time.Time) error {

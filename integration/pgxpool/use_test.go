@@ -57,7 +57,8 @@ func TestRowsReleaseTheirConnectionHoweverTheyEnd(t *testing.T) {
 		}},
 		{"Next", func(ctx context.Context) error {
 			rows, err := pool.Query(ctx, many)
-			for rows.Next() { //nolint:revive // only to the end
+			for rows.Next() {
+				_ = rows.RawValues()
 			}
 			return errors.Join(err, rows.Err())
 		}},
@@ -93,7 +94,7 @@ func TestRowsReleaseTheirConnectionHoweverTheyEnd(t *testing.T) {
 			return err
 		}},
 		{"QueryRow without rows", func(ctx context.Context) error {
-			if err := pool.QueryRow(ctx, "SELECT 1 WHERE false").Scan(nil); err != pgx.ErrNoRows { //nolint:errorlint // this very error
+			if err := pool.QueryRow(ctx, "SELECT 1 WHERE false").Scan(nil); err != pgx.ErrNoRows {
 				return err
 			}
 			return nil
