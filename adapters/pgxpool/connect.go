@@ -116,8 +116,7 @@ func (p *Pool) disconnect(ctx context.Context, conn *pgx.Conn) error {
 // close ends a connection. pgx may be closing it in the background already, because a
 // context has ended during a query; then close waits for that, too.
 func (s *state) close(ctx context.Context) error {
-	if s.lost && s.wire != nil {
-		_ = s.wire.Close()
+	if s.lost { // there is nobody to wait for; pgx gives up after 15s
 		return s.conn.Close(ctx)
 	}
 	if s.wire != nil {
