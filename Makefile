@@ -1,6 +1,6 @@
 # The project's commands. CI runs `make lint` and `make test`: see .ci/run.
 
-MODULES := . adapters/sqlpool examples benchmarks integration integration/browser metrics
+MODULES := . adapters/pgxpool adapters/sqlpool examples benchmarks integration integration/browser metrics
 ROUNDS  ?= 7
 FLAP    ?= 1m
 FUZZ    ?= 10m
@@ -8,7 +8,7 @@ FUZZ    ?= 10m
 # The race detector, where it works: it needs a C compiler.
 RACE = $(shell go build -race net >/dev/null 2>&1 && echo -race)
 
-.PHONY: test fuzz integration pictures lint bench demo traces rules mutate
+.PHONY: test fuzz integration pictures lint bench demo traces rules mutate pgx-newest
 
 # All tests, under the race detector, half a minute of fuzzing, and the model of the
 # mailbox under the model checker. What cannot run on this machine is skipped and listed
@@ -46,6 +46,10 @@ lint:
 # docs/benchmarks/.
 bench:
 	go -C benchmarks run . -rounds $(ROUNDS)
+
+# Compares the names of adapters/pgxpool with those of the newest pgx: see docs/pgxpool.md.
+pgx-newest:
+	.ci/pgx-newest
 
 # A pool during an outage of its server, in 20 seconds.
 demo:

@@ -4,15 +4,19 @@ go 1.26.0
 
 replace github.com/actorpool/actorpool => ../
 
+replace github.com/actorpool/actorpool/adapters/pgxpool => ../adapters/pgxpool
+
 replace github.com/actorpool/actorpool/adapters/sqlpool => ../adapters/sqlpool
 
 require (
 	github.com/Shopify/toxiproxy/v2 v2.5.0
 	github.com/actorpool/actorpool v0.0.0-00010101000000-000000000000
+	github.com/actorpool/actorpool/adapters/pgxpool v0.0.0-00010101000000-000000000000
 	github.com/actorpool/actorpool/adapters/sqlpool v0.0.0-00010101000000-000000000000
 	github.com/go-ldap/ldap/v3 v3.4.15
 	github.com/go-sql-driver/mysql v1.10.1
-	github.com/jackc/pgx/v5 v5.12.0
+	github.com/jackc/pgx/v5 v5.13.0
+	github.com/jackc/puddle/v2 v2.2.3
 	github.com/jmoiron/sqlx v1.4.0
 	github.com/rs/zerolog v1.28.0
 	github.com/stretchr/testify v1.12.1
@@ -40,7 +44,6 @@ require (
 	github.com/grafana/regexp v0.0.0-20250905093917-f7b3be9d1853 // indirect
 	github.com/jackc/pgpassfile v1.0.0 // indirect
 	github.com/jackc/pgservicefile v0.0.0-20240606120523-5a60cdf6a761 // indirect
-	github.com/jackc/puddle/v2 v2.2.3 // indirect
 	github.com/jinzhu/inflection v1.0.0 // indirect
 	github.com/jinzhu/now v1.1.5 // indirect
 	github.com/lithammer/shortuuid/v4 v4.2.0 // indirect
