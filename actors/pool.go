@@ -61,8 +61,9 @@ type pool struct {
 
 	backoffTimer, tickTimer *time.Timer
 
-	tellsChanges bool // somebody has asked for Ref.Changed
+	tellsChanges bool // somebody has asked for Ref.Changed, or the pool belongs to a set
 	counts       counts
+	share        *share // of the units of a set; nil: the pool stands alone
 
 	feed    feed
 	closing []*control // Closes that are answered once all events are delivered
@@ -177,7 +178,9 @@ func (p *pool) giveBack(c *poolConn) {
 	}
 	if !p.m.TryPut(now, c.slot, c.id, c.epoch) {
 		now = p.now()
-		if w := p.m.TryHandOff(now, c.slot, c.id, c.epoch); w != nil {
+		if p.share != nil && p.yields(now, c) {
+			p.m.Put(now, c.slot, c.id, c.epoch) // closes the connection
+		} else if w := p.m.TryHandOff(now, c.slot, c.id, c.epoch); w != nil {
 			p.grant(w.Owner.(*getRequest), c.slot)
 			p.m.Answered()
 		} else {
@@ -255,6 +258,11 @@ func (p *pool) receiveRest(message any) {
 		p.m.EndVisit(now, &msg.visit.machine)
 	case *watchChanges:
 		p.noteChanges()
+	case *units:
+		p.unitsCame(now, msg)
+	case *lookAround: // the end of the turn does
+	case *retirePool:
+		p.retire(now, msg)
 	case *holdsLeases:
 		p.m.Holds(now, &msg.request.waiter, msg.leases)
 	case *actor.Terminated:
