@@ -4,7 +4,7 @@ import "fmt"
 
 // CheckInvariants says what is wrong with the state; nil: nothing.
 func (m *Machine) CheckInvariants() error {
-	held, hungry, coming, leaving := 0, 0, 0, 0
+	held, hungry, coming, leaving, ways := 0, 0, 0, 0, 0
 	var demands shares
 	for i, k := range m.pools {
 		switch {
@@ -36,6 +36,7 @@ func (m *Machine) CheckInvariants() error {
 		}
 		held += k.holds
 		coming += len(k.coming)
+		ways += len(k.coming)
 		demands.change(0, k.demand)
 	}
 	for _, c := range m.claims {
@@ -50,6 +51,8 @@ func (m *Machine) CheckInvariants() error {
 		return fmt.Errorf("%d hungry, not %d; %d claims too few; %d leaving, not %d", hungry, m.hungry.n, coming, leaving, m.leaving)
 	case m.free > 0 && hungry > 0:
 		return fmt.Errorf("%d units are free, and %d keys are hungry", m.free, hungry)
+	case m.free > 0 && ways > 0:
+		return fmt.Errorf("%d units are free, and keys wait for %d that are on their way", m.free, ways)
 	case hungry > 0 && m.posted == nil:
 		return fmt.Errorf("%d keys are hungry, and no need is posted", hungry)
 	case hungry == 0 && m.posted != nil:
