@@ -84,16 +84,22 @@ func NewSet[K comparable, C any](cfg SetConfig[K, C]) (*Set[K, C], error) {
 	s.ref, err = actors.StartSet(quietSystem(), actors.SetSpec{
 		Name: s.name, Total: cfg.Total, MaxPools: cfg.MaxPools, Idle: cfg.Idle,
 		Make: func(key any) (actors.Spec, error) {
-			return memberSpec(cfg.New(key.(K)), cfg.Total, s.name, key)
+			return memberSpec(cfg.New(keyOf[K](key)), cfg.Total, s.name, key)
 		},
 		Describe: func(key any) string { return fmt.Sprintf("%v", key) },
-		Publish:  func(key any, m *actors.Member) { s.index.put(key.(K), m) },
-		Withdraw: func(key any) { s.index.remove(key.(K)) },
+		Publish:  func(key any, m *actors.Member) { s.index.put(keyOf[K](key), m) },
+		Withdraw: func(key any) { s.index.remove(keyOf[K](key)) },
 	})
 	if err != nil {
 		return nil, err
 	}
 	return s, nil
+}
+
+// keyOf gives a key its type back. A nil of an interface type has none.
+func keyOf[K comparable](key any) K {
+	k, _ := key.(K)
+	return k
 }
 
 // memberSpec makes the configuration of a pool of a Set from that which New gave.
@@ -293,7 +299,7 @@ func (s *Set[K, C]) Each() iter.Seq2[K, *Pool[C]] {
 	return func(yield func(K, *Pool[C]) bool) {
 		snapshot, _ := s.ref.Snapshot()
 		for i, m := range snapshot.Members {
-			if !yield(snapshot.Keys[i].(K), poolOf[C](m)) {
+			if !yield(keyOf[K](snapshot.Keys[i]), poolOf[C](m)) {
 				return
 			}
 		}

@@ -230,9 +230,9 @@ func (m *Machine) open(k *Key) {
 	k.state, k.seq, k.stamp, k.usedAt = open, m.seq, 0, m.now
 	k.place = len(m.pools)
 	m.pools = append(m.pools, k)
-	m.effect(Effect{Kind: Era})
 	m.effect(Effect{Kind: Spawn, Key: k})
 	m.tell(Ready, k)
+	m.effect(Effect{Kind: Era}) // whatever is used from now on is used later
 }
 
 // leastRecentlyUsed is the pool that is at rest and was last used before the others; nil:
