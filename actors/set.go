@@ -267,6 +267,8 @@ func (s *set) stopped() {
 		s.mailbox.stop()
 	}
 	if s.born {
+		last := s.snapshot()
+		s.ref.last.Store(&last)
 		close(s.ref.ended)
 	}
 }

@@ -40,7 +40,8 @@ type SetRef struct {
 	process actor.Process
 	out     *outbox
 	closed  atomic.Bool
-	ended   chan struct{} // closed when nothing of the set is left
+	ended   chan struct{}               // closed when nothing of the set is left
+	last    atomic.Pointer[SetSnapshot] // what there was to say then
 }
 
 // StartSet makes a set actor.
@@ -160,16 +161,27 @@ type SetSnapshot struct {
 	Waiting int               // callers that wait for a pool
 }
 
-// Snapshot says what the set consists of.
-func (s *SetRef) Snapshot() (SetSnapshot, bool) {
+// Snapshot says what the set consists of. open is false when all pools have ended after
+// Close.
+func (s *SetRef) Snapshot() (snapshot SetSnapshot, open bool) {
 	q := &setSnapshot{answer: make(chan SetSnapshot, 1)}
 	s.send(q)
 	select {
-	case a := <-q.answer:
-		return a, true
+	case snapshot = <-q.answer:
 	case <-s.ended:
-		return SetSnapshot{}, false
+		return *s.last.Load(), false
 	}
+	if !s.Closed() {
+		return snapshot, true
+	}
+	for _, m := range snapshot.Members { // those that have ended are not gone yet
+		select {
+		case <-m.ref.ended:
+		default:
+			open = true
+		}
+	}
+	return snapshot, open
 }
 
 // Close closes the set. See client.Set.

@@ -297,7 +297,10 @@ func poolOf[C any](m *actors.Member) *Pool[C] {
 // in which it begins, in no particular order.
 func (s *Set[K, C]) Each() iter.Seq2[K, *Pool[C]] {
 	return func(yield func(K, *Pool[C]) bool) {
-		snapshot, _ := s.ref.Snapshot()
+		snapshot, open := s.ref.Snapshot()
+		if !open {
+			return
+		}
 		for i, m := range snapshot.Members {
 			if !yield(keyOf[K](snapshot.Keys[i]), poolOf[C](m)) {
 				return

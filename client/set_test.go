@@ -298,6 +298,7 @@ func TestAboveMaxPoolsTheLeastRecentlyUsedIsClosedAndABusyOneNever(t *testing.T)
 	runSet(t, func(_ *testkit.World, cfg *testSetCfg) { cfg.MaxPools, cfg.Total = 2, 5 }, func(t *testing.T, w *testkit.World, s *testSet) {
 		testkit.Put(t, getOf(t, s, "a"))
 		testkit.Put(t, getOf(t, s, "b"))
+		synctest.Wait() // the era of b is over
 		testkit.Put(t, getOf(t, s, "a"))
 		c := getOf(t, s, "c")
 		assert.NotNil(t, s.Pool("a"))
