@@ -280,7 +280,7 @@ func (s *set) perform() {
 		return
 	}
 	s.deciding = true
-	for i := 0; i < len(s.m.Effects()); i++ {
+	for i := 0; i < len(s.m.Effects()); i++ { //nolint:intrange // there will be more
 		s.do(s.m.Effects()[i])
 	}
 	s.m.Done()

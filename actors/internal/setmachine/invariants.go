@@ -1,6 +1,9 @@
 package setmachine
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+)
 
 // CheckInvariants says what is wrong with the state; nil: nothing.
 func (m *Machine) CheckInvariants() error {
@@ -56,9 +59,9 @@ func (m *Machine) CheckInvariants() error {
 	case hungry > 0 && m.posted == nil:
 		return fmt.Errorf("%d keys are hungry, and no need is posted", hungry)
 	case hungry == 0 && m.posted != nil:
-		return fmt.Errorf("a need is posted, and nobody is hungry")
+		return errors.New("a need is posted, and nobody is hungry")
 	case m.posted != nil && m.posted.Key.bucket == nil:
-		return fmt.Errorf("the need is that of a key that is not hungry")
+		return errors.New("the need is that of a key that is not hungry")
 	case demands.level(m.cfg.Total) != m.shares.level(m.cfg.Total):
 		return fmt.Errorf("the level is %v, not %v", m.shares.level(m.cfg.Total), demands.level(m.cfg.Total))
 	case m.cfg.MaxPools > 0 && len(m.pools) > m.cfg.MaxPools:

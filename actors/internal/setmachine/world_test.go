@@ -26,7 +26,6 @@ type world struct {
 
 	slow      bool        // check everything after each step
 	awake     []*fakePool // otherwise: those with messages
-	looking   bool
 	deadlocks []*Wait
 	stopped   bool
 	lendTo    func(g *fakeGet)
@@ -61,7 +60,6 @@ type fakeGet struct {
 	key   string
 	since time.Duration
 	pool  *fakePool // once it is granted
-	cost  time.Duration
 }
 
 func newWorld(t interface{ Fatalf(string, ...any) }, cfg Config) *world {
@@ -80,7 +78,7 @@ func newWorld(t interface{ Fatalf(string, ...any) }, cfg Config) *world {
 // input gives the machine an input, and performs what it decides.
 func (w *world) input(f func()) {
 	f()
-	for i := 0; i < len(w.m.Effects()); i++ {
+	for i := 0; i < len(w.m.Effects()); i++ { //nolint:intrange // there will be more
 		w.do(w.m.Effects()[i])
 	}
 	w.m.Done()
