@@ -77,6 +77,9 @@ func (p *pool) lend(label string, setting any) (conn *poolConn, epoch uint64) {
 	} else if s := p.m.TryLend(now); s != nil { // it has decided nothing else
 		conn, epoch = s.Conn.(*poolConn), s.LeaseEpoch
 		conn.fromIdle = true
+		if p.tellsChanges { // a set counts what is idle
+			p.noteChanges()
+		}
 		p.inTurn = false
 		return conn, epoch
 	}

@@ -21,6 +21,7 @@ type getRequest struct {
 	asked  bool                // a direct turn has found nothing to lend at once
 	ended  *ending             // the caller's context had ended before it came
 	held   []machine.HeldLease // what the caller holds already
+	inSet  []Lease             // the same, of all pools of the set
 
 	handover handover
 
@@ -93,6 +94,10 @@ func (r *Ref) Get(ctx context.Context, label string, setting any) (Lease, error)
 	if h, ok := ctx.Value(r).(*leaseContext); ok {
 		held = r.heldLeases(h)
 	}
+	var inSet []Lease
+	if r.member != nil {
+		inSet = r.member.set.heldLeases(ctx)
+	}
 	entered := false
 	if r.box != nil && ended == nil && (!bounded || r.reserve == 0) && !r.findsLeaks {
 		var l Lease
@@ -104,10 +109,13 @@ func (r *Ref) Get(ctx context.Context, label string, setting any) (Lease, error)
 			if !closed {
 				return l, nil
 			}
-			return r.getOther(ctx, done, r.request(label, setting, deadline, bounded, nil, held), l, why)
+			g := r.request(label, setting, deadline, bounded, nil, held)
+			g.inSet = inSet
+			return r.getOther(ctx, done, g, l, why)
 		}
 	}
 	g := r.request(label, setting, deadline, bounded, ended, held)
+	g.inSet = inSet
 	if r.findsLeaks {
 		g.waiter.Trace = r.here()
 	}
@@ -271,8 +279,8 @@ func (r *Ref) finish(g *getRequest) (Lease, error) {
 	g.lease, g.err, g.ended, g.try = Lease{}, nil, nil, false
 	g.waiter.Label, g.waiter.Setting = "", nil
 	g.waiter.Deadline, g.waiter.Reserve, g.waiter.Timeout = 0, 0, 0
-	if g.held != nil {
-		g.held = nil
+	if g.held != nil || g.inSet != nil {
+		g.held, g.inSet = nil, nil
 	}
 	if r.findsLeaks {
 		g.waiter.Trace = nil
@@ -298,6 +306,12 @@ func (r *Ref) wait(ctx context.Context, done <-chan struct{}, g *getRequest) err
 	if g.held != nil { // it is told before its wait can end, and so before the request is used again
 		r.process.SendUserMessage(r.pid, &holdsLeases{request: g, leases: g.held})
 	}
+	var deadlock <-chan struct{}
+	if g.inSet != nil {
+		w := r.member.set.hold(g.inSet)
+		defer r.member.set.unhold(w)
+		deadlock = w.deadlock
+	}
 	var bound <-chan time.Time
 	switch {
 	case g.waiter.Timeout > 0:
@@ -310,10 +324,10 @@ func (r *Ref) wait(ctx context.Context, done <-chan struct{}, g *getRequest) err
 		bound = t.C
 	}
 	switch {
-	case done == nil && bound == nil && ended == nil:
+	case done == nil && bound == nil && ended == nil && deadlock == nil:
 		<-g.handover.wakes // a select costs as much as all the rest of a Get
 		return r.collect(ctx, done, g)
-	case bound == nil && ended == nil:
+	case bound == nil && ended == nil && deadlock == nil:
 		select {
 		case <-g.handover.wakes:
 			return r.collect(ctx, done, g)
@@ -326,6 +340,8 @@ func (r *Ref) wait(ctx context.Context, done <-chan struct{}, g *getRequest) err
 		case <-done:
 		case <-bound:
 			return r.leave(g, boundEnd(g))
+		case <-deadlock:
+			return r.leave(g, deadlockEnd(g))
 		case <-ended:
 			return r.orphan(g)
 		}

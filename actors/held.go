@@ -26,7 +26,8 @@ func (l Lease) Context(ctx context.Context) context.Context {
 
 // Value implements context.Context.
 func (h *leaseContext) Value(key any) any {
-	if key == any(h.lease.lent.ref) {
+	ref := h.lease.lent.ref
+	if key == any(ref) || ref.member != nil && key == any(ref.member.set) {
 		return h
 	}
 	return h.Context.Value(key)

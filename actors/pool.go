@@ -63,8 +63,9 @@ type pool struct {
 	backoffTimer, tickTimer *time.Timer
 	tickEpoch               atomic.Uint64 // that of the tick that tickTimer sends
 
-	tellsChanges bool // somebody has asked for Ref.Changed
+	tellsChanges bool // somebody has asked for Ref.Changed, or the pool belongs to a set
 	counts       counts
+	share        *share // of the units of a set; nil: the pool stands alone
 
 	feed    feed
 	closing []*control // Closes that are answered once all events are delivered
@@ -201,7 +202,9 @@ func (p *pool) handOver(now time.Duration, c *poolConn) {
 	if now == 0 {
 		now = p.now()
 	}
-	if w := p.m.TryHandOff(now, c.slot, c.id, c.epoch); w != nil {
+	if p.share != nil && p.yields(now, c) {
+		p.m.Put(now, c.slot, c.id, c.epoch) // closes the connection
+	} else if w := p.m.TryHandOff(now, c.slot, c.id, c.epoch); w != nil {
 		p.grant(w.Owner.(*getRequest), c.slot)
 		p.m.Answered()
 	} else {
@@ -280,6 +283,11 @@ func (p *pool) receiveRest(message any) {
 		p.explain(now, msg.control)
 	case *watchChanges:
 		p.noteChanges()
+	case *units:
+		p.unitsCame(now, msg)
+	case *lookAround: // the end of the turn does
+	case *retirePool:
+		p.retire(now, msg)
 	case *holdsLeases:
 		p.m.Holds(now, &msg.request.waiter, msg.leases)
 	case *actor.Terminated:

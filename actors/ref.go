@@ -50,6 +50,7 @@ type Ref struct {
 	pool *pool
 
 	changes changes
+	member  *Member // of a set; nil: the pool stands alone
 
 	phase atomic.Uint32 // refOpen, refClosed, refFailed
 	ended chan struct{} // closed when the pool actor has stopped, or is torn down
@@ -58,6 +59,8 @@ type Ref struct {
 	// What it says after its end.
 	final       atomic.Pointer[messages.Stats]
 	finalHealth atomic.Pointer[messages.Health]
+
+	finalMeasures atomic.Pointer[messages.Measures] // of a pool of a set
 }
 
 // The phases of a Ref.
@@ -136,6 +139,12 @@ func Find(ctx context.Context, system *actor.ActorSystem, pid *actor.PID) (*Ref,
 
 // Name gives the pool's name.
 func (r *Ref) Name() string { return r.poolName }
+
+// PID gives the address of the pool actor.
+func (r *Ref) PID() *actor.PID { return r.pid }
+
+// Closed says that Close has begun, or that the pool has ended otherwise.
+func (r *Ref) Closed() bool { return r.isClosed() }
 
 // ConnType gives the type of the pool's connections.
 func (r *Ref) ConnType() reflect.Type { return r.typeOfConns }

@@ -502,3 +502,19 @@ func (e *PanicError) Unwrap() error {
 	err, _ := e.Value.(error)
 	return err
 }
+
+// KeyError says that a Set of package client has no pool for a key, because its New has
+// failed. The next Get for the key calls New again.
+type KeyError struct {
+	// Key is the text of the key, by %v.
+	Key string
+	// Err is what was wrong: [ConfigErrors] of the Config that New returned, or the
+	// *[PanicError] of a New that panicked or ended its goroutine.
+	Err error
+}
+
+// Error implements error. The text is one line.
+func (e *KeyError) Error() string { return prefix + "key " + oneLine(e.Key) + ": " + text(e.Err) }
+
+// Unwrap returns Err.
+func (e *KeyError) Unwrap() error { return e.Err }

@@ -37,6 +37,17 @@ func TestTheCodeOfTheRecipesIsThatOfTheirTests(t *testing.T) {
 	}
 }
 
+// The example of the sets is a test, too.
+func TestTheCodeAboutSetsIsThatOfItsExample(t *testing.T) {
+	root := documentRoot(t)
+	source := readDocument(t, root, "client/set_example_test.go")
+	blocks := anyGoBlock.FindAllStringSubmatch(readDocument(t, root, "docs/sets.md"), -1)
+	require.NotEmpty(t, blocks)
+	for _, block := range blocks {
+		assert.True(t, strings.Contains(source, block[1]), "not in client/set_example_test.go:\n%s", block[1])
+	}
+}
+
 // withoutIndent removes the white space at the beginnings of lines.
 func withoutIndent(text string) string {
 	lines := strings.Split(text, "\n")
