@@ -6,8 +6,6 @@ import (
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
-
-	"github.com/actorpool/actorpool/actors/internal/machine"
 )
 
 // Direct turns.
@@ -141,7 +139,7 @@ func (p *pool) failDirectly(reason any) {
 }
 
 // request makes the message of a Get.
-func (r *Ref) request(label string, setting any, deadline time.Time, bounded bool, ended *ending, held []machine.HeldLease) *getRequest {
+func (r *Ref) request(label string, setting any, deadline time.Time, bounded bool, ended *ending, held *holdings) *getRequest {
 	g := r.requests.Get().(*getRequest)
 	g.waiter.Label, g.waiter.Setting = label, setting
 	if bounded {

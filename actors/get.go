@@ -17,11 +17,10 @@ import (
 type getRequest struct {
 	node   node
 	waiter machine.Waiter
-	try    bool                // TryGet: only what is idle, never wait
-	asked  bool                // a direct turn has found nothing to lend at once
-	ended  *ending             // the caller's context had ended before it came
-	held   []machine.HeldLease // what the caller holds already
-	inSet  []Lease             // the same, of all pools of the set
+	try    bool      // TryGet: only what is idle, never wait
+	asked  bool      // a direct turn has found nothing to lend at once
+	ended  *ending   // the caller's context had ended before it came
+	held   *holdings // what the caller holds already; nil: nothing is known
 
 	handover handover
 
@@ -90,13 +89,9 @@ func (r *Ref) Get(ctx context.Context, label string, setting any) (Lease, error)
 	if done != nil && ctx.Err() != nil { // without Done it cannot end
 		ended = endOf(ctx)
 	}
-	var held []machine.HeldLease
-	if h, ok := ctx.Value(r).(*leaseContext); ok {
-		held = r.heldLeases(h)
-	}
-	var inSet []Lease
-	if r.member != nil {
-		inSet = r.member.set.heldLeases(ctx)
+	var held *holdings
+	if h, ok := ctx.Value(r).(*leaseContext); ok || r.member != nil {
+		held = r.holdingsOf(ctx, h)
 	}
 	entered := false
 	if r.box != nil && ended == nil && (!bounded || r.reserve == 0) && !r.findsLeaks {
@@ -109,13 +104,10 @@ func (r *Ref) Get(ctx context.Context, label string, setting any) (Lease, error)
 			if !closed {
 				return l, nil
 			}
-			g := r.request(label, setting, deadline, bounded, nil, held)
-			g.inSet = inSet
-			return r.getOther(ctx, done, g, l, why)
+			return r.getOther(ctx, done, r.request(label, setting, deadline, bounded, nil, held), l, why)
 		}
 	}
 	g := r.request(label, setting, deadline, bounded, ended, held)
-	g.inSet = inSet
 	if r.findsLeaks {
 		g.waiter.Trace = r.here()
 	}
@@ -279,8 +271,8 @@ func (r *Ref) finish(g *getRequest) (Lease, error) {
 	g.lease, g.err, g.ended, g.try = Lease{}, nil, nil, false
 	g.waiter.Label, g.waiter.Setting = "", nil
 	g.waiter.Deadline, g.waiter.Reserve, g.waiter.Timeout = 0, 0, 0
-	if g.held != nil || g.inSet != nil {
-		g.held, g.inSet = nil, nil
+	if g.held != nil {
+		g.held = nil
 	}
 	if r.findsLeaks {
 		g.waiter.Trace = nil
@@ -303,12 +295,16 @@ func (r *Ref) wait(ctx context.Context, done <-chan struct{}, g *getRequest) err
 	if g.handover.way == queued {
 		ended = nil // it is answered at the pool's end, too
 	}
-	if g.held != nil { // it is told before its wait can end, and so before the request is used again
-		r.process.SendUserMessage(r.pid, &holdsLeases{request: g, leases: g.held})
+	var inSet []Lease
+	if g.held != nil {
+		inSet = g.held.inSet
+		if g.held.leases != nil { // it is told before its wait can end, and so before the request is used again
+			r.process.SendUserMessage(r.pid, &holdsLeases{request: g, leases: g.held.leases})
+		}
 	}
 	var deadlock <-chan struct{}
-	if g.inSet != nil {
-		w := r.member.set.hold(g.inSet)
+	if inSet != nil {
+		w := r.member.set.hold(inSet)
 		defer r.member.set.unhold(w)
 		deadlock = w.deadlock
 	}

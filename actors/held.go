@@ -43,6 +43,28 @@ type holdsLeases struct {
 	leases  []machine.HeldLease
 }
 
+// holdings are the leases that the owner of a context holds while it asks for another one.
+type holdings struct {
+	leases []machine.HeldLease // of this pool
+	inSet  []Lease             // of all pools of the set that this one belongs to
+}
+
+// holdingsOf finds the holdings of the owner of a context, in which h is the innermost
+// lease of this pool; nil: there is none.
+func (r *Ref) holdingsOf(ctx context.Context, h *leaseContext) *holdings {
+	var all holdings
+	if h != nil {
+		all.leases = r.heldLeases(h)
+	}
+	if r.member != nil {
+		all.inSet = r.member.set.heldLeases(ctx)
+	}
+	if all.leases == nil && all.inSet == nil {
+		return nil
+	}
+	return &all
+}
+
 // heldLeases finds which leases of this pool the owner of a context holds.
 func (r *Ref) heldLeases(h *leaseContext) (leases []machine.HeldLease) {
 	for ok := true; ok; h, ok = h.Context.Value(r).(*leaseContext) {

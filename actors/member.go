@@ -325,7 +325,7 @@ const maxCycle = 16
 // deadlockEnd is the end of a wait that would never end.
 func deadlockEnd(g *getRequest) *ending {
 	err := &messages.DeadlockError{}
-	for _, l := range g.inSet[:min(len(g.inSet), maxCycle)] {
+	for _, l := range g.held.inSet[:min(len(g.held.inSet), maxCycle)] {
 		err.Cycle = append(err.Cycle, messages.Holder{ConnID: l.lent.id, Waits: true, WaitsFor: g.waiter.Label})
 	}
 	return &ending{err: err, reason: messages.ReasonExhausted}
