@@ -56,9 +56,7 @@ var cases = slices.Concat([]benchmark{
 	{
 		name: "serial-cancellable", what: "the same, with a context that can end",
 		capacity: of(8),
-		run: cancellable(func(ctx context.Context, p pool, n int, start func()) error {
-			return cycles(ctx, p, n, start)
-		}),
+		run:      cancellable(cycles),
 	},
 	{
 		name: "parallel", what: "a goroutine for each processor, 64 connections: nobody waits",
@@ -114,6 +112,9 @@ func pauseCases() []benchmark {
 	}
 	return made
 }
+
+// drawn says that there is a plot of the case.
+func (c benchmark) drawn() bool { return c.pools == nil }
 
 func contestantNames() []string {
 	var names []string

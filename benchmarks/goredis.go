@@ -26,6 +26,7 @@ type redisPool struct {
 // argument is the argument of the command. Its method runs while the connection is held.
 type argument struct{ hold func() }
 
+//nolint:unparam // it is an encoding.BinaryMarshaler
 func (a *argument) MarshalBinary() ([]byte, error) {
 	if a.hold != nil {
 		a.hold()

@@ -19,13 +19,21 @@ func TestTinyRun(t *testing.T) {
 	if err := os.WriteFile(doc, []byte("before <!--bench serial-ns-->old<!--/bench--> after\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	o := options{processes: 2, each: 2 * time.Millisecond, turns: 2, out: dir, docs: []string{doc}}
+	// One case of each kind. TestEveryCaseRuns has the others.
+	o := options{
+		processes: 2, each: time.Millisecond, turns: 1, out: dir, docs: []string{doc},
+		cases: []string{"serial", "onchange", "wait", "fairness", "pause-20us-sleep"},
+	}
+	chosen, err := casesNamed(o.cases)
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := run(o); err != nil {
 		t.Fatal(err)
 	}
 	files := []string{"results.json", "table.md"}
-	for _, c := range cases {
-		if c.pools == nil && c.kind != shares {
+	for _, c := range chosen {
+		if c.drawn() {
 			files = append(files, c.name+".svg")
 		}
 	}
@@ -38,7 +46,7 @@ func TestTinyRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, c := range cases {
+	for _, c := range chosen {
 		for _, k := range c.contestants() {
 			if n := len(r.in(c.name, k.name, nsPerOp)); n != o.processes {
 				t.Errorf("%s, %s: results of %d processes, want %d", c.name, k.name, n, o.processes)
@@ -52,8 +60,24 @@ func TestTinyRun(t *testing.T) {
 	if strings.Contains(string(text), "old") || !strings.Contains(string(text), " ns<!--/bench--> after") {
 		t.Errorf("the document has %q", text)
 	}
-	if table := r.table(); strings.Contains(table, "not measured") {
-		t.Error("the table misses something:\n", table)
+	for _, c := range chosen {
+		if table := r.caseTable(c); strings.Contains(table, "not measured") {
+			t.Errorf("the table of %s misses something:\n%s", c.name, table)
+		}
+	}
+}
+
+func TestEveryCaseRuns(t *testing.T) {
+	for _, c := range cases {
+		for _, k := range c.contestants() {
+			if c.name == "crowd" && k.name != reference {
+				continue // it starts so many goroutines
+			}
+			s, err := measure(c, k, effort{n: 10, lasts: time.Millisecond})
+			if err != nil || s.N < 1 || s.NsPerOp <= 0 {
+				t.Errorf("got %+v, %v", s, err)
+			}
+		}
 	}
 }
 

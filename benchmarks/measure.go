@@ -37,7 +37,7 @@ func measure(c benchmark, k contestant, e effort) (sample, error) {
 	}
 	defer p.close()
 	failed := func(err error) (sample, error) { return s, fmt.Errorf("%s, %s: %w", c.name, k.name, err) }
-	warm := effort{n: min(e.n, max(e.n/20, 64)), lasts: e.lasts / 20}
+	warm := effort{n: min(e.n, max(e.n/20, c.first, 64)), lasts: e.lasts / 20}
 	if _, err := c.run(p, warm, func() {}); err != nil {
 		return failed(err)
 	}

@@ -20,7 +20,7 @@ var (
 // plots draws one chart for each case.
 func (r *results) plots(dir string) error {
 	for _, c := range cases {
-		if c.pools != nil || c.kind == shares {
+		if !c.drawn() || r.of(c.name, reference, nsPerOp) == (spread{}) {
 			continue
 		}
 		p := plot.New()
