@@ -1,7 +1,7 @@
 # The project's commands. CI runs `make lint` and `make test`: see .ci/run.
 
 MODULES := . adapters/pgxpool adapters/sqlpool examples benchmarks integration integration/browser metrics
-ROUNDS  ?= 7
+PROCESSES ?= 15
 FLAP    ?= 1m
 FUZZ    ?= 10m
 
@@ -42,10 +42,13 @@ lint:
 	@for m in $(MODULES); do go -C $$m vet ./... || exit 1; done
 	@if command -v golangci-lint >/dev/null; then for m in $(MODULES); do (cd $$m && golangci-lint run ./...) || exit 1; done; else echo "golangci-lint is not installed: skipped"; fi
 
-# Measures this pool, the lock-free variant and other pools in turn, and writes
-# docs/benchmarks/.
+# Measures this pool, the lock-free variant and other pools in turn, in PROCESSES processes,
+# and writes docs/benchmarks/ and the numbers that README.md and docs/ quote. With 15 it takes
+# about ten minutes, and wants a quiet machine. Valgrind counts the instructions:
+# apt-get install valgrind. It is built first because callgrind needs the symbols that
+# go run leaves out.
 bench:
-	go -C benchmarks run . -rounds $(ROUNDS)
+	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && go -C benchmarks build -o "$$dir/bench" . && cd benchmarks && "$$dir/bench" -processes $(PROCESSES)
 
 # Compares the names of adapters/pgxpool with those of the newest pgx: see docs/pgxpool.md.
 pgx-newest:
