@@ -283,6 +283,17 @@ func (m *Machine) missing() int {
 	return max(m.cfg.MinIdle-m.count[idle]-len(m.jobs.unclaimed)-m.inTransition(), m.cfg.MinOpen-m.coming())
 }
 
+// wantsBackground says whether one more connect is wanted that no waiter needs: for
+// a Ready or Warm, for MinIdle or for MinOpen.
+func (m *Machine) wantsBackground() bool {
+	for t := m.drain.readies.head; t != nil; t = t.next {
+		if m.coming() < m.readyTarget(t) {
+			return true
+		}
+	}
+	return m.missing() > 0 && m.now >= m.backgroundAfter
+}
+
 // coming is the number of connections that stand, or will when their connect is done.
 func (m *Machine) coming() int {
 	return m.established() + m.count[connecting] - m.jobs.cancelled
