@@ -26,7 +26,7 @@ func openPostgres(ctx context.Context, url string) (store, error) {
 	}
 	s := &postgres{schema: fmt.Sprintf("shop_%x", time.Now().UnixNano())} // several runs do not disturb each other
 	cfg.MaxConns = capacity
-	cfg.ConnConfig.ConnectTimeout = 2 * time.Second
+	cfg.ConnConfig.ConnectTimeout = time.Second // below getTimeout: the first caller is told why there is no connection
 	cfg.ConnConfig.RuntimeParams["search_path"] = s.schema
 	s.conns, err = pgxpool.NewWithConfig(ctx, cfg, pgxpool.Name("shop"), pgxpool.LeakAfter(leakAfter), pgxpool.Logger(slog.Default()),
 		pgxpool.Configure(func(c *client.Config[*pgx.Conn]) { c.GetTimeout = getTimeout }))
