@@ -212,8 +212,8 @@ func (s *SetRef) Close(ctx context.Context) error {
 // Done is closed when nothing of the set is left.
 func (s *SetRef) Done() <-chan struct{} { return s.ended }
 
-// describe gives the text of a key for an error. It runs code of the user.
-func (s *SetRef) describe(key any) (text string) {
+// KeyText gives the text of a key, for an error or a list. It runs code of the user.
+func (s *SetRef) KeyText(key any) (text string) {
 	if contain(func() { text = s.spec.Describe(key) }) != nil {
 		return fmt.Sprintf("a %T", key)
 	}
@@ -242,7 +242,7 @@ func (s *SetRef) make(k *setmachine.Key, key any) {
 		made.err = failure
 	}
 	if made.err != nil {
-		made.err = &messages.KeyError{Key: s.describe(key), Err: made.err}
+		made.err = &messages.KeyError{Key: s.KeyText(key), Err: made.err}
 	}
 	s.send(made)
 }
