@@ -25,6 +25,7 @@ import (
 func (p *pool) allowDirectTurns() {
 	if p.mailbox != nil && unobserved(p.ctx) {
 		p.ref.box, p.ref.pool = p.mailbox, p
+		p.ref.getsDirectly = !p.ref.findsLeaks // a stack is captured for the request
 	}
 }
 
@@ -111,13 +112,20 @@ func (p *pool) restore(c *poolConn) (served *getRequest) {
 			served = nil
 		}
 	}()
-	if c.taint {
+	var now time.Duration
+	if p.m.NeedsClockFor(c.slot) { // from here on it is stow, written out
+		now = p.now()
+	}
+	switch {
+	case c.taint:
 		p.giveBack(c)
-	} else if now, stowed := p.stow(c); !stowed {
+	case !p.m.TryPut(now, c.slot, c.id, c.epoch):
 		p.wakesLater = true
 		p.handOver(now, c)
 		served, p.served = p.served, nil
 		p.wakesLater = false
+	case p.m.Decided():
+		p.perform()
 	}
 	if p.tellsChanges {
 		p.noteChanges()
@@ -161,18 +169,18 @@ func (r *Ref) send(g *getRequest, entered bool) {
 	}
 }
 
-// directly takes the turn of a Get, if the mailbox is free. A Lease without a connection:
-// it could not, or nothing is idle that can be lent at once. entered: this goroutine is
-// still the mailbox's runner, and goes on by handle or exit.
-func (r *Ref) directly(label string, setting any) (l Lease, entered bool) {
+// directly takes the turn of a Get, if the mailbox is free. No connection: it could not, or
+// nothing is idle that can be lent at once. entered: this goroutine is still the mailbox's
+// runner, and goes on by handle or exit.
+func (r *Ref) directly(label string, setting any) (lent *poolConn, epoch uint64, entered bool) {
 	if !r.box.enter() {
-		return Lease{}, false
+		return nil, 0, false
 	}
-	if l.lent, l.epoch = r.pool.lend(label, setting); l.lent == nil {
-		return Lease{}, true
+	if lent, epoch = r.pool.lend(label, setting); lent == nil {
+		return nil, 0, true
 	}
 	r.box.exit()
-	return l, false
+	return lent, epoch, false
 }
 
 // getOther goes on with a Get whose connection, lent by a direct turn, says that it is

@@ -94,9 +94,9 @@ func (r *Ref) Get(ctx context.Context, label string, setting any) (Lease, error)
 		held = r.holdingsOf(ctx, h)
 	}
 	entered := false
-	if r.box != nil && ended == nil && (!bounded || r.reserve == 0) && !r.findsLeaks {
+	if r.getsDirectly && ended == nil && (!bounded || r.reserve == 0) {
 		var l Lease
-		if l, entered = r.directly(label, setting); l.lent != nil {
+		if l.lent, l.epoch, entered = r.directly(label, setting); l.lent != nil {
 			if r.isClosedConn == nil {
 				return l, nil
 			}
@@ -156,8 +156,9 @@ func (r *Ref) TryGet(label string, setting any) (Lease, error) {
 		}
 	}
 	for !r.isClosed() {
-		if r.box != nil && !r.findsLeaks {
-			l, entered := r.directly(label, setting)
+		if r.getsDirectly {
+			lent, epoch, entered := r.directly(label, setting)
+			l := Lease{lent: lent, epoch: epoch}
 			switch {
 			case entered: // nothing can be lent at once
 				r.box.exit()

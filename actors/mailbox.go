@@ -210,7 +210,10 @@ func (m *mailbox) enter() bool {
 }
 
 // undisturbed says that a runner which has just entered may take its turn. Otherwise it
-// does what comes first, and is not the runner any more.
+// does what comes first, and is not the runner any more. That it is a call of its own
+// lets enter be none.
+//
+//go:noinline
 func (m *mailbox) undisturbed() bool {
 	if m.sys.Load() != nil || m.suspended {
 		m.work(true)

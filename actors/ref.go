@@ -33,6 +33,7 @@ type Ref struct {
 	clock        clock
 	getTimeout   time.Duration
 	reserve      time.Duration // see client.Config.Reserve
+	getsDirectly bool          // Gets may take direct turns
 	findsLeaks   bool          // LeakAfter: leases are traced, and missed when they are forgotten
 	forgotten    forgottenList
 
