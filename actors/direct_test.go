@@ -229,7 +229,7 @@ func newHistory(t *testing.T, seed uint64, directly bool) *history {
 	require.NotNil(t, h.ref.box)
 	synctest.Wait() // for MinIdle
 	if !directly {
-		h.ref.box, h.ref.pool = nil, nil
+		h.ref.box, h.ref.pool, h.ref.getsDirectly = nil, nil, false
 	}
 	return h
 }
