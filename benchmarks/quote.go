@@ -202,8 +202,9 @@ func (r *results) noiseTable() string {
 		case shares:
 			continue
 		}
-		s := r.noise(c.name, m)
-		fmt.Fprintf(&b, "| %s | %s | %.2f to %.2f |\n", c.name, ratioText(s), s.low, s.high)
+		if s := r.noise(c.name, m); s.median > 0 { // 0: this pool is not in the case
+			fmt.Fprintf(&b, "| %s | %s | %.2f to %.2f |\n", c.name, ratioText(s), s.low, s.high)
+		}
 	}
 	return b.String()
 }
