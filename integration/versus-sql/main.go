@@ -52,7 +52,7 @@ func compare(rounds int, each time.Duration, query string) error {
 	if err != nil {
 		return err
 	}
-	defer server.Close()
+	defer func() { _ = server.Close() }()
 	cfg, err := mysql.ParseDSN(server.DSN())
 	if err != nil {
 		return err
@@ -62,14 +62,14 @@ func compare(rounds int, each time.Duration, query string) error {
 		return err
 	}
 	plain := sql.OpenDB(connector)
-	defer plain.Close()
+	defer func() { _ = plain.Close() }()
 	plain.SetMaxOpenConns(connections)
 	plain.SetMaxIdleConns(connections)
 	pooled, _, err := sqlpool.OpenDB(connector, sqlpool.Config{Capacity: connections})
 	if err != nil {
 		return err
 	}
-	defer pooled.Close()
+	defer func() { _ = pooled.Close() }()
 
 	var throughput, jain, plainJain, p99 []float64
 	fmt.Printf("%d callers, %d connections, %q, %v each\n", callers, connections, query, each)
