@@ -85,7 +85,7 @@ func (s *Store) with(ctx context.Context, key string, f func(*state, *ledger) er
 	return s.do(ctx, func(st *state) error {
 		l := st.ledgers[key]
 		if l == nil {
-			return fmt.Errorf("memstore: no ledger has been opened under %q", key)
+			return fmt.Errorf("memstore: the ledger %q has not been opened", key)
 		}
 		return f(st, l)
 	})
@@ -264,14 +264,15 @@ func (m *membership) Watch(ctx context.Context) <-chan store.Row {
 
 // Leave implements store.Membership.
 func (m *membership) Leave(ctx context.Context) error {
-	err := m.member(ctx, func(st *state, l *ledger, mem *member) error {
-		delete(l.rows, m.incarnation)
-		l.sum.Revision = st.write()
-		l.end(m.incarnation)
+	return m.store.with(ctx, m.key, func(st *state, l *ledger) error {
+		if _, charged := l.rows[m.incarnation]; charged {
+			delete(l.rows, m.incarnation)
+			l.sum.Revision = st.write()
+		}
+		if l.members[m.incarnation] != nil {
+			l.end(m.incarnation)
+			l.sum.Revision = st.write()
+		}
 		return nil
 	})
-	if errors.Is(err, store.ErrLost) {
-		return nil
-	}
-	return err
 }
