@@ -66,7 +66,7 @@ func New[C any](ctx context.Context, pool client.Config[C], cfg Config) (*client
 		return nil, nil, err
 	}
 	m := &Member{system: system, left: make(chan struct{})}
-	m.status.Store(&Status{Key: cfg.Key, Budget: cfg.Budget, Phase: "new"})
+	m.status.Store(&published{Status: Status{Key: cfg.Key, Budget: cfg.Budget, Phase: "new"}})
 	props := actor.PropsFromProducer(func() actor.Actor {
 		return &member{cfg: &cfg, gate: g, facade: m, pool: p.PID(), minIdle: minIdle}
 	})

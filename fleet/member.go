@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"maps"
@@ -57,8 +58,12 @@ type member struct {
 	timer      *time.Timer
 	timerEpoch uint64
 
-	leaving *leave
-	over    bool
+	rows   []Row // of the snapshot, for Status
+	readAt time.Duration
+
+	leaving []chan<- error // who waits for the end
+	closing bool           // the pool has been told to close
+	over    bool           // nothing is held, and the ledger is told
 }
 
 // The messages of the actor to itself.
@@ -86,11 +91,9 @@ type (
 		snapshot store.Snapshot
 		err      error
 	}
-	leave struct {
-		answer chan<- error
-		ctx    context.Context
-	}
-	left struct{ err error }
+	leave struct{ answer chan<- error }
+	hurry struct{} // the caller of Leave does not wait for borrowed connections any more
+	left  struct{ err error }
 )
 
 // Receive implements actor.Actor.
@@ -105,6 +108,12 @@ func (m *member) Receive(ctx actor.Context) {
 		m.capacity = 0
 	case *actor.Stopping:
 		m.end()
+	case *actor.Stopped:
+		system := ctx.ActorSystem()
+		go func() { // not on the turn of an actor of the system that ends
+			system.Shutdown()
+			close(m.facade.left)
+		}()
 	case *join:
 		m.joining = append(m.joining, msg.answer)
 		m.join()
@@ -131,6 +140,8 @@ func (m *member) Receive(ctx actor.Context) {
 		m.dealt(msg)
 	case *leave:
 		m.leave(msg)
+	case *hurry:
+		m.closePool(true)
 	case *left:
 		m.hasLeft(msg.err)
 	case *actor.Terminated: // the pool has ended: nothing is held
@@ -257,6 +268,9 @@ func (m *member) set(capacity int) {
 func (m *member) looked() {
 	s := &m.stats
 	held := s.Open + s.Connecting + s.Closing + s.GivenUp
+	if m.leaving != nil && held == 0 {
+		m.closePool(false)
+	}
 	if m.machine == nil {
 		if m.leaving == nil && held == 0 && m.now() >= m.joinAgainAt { // a new incarnation begins only now
 			m.joinAgainAt = math.MaxInt64
@@ -392,7 +406,90 @@ func (m *member) dealt(msg *dealt) {
 		m.cfg.Logger.Warn("fleet: dealing the budget failed", "key", m.cfg.Key, "err", msg.err)
 	}
 	if msg.snapshot.Sum.Revision > 0 {
-		m.snapshot = msg.snapshot
+		m.snapshot, m.readAt = msg.snapshot, m.now()
+		m.rows = rowsOf(msg.snapshot)
 		m.rank = 1 + slices.Index(slices.Sorted(maps.Keys(msg.snapshot.Reports)), m.incarnation)
 	}
+}
+
+// rowsOf is the ledger for people, in the order of the incarnations.
+func rowsOf(v store.Snapshot) []Row {
+	all := make(map[string]Row, len(v.Rows))
+	for inc, r := range v.Rows {
+		all[inc] = Row{Incarnation: inc, Charge: r.Charge, Target: r.Target}
+	}
+	for inc, r := range v.Reports {
+		row := all[inc]
+		row.Incarnation, row.Want, row.Alive = inc, r.Want, true
+		all[inc] = row
+	}
+	return slices.SortedFunc(maps.Values(all), func(a, b Row) int { return cmp.Compare(a.Incarnation, b.Incarnation) })
+}
+
+// Leaving.
+
+// leave begins to leave: the pool drains, then it closes, then the ledger is told.
+func (m *member) leave(msg *leave) {
+	if m.over {
+		msg.answer <- nil
+		return
+	}
+	m.leaving = append(m.leaving, msg.answer)
+	m.look()
+}
+
+// closePool closes the pool of a member that leaves. With interrupt the leases that are
+// out end now; otherwise there are none.
+func (m *member) closePool(interrupt bool) {
+	if m.closing || m.leaving == nil {
+		return
+	}
+	m.closing = true
+	if interrupt {
+		m.ctx.Send(m.pool, &messages.Clear{Interrupt: true})
+	}
+	m.ctx.Send(m.pool, &messages.Close{})
+}
+
+// poolEnded goes on when the pool's actor has ended, because the member leaves or because
+// somebody has closed the pool.
+func (m *member) poolEnded() {
+	if m.over || m.lease == nil {
+		m.hasLeft(nil)
+		return
+	}
+	if m.stats.GivenUp > 0 {
+		// A function ignores its context, and may still hold what it was given up with. The
+		// row stays, for those who can make sure.
+		m.hasLeft(errGivenUp)
+		return
+	}
+	lease := m.lease
+	m.async(m.cfg.TTL, func(ctx context.Context) any { return &left{lease.Leave(ctx)} })
+}
+
+// errGivenUp is the error of a Leave while a function of the pool's configuration still
+// runs that was given up.
+var errGivenUp = errors.New("fleet: a function that ignores its context may still hold a connection: its quota is not given back")
+
+// hasLeft ends the member.
+func (m *member) hasLeft(err error) {
+	m.over = true
+	for _, answer := range m.leaving {
+		answer <- err
+	}
+	m.leaving = nil
+	m.ctx.Stop(m.ctx.Self())
+}
+
+// end is the end of the actor.
+func (m *member) end() {
+	m.over = true
+	if m.timer != nil {
+		m.timer.Stop()
+	}
+	m.timerEpoch++
+	m.forget()
+	m.gate.until.Store(0)
+	m.publish(machine.Decision{Phase: machine.Over})
 }
