@@ -20,6 +20,8 @@ type control struct {
 	ticket  machine.Ticket // for those that wait
 	timer   *time.Timer    // of the deadline that came with the message
 
+	description *machine.Description // of an ExplainRequest
+
 	// The answer is a message, too. It goes to the sender, or else into answers.
 	sender  *actor.PID
 	answers chan any // of capacity 1; nil if it came by message
@@ -107,8 +109,7 @@ func (p *pool) control(now time.Duration, c *control) {
 		health := p.m.Health()
 		p.reply(c, &health)
 	case *messages.ExplainRequest:
-		explanation := p.m.Explain(now)
-		p.reply(c, &explanation)
+		p.explain(now, c)
 	case *messages.MeasuresRequest:
 		measures := p.m.Measures(now)
 		p.reply(c, &measures)
@@ -182,7 +183,13 @@ func (p *pool) deliver(c *control, answer any) {
 	case c.answers != nil:
 		c.answers <- answer
 	case c.sender != nil:
-		p.tell(c.sender, answer)
+		p.tellLater(c.sender, func() any {
+			if d, ok := answer.(*machine.Description); ok {
+				e := d.Explanation()
+				return &e
+			}
+			return answer
+		})
 	}
 }
 

@@ -24,11 +24,14 @@ func (p *pool) request(to *actor.PID, message any) {
 }
 
 // tell sends a message. To an actor that is no more it is a dead letter.
-func (p *pool) tell(to *actor.PID, message any) {
+func (p *pool) tell(to *actor.PID, message any) { p.tellLater(to, func() any { return message }) }
+
+// tellLater is tell for a message that is made when it is sent, and not on the turn.
+func (p *pool) tellLater(to *actor.PID, message func() any) {
 	registry := p.ctx.ActorSystem().ProcessRegistry
 	p.out.send(recipient(to), func() {
 		process, _ := registry.Get(to)
-		process.SendUserMessage(to, message)
+		process.SendUserMessage(to, message())
 	})
 }
 
@@ -72,6 +75,7 @@ func (p *pool) receiveStopped(message any) {
 		msg.ref <- p.ref
 	case *getRequest, *poolConn, *cancelGet, *decline, *getAnother, *holdsLeases, *control, *cancelControl, *job, *batch,
 		*connectorStopped, *observerStopped, *undelivered, *deliveryOverdue, *visit, *endVisit, *tryAll, *hijack, *infoRequest,
+		*goOnExplaining,
 		*watchChanges, *messages.Tick, *messages.BackoffElapsed:
 	default:
 		system, self := p.ctx.ActorSystem(), p.ctx.Self()

@@ -138,6 +138,10 @@ func (p *pool) tearDown(panicked bool) {
 	p.ref.finalHealth.Store(&health)
 	p.performing = true // what is answered from here on waits for nothing
 	p.deliverReplies()
+	for _, c := range p.explaining {
+		p.reply(c, &messages.Done{Err: p.ref.endError()})
+	}
+	p.explaining = nil
 	p.rejectAll()
 	p.performing = false
 	p.ref.changes.tell()

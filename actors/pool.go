@@ -66,6 +66,8 @@ type pool struct {
 
 	feed    feed
 	closing []*control // Closes that are answered once all events are delivered
+
+	explaining []*control // ExplainRequests that take more than one turn
 }
 
 // Receive implements actor.Actor.
@@ -272,6 +274,8 @@ func (p *pool) receiveRest(message any) {
 		p.m.NextVisit(now, &msg.machine)
 	case *endVisit:
 		p.m.EndVisit(now, &msg.visit.machine)
+	case *goOnExplaining:
+		p.explain(now, msg.control)
 	case *watchChanges:
 		p.noteChanges()
 	case *holdsLeases:

@@ -267,7 +267,7 @@ func (r *Ref) Explain(ctx context.Context) (messages.Explanation, error) {
 	if err != nil {
 		return messages.Explanation{}, err
 	}
-	return *answer.(*messages.Explanation), nil
+	return answer.(*machine.Description).Explanation(), nil
 }
 
 // Measures says how long Gets wait, leases last and connects take. See client.Pool.

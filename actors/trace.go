@@ -5,14 +5,16 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync/atomic"
 )
 
 // origin says where in the program a Get came from. It is captured by the caller
-// when the pool watches for leaks, and put into words only when somebody asks.
+// when the pool watches for leaks, and put into words only when somebody asks, on the
+// pool's turn or off it.
 type origin struct {
 	goroutine uint64
 	pcs       []uintptr
-	text      string // for the pool actor
+	text      atomic.Pointer[string] // nil: nobody has asked yet
 }
 
 // maxFrames bounds a captured stack.
@@ -40,8 +42,8 @@ func (o *origin) Goroutine() uint64 { return o.goroutine }
 
 // Stack implements machine.Trace.
 func (o *origin) Stack() string {
-	if o.text != "" {
-		return o.text
+	if text := o.text.Load(); text != nil {
+		return *text
 	}
 	var b strings.Builder
 	frames := runtime.CallersFrames(o.pcs)
@@ -59,6 +61,7 @@ func (o *origin) Stack() string {
 			break
 		}
 	}
-	o.text = b.String()
-	return o.text
+	text := b.String()
+	o.text.Store(&text)
+	return text
 }

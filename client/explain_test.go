@@ -1,6 +1,9 @@
 package client_test
 
 import (
+	"context"
+	"log/slog"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -22,7 +25,8 @@ func TestExplainTellsEverythingOfOneMoment(t *testing.T) {
 		assert.Empty(t, e.Holders)
 		assert.Empty(t, e.Waiters)
 		assert.Empty(t, e.Suspicions)
-		assert.Equal(t, `pool "db": state=ready capacity=2 open=0 borrowed=0 idle=0 connecting=0 waiting=0`+"\n", e.String())
+		assert.Empty(t, e.Conns)
+		assert.Equal(t, `pool "db": state=ready capacity=2 open=0 borrowed=0 idle=0 connecting=0 waiting=0`, withoutEvents(t, e))
 
 		a := getLabelled(t, ctx, p, "import")
 		time.Sleep(time.Second)
@@ -51,12 +55,172 @@ waiting:
   "export" (1s) for setting blue, connecting a connection
   "actor" (1s, actor `+address+`)
 under way:
-  connecting connection 2 for 1s ("export")
-`, e.String())
+  connecting connection 2 for 1s ("export")`, withoutEvents(t, e))
+		assert.Equal(t, []messages.Conn{
+			{ID: 1, State: "borrowed", Label: "import", In: 2 * time.Second, Age: 2 * time.Second, Uses: 1},
+			{ID: 2, State: "connecting", Label: "export", In: time.Second},
+		}, e.Conns)
 
 		time.Sleep(time.Minute)
 		c.Put(p, c.TakeLease(t)) // the connection is clean, so it goes to the Get without a setting
 		testkit.Put(t, g.Granted(t), a)
+	})
+}
+
+// withoutEvents is the text of an explanation without the recent events, which there are.
+func withoutEvents(t *testing.T, e messages.Explanation) string {
+	t.Helper()
+	text, _, found := strings.Cut(e.String(), "\nrecent events:\n")
+	assert.True(t, found)
+	return text
+}
+
+// E10
+func TestExplainHasTheRecentEventsOfAPoolWithoutAHandler(t *testing.T) {
+	for name, seen := range map[string]bool{"with a handler": true, "without": false} {
+		t.Run(name, func(t *testing.T) {
+			testkit.Run(t, func(t *testing.T, w *testkit.World) {
+				p := w.Pool(testkit.Capacity(1), func(cfg *testkit.Config) {
+					cfg.Logger = slog.New(slog.DiscardHandler)
+					if seen {
+						cfg.OnEvent = func(messages.Event) {}
+					} else {
+						cfg.OnEvent, cfg.OnChange = nil, nil
+					}
+				})
+				l := testkit.Get(t, p)
+				ended, cancel := context.WithCancel(ctx)
+				cancel()
+				_, err := p.Get(ended)
+				require.ErrorIs(t, err, context.Canceled)
+				testkit.Put(t, l)
+				e, err := p.Explain(ctx)
+				require.NoError(t, err)
+				var kinds []messages.EventKind
+				for i, event := range e.Recent {
+					kinds = append(kinds, event.Kind)
+					assert.Equal(t, "db", event.Pool)
+					assert.False(t, event.Time.IsZero())
+					switch {
+					case !seen:
+						assert.Zero(t, event.Seq, event.Kind)
+					case i > 0:
+						assert.Greater(t, event.Seq, e.Recent[i-1].Seq)
+					}
+				}
+				assert.Equal(t, []messages.EventKind{
+					messages.PoolCreated, messages.PoolReady, messages.ConnectionCreated, messages.ConnectionReady, messages.CheckOutFailed,
+				}, kinds)
+				assert.ErrorIs(t, e.Recent[4].Err, context.Canceled)
+				for range 100 {
+					require.NoError(t, p.Suspend(ctx))
+				}
+				for range 100 {
+					require.NoError(t, p.Resume(ctx))
+					require.NoError(t, p.Suspend(ctx))
+				}
+				e, err = p.Explain(ctx)
+				require.NoError(t, err)
+				require.Len(t, e.Recent, 64)
+				assert.Equal(t, messages.PoolResumed, e.Recent[62].Kind)
+				assert.Equal(t, messages.PoolSuspended, e.Recent[63].Kind)
+			})
+		})
+	}
+}
+
+// E11
+func TestTheAgeOfALeaseThatNobodyTimesIsTheLeastOne(t *testing.T) {
+	testkit.Run(t, func(t *testing.T, w *testkit.World) {
+		p := w.Pool(testkit.Capacity(1), func(cfg *testkit.Config) {
+			cfg.OnEvent, cfg.OnChange = nil, nil
+		})
+		holder := func() messages.Holder {
+			e, err := p.Explain(ctx)
+			require.NoError(t, err)
+			require.Len(t, e.Holders, 1)
+			assert.Equal(t, e.Holders[0].Age, e.Conns[0].In)
+			assert.Equal(t, e.Holders[0].AtLeast, e.Conns[0].AtLeast)
+			return e.Holders[0]
+		}
+		var l testkit.Lease
+		for { // one that is not in the sample of those that are timed
+			l = testkit.Get(t, p)
+			time.Sleep(10 * time.Second)
+			if h := holder(); h.AtLeast {
+				assert.Equal(t, messages.Holder{ConnID: 1, AtLeast: true}, h)
+				break
+			}
+			testkit.Put(t, l)
+			time.Sleep(time.Second)
+		}
+		time.Sleep(5 * time.Second)
+		assert.Equal(t, messages.Holder{ConnID: 1, Age: 5 * time.Second, AtLeast: true}, holder())
+		bounded, cancel := context.WithTimeout(ctx, time.Second)
+		defer cancel()
+		_, err := p.Get(bounded)
+		assert.ErrorContains(t, err, "longest: connection 1 for at least 6s")
+		testkit.Put(t, l)
+		l = getLabelled(t, ctx, p, "label")
+		time.Sleep(time.Second)
+		assert.Equal(t, messages.Holder{ConnID: 1, Label: "label", Age: time.Second}, holder())
+		testkit.Put(t, l)
+	})
+}
+
+func TestAWaiterHasTheTimeThatItIsLeft(t *testing.T) {
+	testkit.Run(t, func(t *testing.T, w *testkit.World) {
+		p := w.Pool(testkit.Capacity(1))
+		l := testkit.Get(t, p)
+		bounded, cancel := context.WithTimeout(ctx, 10*time.Second)
+		defer cancel()
+		a, b := testkit.BeginGet(bounded, p), testkit.BeginGet(ctx, p)
+		time.Sleep(4 * time.Second)
+		e, err := p.Explain(ctx)
+		require.NoError(t, err)
+		require.Len(t, e.Waiters, 2)
+		assert.ElementsMatch(t, []time.Duration{6 * time.Second, 0}, []time.Duration{e.Waiters[0].Left, e.Waiters[1].Left})
+		testkit.Put(t, l)
+		if e.Waiters[0].Left == 0 {
+			a, b = b, a
+		}
+		testkit.Put(t, a.Granted(t))
+		testkit.Put(t, b.Granted(t))
+	})
+}
+
+// E10
+func TestALargePoolIsExplainedOverSeveralTurns(t *testing.T) {
+	testkit.Run(t, func(t *testing.T, w *testkit.World) {
+		const n = 600
+		p := w.Pool(testkit.Capacity(n), func(cfg *testkit.Config) { cfg.MaxConnecting = n })
+		leases := make([]testkit.Lease, n)
+		for i := range leases {
+			leases[i] = testkit.Get(t, p)
+		}
+		e, err := p.Explain(ctx)
+		require.NoError(t, err)
+		assert.Len(t, e.Conns, n)
+		assert.Len(t, e.Holders, 100)
+		byMessage := *testkit.Ask[*messages.Explanation](t, w, p, &messages.ExplainRequest{})
+		assert.Equal(t, e, byMessage)
+
+		// Close comes between two turns, or after them: each Explain is answered.
+		var explaining []*testkit.Call
+		for range 20 {
+			explaining = append(explaining, testkit.Async(func() error {
+				_, err := p.Explain(ctx)
+				return err
+			}))
+		}
+		closing := testkit.Async(func() error { return p.Close(ctx) })
+		testkit.Put(t, leases...)
+		assert.NoError(t, closing.Returned(t))
+		for _, c := range explaining {
+			if err := c.Returned(t); err != nil {
+				assert.ErrorIs(t, err, messages.ErrClosed)
+			}
+		}
 	})
 }
 

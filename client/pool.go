@@ -288,9 +288,10 @@ func (e *endedError) Error() string { return e.ended.Error() + ": " + inOneLine(
 func (e *endedError) Unwrap() []error { return []error{e.ended, e.err} }
 
 // Explain describes the pool in detail: who holds its connections and who waits for
-// them, since when, which functions run on connections, and what looks wrong. It is
-// for people and dashboards: its cost grows with the number of connections and of
-// waiters. It works until the last connection is closed; then it returns
+// them, since when, which functions run on connections, what happened last, and what
+// looks wrong. It is for people and dashboards. Its cost grows with the number of
+// connections, but no other caller waits for it: a large pool is described in parts, see
+// messages.Explanation. It works until the last connection is closed; then it returns
 // messages.ErrClosed.
 func (p *Pool[C]) Explain(ctx context.Context) (messages.Explanation, error) {
 	ref, err := p.find(ctx)

@@ -188,8 +188,10 @@ func (e *GetError) Error() string {
 	var facts []string
 	if e.Stats.State != "" && !connecting {
 		facts = append(facts, counts(&e.Stats))
-		if _, deadlock := e.Err.(*DeadlockError); len(e.Holders) > 0 && !deadlock {
-			facts = append(facts, longest(e.Holders))
+		if _, deadlock := e.Err.(*DeadlockError); !deadlock {
+			if who := longest(e.Holders); who != "" {
+				facts = append(facts, who)
+			}
 		}
 	}
 	if e.Attempt > 0 {
@@ -244,12 +246,15 @@ type Holder struct {
 	ConnID uint64 `json:"connID"`
 	// Label is that of the Get; empty if it had none.
 	Label string `json:"label,omitzero"`
-	// Age is how long the lease has been held. It is an estimate if the lease has no
-	// label, the connection was idle before, and the pool needs no clock for its
-	// leases. Then it is the time since the pool last read its clock before the lease,
-	// which is too long; or, while SetCapacity or Close waits for returns, at most the
-	// time since that began, which is too short.
-	Age time.Duration `json:"age"`
+	// Age is how long the lease has been held. AtLeast says that it may be longer: the
+	// lease has no label, its connection was idle before, and the pool needs no clock for
+	// its leases. Then Age is the longest time that is certain: since an earlier
+	// description, by Explain or in an error, showed the lease; since somebody began to
+	// wait while it was out, if the queue has not been empty again; or since the pool
+	// stopped lending, as Close and Suspend make it do. With LeakAfter or MaxLease every
+	// Age is exact.
+	Age     time.Duration `json:"age"`
+	AtLeast bool          `json:"atLeast,omitzero"`
 	// Borrower is the address of the actor that holds it; empty if it is not an actor.
 	Borrower string `json:"borrower,omitzero"`
 	// Goroutine is the number of the goroutine that called Get, and Stack its stack.
@@ -267,7 +272,7 @@ type Holder struct {
 // String describes the holder in one line, without the stack.
 func (h Holder) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s (connection %d, %s", label(h.Label), h.ConnID, rounded(h.Age))
+	fmt.Fprintf(&b, "%s (connection %d, %s", label(h.Label), h.ConnID, age(h.Age, h.AtLeast))
 	if h.Borrower != "" {
 		fmt.Fprintf(&b, ", actor %s", oneLine(h.Borrower))
 	}
@@ -405,8 +410,8 @@ type DrainError struct {
 func (e *DrainError) Error() string {
 	head := "actorpool " + quote(e.Stats.Name) + ": " + e.Op + " not finished: "
 	facts := " (" + counts(&e.Stats)
-	if len(e.Holders) > 0 {
-		facts += "; " + longest(e.Holders)
+	if who := longest(e.Holders); who != "" {
+		facts += "; " + who
 	}
 	facts += ")"
 	return head + shorten(text(e.Err), max(reasonLength, textLength-len(head)-len(facts))) + facts

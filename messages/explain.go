@@ -6,7 +6,15 @@ import (
 	"time"
 )
 
-// Explanation describes a pool in detail, at one moment. String puts it into words.
+// Explanation describes a pool in detail. String puts it into words.
+//
+// It is of one moment, Time, in a pool of up to 256 places for connections. A larger pool
+// goes on working while it is described: the rest is of that moment all the same, and
+// Age, Waited, In and the like count up to it; but the Conns, and without LeakAfter and
+// MaxLease the Holders, are looked at a few hundred at once, within some milliseconds. So
+// they may show a connection that was lent or returned meanwhile, and their numbers may
+// differ from Stats by as many. Every connection that is there all the while is in
+// them once, and none that was opened later.
 type Explanation struct {
 	// Stats is the pool's snapshot.
 	Stats Stats `json:"stats"`
@@ -22,8 +30,10 @@ type Explanation struct {
 	// function was given up are not among them.
 	Conns []Conn `json:"conns"`
 	// Recent are the last 64 events, oldest first, without those of single Gets and Puts:
-	// CheckOutStarted, CheckedOut and CheckedIn. Failed check-outs are among them. They
-	// are kept without any handler, and have a Seq of their own only if the pool has one.
+	// CheckOutStarted, CheckedOut and CheckedIn. Of failed check-outs with one reason
+	// only the first is among them, until another event comes. They are kept whether or not the pool has a handler or a log. Their Seq is the one under
+	// which these are told of the event, and 0 if they are not. A leak has its Stack only if
+	// the pool has a handler or a log.
 	Recent []Event `json:"recent"`
 	// Attempt is the number of failed attempts while the pool backs off, otherwise 0.
 	// NextAttempt is the earliest time of the next one. It is never before Time, and
@@ -47,15 +57,18 @@ type Conn struct {
 	State string `json:"state"`
 	// Label is that of the Get that holds it, or that it is being prepared for.
 	Label string `json:"label,omitzero"`
-	// In is how long it has been in this state. Of a lease that nobody times it is at
-	// least so long, see [Holder].Age.
-	In time.Duration `json:"in"`
+	// In is how long it has been in this state. AtLeast says that it may have been for
+	// longer: it is idle or borrowed, and the pool did not read its clock when that began,
+	// see [Holder].Age.
+	In      time.Duration `json:"in"`
+	AtLeast bool          `json:"atLeast,omitzero"`
 	// Age is how long ago its connect succeeded; 0 while it is connecting.
 	Age time.Duration `json:"age"`
 	// Left is how long it is until the end of its MaxLifetime; 0: it has none. It is
 	// negative if that is over: the connection is closed when it comes back.
 	Left time.Duration `json:"left,omitzero"`
-	// Uses is how many leases it has had, the present one included.
+	// Uses is how many leases it has had, the present one included, without those that
+	// are no use of it: see [LeaseInfo].Uses.
 	Uses int `json:"uses"`
 	// Generation is that of the pool when its connect began.
 	Generation uint64 `json:"generation"`
@@ -70,7 +83,7 @@ type Waiter struct {
 	// Waited is how long it has waited.
 	Waited time.Duration `json:"waited"`
 	// Left is how long it will wait at most, because of its deadline or GetTimeout; 0:
-	// without a bound.
+	// without a bound. It is negative if that is over, and the wait is about to end.
 	Left time.Duration `json:"left,omitzero"`
 	// Setting is the setting that it asks for; nil: none.
 	Setting any `json:"-"`
@@ -98,6 +111,12 @@ func (w Waiter) String() string {
 	if w.Goroutine != 0 {
 		fmt.Fprintf(&b, ", goroutine %d", w.Goroutine)
 	}
+	switch {
+	case w.Left > 0:
+		fmt.Fprintf(&b, ", %s left", rounded(w.Left))
+	case w.Left < 0:
+		b.WriteString(", no time left")
+	}
 	b.WriteString(")")
 	if w.Setting != nil {
 		b.WriteString(" for setting " + oneLine(fmt.Sprint(w.Setting)))
@@ -111,7 +130,8 @@ func (w Waiter) String() string {
 	return b.String()
 }
 
-// String describes the pool for people, with one fact on each line.
+// String describes the pool for people, with one fact on each line. It has the last 16 of
+// Recent, and nothing of Conns that is not said of their holders.
 func (e Explanation) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "pool %q: ", e.Stats.Name)
@@ -124,8 +144,59 @@ func (e Explanation) String() string {
 	section(&b, "waiting", e.Waiters, e.Stats.Waiting, func(w Waiter) string { return w.Stack })
 	section(&b, "under way", e.Jobs, len(e.Jobs), func(Job) string { return "" })
 	section(&b, "suspicions", e.Suspicions, len(e.Suspicions), func(string) string { return "" })
+	writeRecent(&b, e.Recent)
 	b.WriteString("\n")
 	return b.String()
+}
+
+// writtenEvents is how many events the text of an explanation has.
+const writtenEvents = 16
+
+// writeRecent writes the last events, oldest first.
+func writeRecent(b *strings.Builder, events []Event) {
+	if len(events) == 0 {
+		return
+	}
+	b.WriteString("\nrecent events:")
+	if earlier := len(events) - writtenEvents; earlier > 0 {
+		fmt.Fprintf(b, "\n  %d earlier ones", earlier)
+		events = events[earlier:]
+	}
+	for i := range events {
+		b.WriteString("\n  ")
+		writeEvent(b, &events[i])
+	}
+}
+
+// writeEvent writes an event in one line.
+func writeEvent(b *strings.Builder, e *Event) {
+	fmt.Fprintf(b, "%s %v", e.Time.Format("15:04:05.000"), e.Kind)
+	if e.ConnID != 0 {
+		fmt.Fprintf(b, " connection %d", e.ConnID)
+	}
+	if e.Label != "" {
+		b.WriteString(" " + quote(e.Label))
+	}
+	switch e.Kind {
+	case PoolCreated:
+		fmt.Fprintf(b, " capacity %d", e.To)
+	case CapacityChanged:
+		fmt.Fprintf(b, " from %d to %d", e.From, e.To)
+	case PoolCleared:
+		fmt.Fprintf(b, " generation %d", e.Generation)
+	}
+	if e.Attempt > 0 {
+		fmt.Fprintf(b, " attempt %d", e.Attempt)
+	}
+	if reason := nameOf(e.Reason); reason != "" {
+		b.WriteString(" " + reason)
+	}
+	if e.Duration > 0 {
+		b.WriteString(" " + rounded(e.Duration))
+	}
+	if e.Err != nil {
+		b.WriteString(": " + shorten(text(e.Err), eventLength))
+	}
 }
 
 // writeAttempt says where the backoff stands, if there is one.

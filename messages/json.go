@@ -74,6 +74,7 @@ func (s *Stats) UnmarshalJSON(data []byte) error {
 func (e Explanation) MarshalJSON() ([]byte, error) {
 	type fields Explanation // without this method
 	e.Holders, e.Waiters, e.Jobs, e.Suspicions = listOf(e.Holders), listOf(e.Waiters), listOf(e.Jobs), listOf(e.Suspicions)
+	e.Conns, e.Recent = listOf(e.Conns), listOf(e.Recent)
 	return json.Marshal(struct {
 		fields
 		LastConnectError *string `json:"lastConnectError,omitzero"`
@@ -87,6 +88,15 @@ func (w Waiter) MarshalJSON() ([]byte, error) {
 		fields
 		Setting *string `json:"setting,omitzero"`
 	}{fields(w), words(w.Setting)})
+}
+
+// MarshalJSON implements json.Marshaler.
+func (c Conn) MarshalJSON() ([]byte, error) {
+	type fields Conn // without this method
+	return json.Marshal(struct {
+		fields
+		Setting *string `json:"setting,omitzero"`
+	}{fields(c), words(c.Setting)})
 }
 
 // words gives an error or a setting as a text; nil: there is none.

@@ -41,6 +41,9 @@ func fill(v reflect.Value) {
 			f.SetUint(1)
 		}
 	}
+	if e, ok := v.Addr().Interface().(*messages.Event); ok {
+		e.Kind = messages.CapacityChanged // so that From and To are set
+	}
 }
 
 // assertNames checks that an object has each field of a struct, under its name with a
@@ -51,6 +54,9 @@ func assertNames(t *testing.T, of reflect.Type, object map[string]any) {
 	for i := range of.NumField() {
 		f := of.Field(i)
 		name := strings.ToLower(f.Name[:1]) + f.Name[1:]
+		if f.Name == "ID" {
+			name = "id"
+		}
 		want = append(want, name)
 		switch value := object[name].(type) {
 		case map[string]any:
@@ -71,9 +77,6 @@ func assertNames(t *testing.T, of reflect.Type, object map[string]any) {
 func TestEveryFieldIsInJSONUnderItsName(t *testing.T) {
 	for _, v := range []any{&messages.Stats{}, &messages.Explanation{}, &messages.Event{}} {
 		fill(reflect.ValueOf(v).Elem())
-		if e, ok := v.(*messages.Event); ok {
-			e.Kind = messages.CapacityChanged // so that From and To are set
-		}
 		for _, v := range []any{v, reflect.ValueOf(v).Elem().Interface()} {
 			data, err := json.Marshal(v)
 			require.NoError(t, err)
@@ -117,6 +120,13 @@ func TestWhatGoAndJSONHaveNoCommonTypeForIsText(t *testing.T) {
 		},
 		{messages.Waiter{Setting: ""}, `{"waited":0,"setting":""}`},
 		{messages.Waiter{Waited: 5}, `{"waited":5}`},
+		{messages.Waiter{Waited: 5, Left: -1}, `{"waited":5,"left":-1}`},
+		{messages.Holder{ConnID: 2, Age: 5, AtLeast: true}, `{"connID":2,"age":5,"atLeast":true}`},
+		{
+			messages.Conn{ID: 3, State: "idle", In: 4, AtLeast: true, Age: 5, Uses: 6, Generation: 7, Setting: struct{ Tenant string }{"a"}},
+			`{"id":3,"state":"idle","in":4,"atLeast":true,"age":5,"uses":6,"generation":7,"setting":"{a}"}`,
+		},
+		{messages.Conn{ID: 3, State: "connecting", Label: "import"}, `{"id":3,"state":"connecting","label":"import","in":0,"age":0,"uses":0,"generation":0}`},
 	} {
 		data, err := json.Marshal(c.value)
 		require.NoError(t, err)
@@ -128,7 +138,7 @@ func TestWhatGoAndJSONHaveNoCommonTypeForIsText(t *testing.T) {
 func TestAnEmptyExplanationHasEmptyLists(t *testing.T) {
 	data, err := json.Marshal(messages.Explanation{Time: moment})
 	require.NoError(t, err)
-	assert.Contains(t, string(data), `"time":"2026-01-01T00:00:00Z","holders":[],"waiters":[],"jobs":[],"suspicions":[]}`)
+	assert.Contains(t, string(data), `"time":"2026-01-01T00:00:00Z","holders":[],"waiters":[],"jobs":[],"conns":[],"recent":[],"suspicions":[]}`)
 }
 
 // E4

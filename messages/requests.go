@@ -133,7 +133,8 @@ type Release struct {
 // Released answers [Release]. A [Lease] that arrives before it has ended.
 type Released struct{}
 
-// ExplainRequest asks for a detailed description of the pool. It is answered by
+// ExplainRequest asks for a detailed description of the pool, which a large pool makes
+// over several turns. It is answered by
 // *[Explanation]; when the last connection has been closed after Close, by *[Done]
 // with [ErrClosed].
 type ExplainRequest struct{}

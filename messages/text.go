@@ -18,6 +18,7 @@ const (
 	reasonLength = 48
 	causeLength  = 32
 	nameLength   = 32 // of the name of a pool, or of a label
+	eventLength  = 80 // of an error in the list of events
 )
 
 const prefix = "actorpool: "
@@ -110,13 +111,28 @@ func counts(s *Stats) string {
 	return b.String()
 }
 
-// longest names the holder that has had its connection for longest.
+// age gives an age that may be the least one only.
+func age(d time.Duration, atLeast bool) string {
+	switch {
+	case !atLeast:
+		return rounded(d)
+	case d <= 0:
+		return "age unknown"
+	}
+	return "at least " + rounded(d)
+}
+
+// longest names the holder that has had its connection for longest, as far as is known.
+// It is empty if nothing is known of anybody.
 func longest(holders []Holder) string {
-	worst := holders[0]
-	for _, h := range holders {
-		if h.Age > worst.Age {
+	var worst Holder
+	for i, h := range holders {
+		if i == 0 || h.Age > worst.Age || h.Age == worst.Age && worst.AtLeast && !h.AtLeast {
 			worst = h
 		}
+	}
+	if len(holders) == 0 || worst.Age <= 0 && worst.AtLeast {
+		return ""
 	}
 	who := quote(worst.Label)
 	switch {
@@ -126,7 +142,7 @@ func longest(holders []Holder) string {
 	default:
 		who = fmt.Sprintf("connection %d", worst.ConnID)
 	}
-	return fmt.Sprintf("longest: %s for %s", who, rounded(worst.Age))
+	return fmt.Sprintf("longest: %s for %s", who, age(worst.Age, worst.AtLeast))
 }
 
 // next says when the next attempt begins, seen from the moment of the error.

@@ -28,7 +28,6 @@ func (m *Machine) SetCapacity(now time.Duration, n int, t *Ticket) {
 	}
 	t.op, t.pending = opSetCapacity, true
 	m.drain.resize = t
-	m.drain.since = m.now
 	if n != m.capacity {
 		m.emit(messages.Event{Kind: messages.CapacityChanged, From: m.capacity, To: n})
 		m.capacity = n
@@ -118,6 +117,7 @@ func (m *Machine) SetMinIdle(now time.Duration, n int) error {
 	m.cfg.MinIdle = n
 	m.opts.needsClock = m.cfg.needsClock()
 	m.timers.coarseTick, m.timers.coarseWhile = m.cfg.coarseClock()
+	m.noteClock()
 	m.refreshFastPath()
 	if m.count[idle] > 0 {
 		m.timers.idleDue = min(m.timers.idleDue, m.expiryDue(m.oldestIdle()))
@@ -242,7 +242,6 @@ func (m *Machine) Close(now time.Duration, t *Ticket) {
 	m.drain.closes.push(t, opClose)
 	if m.phase == phaseOpen {
 		m.phase = phaseClosing
-		m.drain.since = m.now
 		m.refreshFastPath()
 		m.effect(Effect{Kind: CancelLifetime})
 		if m.backoff.phase == backoffBlocked {

@@ -27,13 +27,16 @@
 //	                 which waits end
 //	transitions.go   the single steps by which the state changes
 //	visits.go        walks over the connections, and what leaves them
+//	description.go   Explain, in slices
 //	explain.go       what errors and Explain say of the pool
 //	backoff.go       the backoff after failed connects
 //	timers.go        when something is due next
 //	report.go        what the shell may ask
+//	ages.go          since when a connection is idle or lent, where no clock is read
 //	events.go        what the pool tells about its life
 //	state.go         the state, explained field by field, and questions about it
 //
 // Beside them: slot.go, waiter.go, borrower.go, effect.go and config.go hold the
-// types; admission.go measures the queue; invariants.go says what must always hold.
+// types; admission.go measures the queue; least.go keeps the first of many;
+// invariants.go says what must always hold.
 package machine

@@ -21,14 +21,54 @@ func (m *Machine) TakeEvents(empty []messages.Event) (events []messages.Event, f
 	return events, first
 }
 
-// emit emits an event if anybody listens to its kind.
+// emit emits an event if anybody listens to its kind, and keeps it among the recent
+// ones. One that nobody is told of has no number.
 func (m *Machine) emit(e messages.Event) {
-	if !m.cfg.EventLevel.Tells(&e) {
-		return
+	e.Pool, e.Time, e.Generation = m.cfg.Name, m.wall(m.now), m.generation
+	if m.cfg.EventLevel.Tells(&e) {
+		told := m.newEvent(e.Kind)
+		e.Seq = told.Seq
+		*told = e
 	}
-	stamped := m.newEvent(e.Kind)
-	e.Pool, e.Seq, e.Time, e.Generation = stamped.Pool, stamped.Seq, stamped.Time, stamped.Generation
-	*stamped = e
+	m.output.recent.keep(&e)
+}
+
+// recentEvents is how many events the machine keeps for descriptions.
+const recentEvents = 64
+
+// recent is the last events, without those of the hot path. It is a ring once it is full.
+//
+// Failed check-outs could push out everything else in a moment, and Stats counts them. So
+// of those that have the same reason only the first is kept, until another event comes.
+type recent struct {
+	events []messages.Event
+	oldest int
+	failed uint64 // the reasons of the failed check-outs since the last other event, as bits
+}
+
+// keep adds an event, in the place of the oldest one if there are many.
+func (r *recent) keep(e *messages.Event) {
+	if e.Kind == messages.CheckOutFailed {
+		reason := uint64(1) << e.Reason
+		if r.failed&reason != 0 {
+			return
+		}
+		r.failed |= reason
+	} else {
+		r.failed = 0
+	}
+	switch {
+	case len(r.events) < recentEvents:
+		r.events = append(r.events, *e)
+	default:
+		r.events[r.oldest] = *e
+		r.oldest = (r.oldest + 1) % recentEvents
+	}
+}
+
+// list copies the events, oldest first.
+func (r *recent) list() []messages.Event {
+	return append(append(make([]messages.Event, 0, len(r.events)), r.events[r.oldest:]...), r.events[:r.oldest]...)
 }
 
 // Tells says whether a listener of this level is told of an event.

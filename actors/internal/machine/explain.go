@@ -1,4 +1,5 @@
-// Explain: what the pool says about itself in errors and on demand.
+// Explain: what the pool says about itself in errors and on demand. How Explain itself goes
+// about it is in description.go.
 
 package machine
 
@@ -6,7 +7,6 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"sort"
 	"time"
 
 	"github.com/actorpool/actorpool/messages"
@@ -27,37 +27,58 @@ func (m *Machine) describeHolders(sc scope) []messages.Holder {
 	if m.count[borrowed] == 0 {
 		return nil
 	}
-	var held []*Slot
+	first := least[*holder]{room: sc.describe}
 	if m.opts.tracksLeases { // the longest first
-		for s := m.leases.out.head; s != nil && len(held) < sc.describe; s = s.next {
+		for s := m.leases.out.head; s != nil && len(first.items) < sc.describe; s = s.next {
 			if s != m.returned {
-				held = append(held, s)
+				m.addHolder(&first, s, m.now)
 			}
 		}
 	} else {
 		for _, s := range m.slots[:min(len(m.slots), sc.lookAt)] {
 			if s.state == borrowed && s != m.returned {
-				held = append(held, s)
+				m.addHolder(&first, s, m.now)
 			}
 		}
-		sort.SliceStable(held, func(i, j int) bool { return held[i].since < held[j].since })
-		held = held[:min(len(held), sc.describe)]
 	}
-	holders := make([]messages.Holder, len(held))
-	for i, s := range held {
-		holders[i] = m.describeHolder(s)
+	var holders []messages.Holder
+	for _, h := range first.sorted() {
+		holders = append(holders, h.item.withStack())
 	}
 	return holders
 }
 
-// describeHolder says who holds a connection.
-func (m *Machine) describeHolder(s *Slot) messages.Holder {
-	h := messages.Holder{ConnID: s.ID, Label: s.label, Age: m.now - s.since, Waits: s.waitingHolders > 0, Borrower: address(s.borrower)}
-	if !s.exactSince && m.phase != phaseOpen || !s.exactSince && m.drain.resize != nil {
-		h.Age = min(h.Age, m.now-m.drain.since)
+// addHolder adds the holder of a connection to the longest ones, if it is one of them. Its
+// age is that at the given time.
+func (m *Machine) addHolder(to *least[*holder], s *Slot, at time.Duration) {
+	since, _ := m.begun(s)
+	if r := (rank{since, s.ID}); to.wants(r) {
+		to.add(r, m.describeHolder(s, at))
 	}
+}
+
+// holder is the holder of a connection, without its stack: that takes long to put into
+// words.
+type holder struct {
+	messages.Holder
+	trace Trace
+}
+
+func (h *holder) withStack() messages.Holder {
+	if h.trace != nil {
+		h.Stack = h.trace.Stack()
+	}
+	return h.Holder
+}
+
+// describeHolder says who holds a connection, and how long it has at the given time.
+func (m *Machine) describeHolder(s *Slot, at time.Duration) *holder {
+	since, exact := m.begun(s)
+	h := &holder{trace: s.trace, Holder: messages.Holder{
+		ConnID: s.ID, Label: s.label, Age: max(0, at-since), AtLeast: !exact, Waits: s.waitingHolders > 0, Borrower: address(s.borrower),
+	}}
 	if s.trace != nil {
-		h.Goroutine, h.Stack = s.trace.Goroutine(), s.trace.Stack()
+		h.Goroutine = s.trace.Goroutine()
 	}
 	return h
 }
@@ -97,32 +118,6 @@ func (m *Machine) describeJobs(sc scope) []messages.Job {
 	return jobs
 }
 
-// Explain says who holds connections, who waits, and which jobs are under way.
-func (m *Machine) Explain(now time.Duration) messages.Explanation {
-	m.advance(now)
-	e := messages.Explanation{
-		Stats: m.Stats(), Time: m.wall(m.now), Holders: m.describeHolders(forExplain), Jobs: m.describeJobs(forExplain), LastConnectError: m.lastConnectErr,
-	}
-	e.Attempt, e.NextAttempt = m.NextAttempt()
-	for w := m.queue.head; w != nil && len(e.Waiters) < forExplain.describe; w = w.next {
-		described := messages.Waiter{Label: w.Label, Waited: m.now - w.since, Setting: w.Setting, Borrower: address(w.Borrower)}
-		if w.slot != nil {
-			described.Doing = w.slot.state.String()
-		}
-		if w.Trace != nil {
-			described.Goroutine, described.Stack = w.Trace.Goroutine(), w.Trace.Stack()
-		}
-		for _, h := range w.held {
-			if h.out() {
-				described.Holds = append(described.Holds, h.ID)
-			}
-		}
-		e.Waiters = append(e.Waiters, described)
-	}
-	e.Suspicions = m.suspicions(&e)
-	return e
-}
-
 // Health says whether a Get that comes now can be served, and what the last connect said.
 //
 // It knows what connects have told it. So it is wrongly OK while the server is gone and
@@ -146,15 +141,17 @@ func (m *Machine) Health() messages.Health {
 const suspicious = time.Second
 
 // suspicions says what looks wrong, though it is not proved.
-func (m *Machine) suspicions(e *messages.Explanation) []string {
+//
+// It goes by the least ages of leases, so it suspects too little rather than too much.
+func (m *Machine) suspicions(d *Description) []string {
 	var list []string
 	holding := map[uint64]uint64{} // connection by goroutine
-	for _, h := range e.Holders {
-		if h.Goroutine != 0 {
-			holding[h.Goroutine] = h.ConnID
+	for _, h := range d.holders.sorted() {
+		if g := h.item.Goroutine; g != 0 {
+			holding[g] = h.item.ConnID
 		}
 	}
-	for _, w := range e.Waiters {
+	for _, w := range d.said.Waiters {
 		if id, ok := holding[w.Goroutine]; ok && w.Goroutine != 0 {
 			list = append(list, fmt.Sprintf("goroutine %d got connection %d and waits for another: it may deadlock with itself or with others that do the same",
 				w.Goroutine, id))
@@ -162,10 +159,10 @@ func (m *Machine) suspicions(e *messages.Explanation) []string {
 	}
 	if w := m.queue.head; w != nil && m.count[borrowed] > 0 && m.count[borrowed] == m.counted() && m.counted() >= m.capacity {
 		youngest := m.now
-		for _, h := range e.Holders {
-			youngest = min(youngest, h.Age)
+		for _, h := range d.holders.items {
+			youngest = min(youngest, h.item.Age)
 		}
-		if len(e.Holders) == m.count[borrowed] && youngest >= m.now-w.since && m.now-w.since >= suspicious {
+		if len(d.holders.items) == m.count[borrowed] && youngest >= m.now-w.since && m.now-w.since >= suspicious {
 			list = append(list, fmt.Sprintf("every connection is out, and none has come back in the %v since the first in the queue began to wait: "+
 				"the holders may be waiting for each other", m.now-w.since))
 		}
@@ -187,9 +184,9 @@ func (m *Machine) deadlockError(w *Waiter) error {
 				continue
 			}
 			described[h.Slot] = true
-			holder := m.describeHolder(h.Slot)
+			holder := m.describeHolder(h.Slot, m.now)
 			holder.Waited, holder.WaitsFor = m.now-w.since, w.Label
-			e.Cycle = append(e.Cycle, holder)
+			e.Cycle = append(e.Cycle, holder.withStack())
 		}
 	}
 	return e

@@ -406,7 +406,9 @@ func (w *world) connected(c *conn) {
 		w.probing = false
 		w.permits++
 	}
-	if len(w.queue) > 0 { // without a waiter it may be given an inherited setting first
+	// Without a waiter it may be given an inherited setting first. At the end of time its
+	// lifetime is over at once.
+	if len(w.queue) > 0 && (w.now != never || w.cfg.MaxLifetime == 0) {
 		w.comesFree(c)
 	}
 	w.step(func() { w.m.Connected(w.now, c.slot, c) })

@@ -116,7 +116,7 @@ func (m *Machine) TryGet(now time.Duration, w *Waiter) *Slot {
 	w.position, s.Path, s.wait = 0, messages.PathIdle, 0
 	m.borrowNewest(s)
 	m.useBegins(s)
-	s.exactSince = m.opts.needsClock || s.timedEpoch == s.LeaseEpoch
+	s.exactSince = m.exactClock() || s.timedEpoch == s.LeaseEpoch
 	if w.Label != "" || s.label != "" {
 		s.label, s.exactSince = w.Label, s.exactSince || w.Label != ""
 	}
@@ -512,7 +512,7 @@ func (m *Machine) Holds(now time.Duration, w *Waiter, leases []HeldLease) {
 // connection.
 func (m *Machine) Connected(now time.Duration, s *Slot, conn any) {
 	m.advance(now)
-	s.Conn = conn
+	s.Conn, s.readyAt = conn, m.now
 	switch {
 	case s.givenUp:
 		m.closeLate(s)
@@ -526,7 +526,6 @@ func (m *Machine) Connected(now time.Duration, s *Slot, conn any) {
 	default:
 		m.lastConnectErr = nil
 		m.stands(s, true)
-		s.readyAt = m.now
 		m.permits++ // mayConnect is bounded by the capacity, too
 		if m.cfg.MaxLifetime > 0 && m.cfg.MaxLifetime < never {
 			s.expires = after(m.now, m.cfg.MaxLifetime-part(m.cfg.LifetimeJitter, m.cfg.Random()))

@@ -218,7 +218,7 @@ func (w *world) becomesIdle(c *conn) {
 	if c.background {
 		at = slices.IndexFunc(append(w.idle[:at:at], c), func(o *conn) bool { return o.idleSince >= c.idleSince })
 	} else {
-		c.idleSince = w.now
+		c.idleSince, c.idledAt = w.now, w.now
 		if w.m.opts.needsClock {
 			c.idleSince = c.slot.since
 		}

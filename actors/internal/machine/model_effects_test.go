@@ -341,6 +341,14 @@ func (w *world) reject(e Effect) {
 	}
 	w.queue = slices.Delete(w.queue, i, i+1)
 	g.err = e.Err
+	var failed *messages.GetError
+	if errors.As(g.err, &failed) {
+		w.checkHolders(failed.Holders, w.now)
+	}
+	var deadlock *messages.DeadlockError
+	if errors.As(g.err, &deadlock) {
+		w.checkHolders(deadlock.Cycle, w.now)
+	}
 	w.checkRejection(g)
 }
 
@@ -371,8 +379,11 @@ func (w *world) answer(mt *Ticket, err error) {
 	t.answered, t.err = true, err
 	if err != nil {
 		var d *messages.DrainError
-		if errors.As(err, &d) && len(d.Holders) != w.borrowed() {
-			w.fail("the error of %s has %d holders, and there are %d", t.name, len(d.Holders), w.borrowed())
+		if errors.As(err, &d) {
+			w.checkHolders(d.Holders, w.now)
+			if len(d.Holders) != w.borrowed() {
+				w.fail("the error of %s has %d holders, and there are %d", t.name, len(d.Holders), w.borrowed())
+			}
 		}
 		return
 	}

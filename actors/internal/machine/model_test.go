@@ -133,6 +133,7 @@ type conn struct {
 
 	readyAt   time.Duration // when the connect succeeded
 	idleSince time.Duration
+	idledAt   time.Duration // the same, as the clock says it and not the machine
 	aliveAt   time.Duration // when it was last known to be alive
 	proof     int           // the number of that moment, counted over all connections
 

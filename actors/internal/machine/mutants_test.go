@@ -40,7 +40,7 @@ func TestTheFastPathsDecideAsTheSlowOnesDo(t *testing.T) {
 						looks[i] += tr.event(e) + "\n"
 					}
 					w.events = nil
-					looks[i] += fmt.Sprintf("%+v\n%v", w.m.Stats(), w.m.Explain(w.now))
+					looks[i] += fmt.Sprintf("%+v\n%v", w.m.Stats(), explain(w.m, w.now))
 				}
 				if looks[0] != looks[1] {
 					d.Fatalf(t, "slow: %s\nfast: %s", looks[0], looks[1])
@@ -195,7 +195,7 @@ func TestALeaseIsReportedWithWhereItsGetCameFrom(t *testing.T) {
 		m.Get(2*time.Second, &Waiter{Trace: two})
 		m.Get(2*time.Second, &Waiter{})
 
-		e := m.Explain(3 * time.Second)
+		e := explain(m, 3*time.Second)
 		if h := e.Holders; h[0].Goroutine != 7 || h[0].Stack != "stack 7" || h[1].Goroutine != 0 || h[1].Stack != "" {
 			t.Errorf("held by %+v", h)
 		}
@@ -226,7 +226,7 @@ func TestAGoroutineOfNumberOneIsOneToo(t *testing.T) {
 	m := newTestMachine(t, Config{Capacity: 1, LeakAfter: time.Minute})
 	m.TryGet(0, &Waiter{Trace: &origin{goroutine: 1}})
 	m.Get(0, &Waiter{Trace: &origin{goroutine: 1}})
-	if e := m.Explain(0); len(e.Suspicions) != 1 {
+	if e := explain(m, 0); len(e.Suspicions) != 1 {
 		t.Errorf("suspicions %q", e.Suspicions)
 	}
 }
@@ -240,7 +240,7 @@ func TestNoExplanationIsLongerThanAHundred(t *testing.T) {
 	for range many {
 		m.Get(0, &Waiter{})
 	}
-	if e := m.Explain(time.Minute); len(e.Holders) != forExplain.describe || len(e.Waiters) != forExplain.describe || len(e.Suspicions) != 0 {
+	if e := explain(m, time.Minute); len(e.Holders) != forExplain.describe || len(e.Waiters) != forExplain.describe || len(e.Suspicions) != 0 {
 		t.Errorf("%d holders, %d waiters, %q", len(e.Holders), len(e.Waiters), e.Suspicions)
 	}
 	m = New(Config{Capacity: many, MaxConnecting: many, ConnectTimeout: time.Hour})
@@ -248,7 +248,7 @@ func TestNoExplanationIsLongerThanAHundred(t *testing.T) {
 	for range many {
 		m.Get(0, &Waiter{})
 	}
-	if e := m.Explain(0); len(e.Jobs) != forExplain.describe {
+	if e := explain(m, 0); len(e.Jobs) != forExplain.describe {
 		t.Errorf("%d jobs", len(e.Jobs))
 	}
 }
@@ -305,11 +305,11 @@ func TestAWaiterThatIsUsedAgainHoldsWhatItSaysThen(t *testing.T) {
 	m.Holds(0, w, []HeldLease{{s, s.ID, s.LeaseEpoch}})
 	m.CancelGet(0, w, context.Canceled, messages.ReasonCanceled)
 	m.Get(0, w)
-	if e := m.Explain(0); len(e.Waiters[0].Holds) != 0 || e.Holders[0].Waits || e.Holders[1].Waits {
+	if e := explain(m, 0); len(e.Waiters[0].Holds) != 0 || e.Holders[0].Waits || e.Holders[1].Waits {
 		t.Errorf("before it says anything: %+v", e)
 	}
 	m.Holds(0, w, []HeldLease{{other, other.ID, other.LeaseEpoch}})
-	if e := m.Explain(0); !slices.Equal(e.Waiters[0].Holds, []uint64{other.ID}) {
+	if e := explain(m, 0); !slices.Equal(e.Waiters[0].Holds, []uint64{other.ID}) {
 		t.Errorf("holds %v, want %d", e.Waiters[0].Holds, other.ID)
 	}
 }

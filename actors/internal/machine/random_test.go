@@ -98,6 +98,8 @@ type history struct {
 	gets     []*get
 	settings []any
 	tickets  int
+
+	described *described // the description under way; nil: there is none
 }
 
 // choice is an input that is possible.
@@ -208,6 +210,15 @@ func (h *history) next() {
 			add(4, "next of a visit", func() { w.nextVisit(pick(h.t, next)) })
 		}
 	}
+	add(1, "explain", func() { w.explain() })
+	add(1, "longest lease", w.checkLongestLease)
+	if h.described == nil {
+		add(1, "describe", func() {
+			h.goOn(&described{Description: Description{atOnce: rapid.IntRange(1, 2).Draw(h.t, "at once")}})
+		})
+	} else {
+		add(3, "go on describing", func() { h.goOn(h.described) })
+	}
 	if len(w.tickets) > 0 {
 		add(1, "cancel control", func() { w.cancelControl(pick(h.t, w.tickets), context.DeadlineExceeded) })
 	}
@@ -217,6 +228,14 @@ func (h *history) next() {
 		}
 	}
 	h.run(choices)
+}
+
+// goOn goes on with a description.
+func (h *history) goOn(d *described) {
+	h.described = d
+	if h.world.describeOn(d) {
+		h.described = nil
+	}
 }
 
 // run draws one of the choices and runs it. rapid shows the names in a failing history.
@@ -407,6 +426,8 @@ func (h *history) comeToRest() {
 			w.put(held[0].lease)
 		case len(running) > 0:
 			h.succeed(running[0])
+		case w.backoff.armed && w.backoff.at == never && w.cfg.MaxLifetime > 0:
+			return // no connection lives at the end of time
 		case w.backoff.armed && (len(w.queue) > 0 || slices.ContainsFunc(w.tickets, func(t *ticket) bool { return !t.answered })):
 			w.now = max(w.now, w.backoff.at)
 			w.backoffElapsed(w.backoff.epoch)

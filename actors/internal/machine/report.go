@@ -104,6 +104,7 @@ func (m *Machine) Measures(now time.Duration) messages.Measures {
 		Stats: m.Stats(), Wait: m.timings.wait.report(), Use: m.timings.use.report(), Connect: m.timings.connect.report(), UseEvery: m.timings.every,
 	}
 	e.Wait.Count, e.Wait.Sum = e.Stats.Grants, e.Stats.WaitTime // those that were served at once have waited 0
+	e.LongestLease = m.longestLease()
 	if w := m.queue.head; w != nil {
 		e.LongestWait = m.now - w.since
 	}

@@ -62,7 +62,12 @@ type Slot struct {
 	// The lease.
 	label      string        // of the Get
 	wait       time.Duration // of the Get
-	exactSince bool          // since is exact, and not only a bound
+	exactSince bool          // since is exact, and not only the time before which the lease did not begin
+
+	// A stay in the state idle or borrowed that a description has seen, and since when it
+	// has lasted at the latest: see begun.
+	seenStay uint64
+	seenAt   time.Duration
 
 	// Annotations of the lease. Most leases have none, see annotate.
 	annotated      bool

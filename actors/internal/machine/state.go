@@ -28,14 +28,16 @@ type Machine struct {
 	// The pool as a whole. Paused and suspended stand beside the backoff, so that
 	// Resume does not end a blocking period.
 	phase        phase
-	paused       bool   // PauseOnClear: Gets fail until Resume
-	suspended    bool   // Gets wait until Resume
-	overCapacity bool   // there is a surplus of connections
-	stopped      bool   // nothing is left, and Stopped has been emitted
-	fastPath     bool   // TryGet, TryPut and their like may act: see refreshFastPath
-	shortPath    bool   // and they need not look at ages, checks, events and MaxIdle
-	capacity     int    // the bound on what counted counts
-	generation   uint64 // grows with every Clear; older connections are closed
+	paused       bool          // PauseOnClear: Gets fail until Resume
+	suspended    bool          // Gets wait until Resume
+	overCapacity bool          // there is a surplus of connections
+	stopped      bool          // nothing is left, and Stopped has been emitted
+	fastPath     bool          // TryGet, TryPut and their like may act: see refreshFastPath
+	shortPath    bool          // and they need not look at ages, checks, events and MaxIdle
+	savesClock   bool          // the fast paths do, or did, without the exact time: see noteClock
+	capacity     int           // the bound on what counted counts
+	generation   uint64        // grows with every Clear; older connections are closed
+	barredSince  time.Duration // when fastPath became false; meaningless while it is true
 
 	// The places for connections. Vacant places are kept for reuse up to the
 	// capacity. count has the number of slots in each state, without those whose
@@ -68,12 +70,13 @@ type Machine struct {
 	lastState  string        // what stateName said last
 	stateSince time.Duration // since when
 
-	timings  timings
-	drain    drain
-	visits   []*Visit // that are not over
-	timers   timers
-	output   output
-	counters messages.Stats // Stats fills in the rest
+	timings      timings
+	drain        drain
+	visits       []*Visit       // that are not over
+	descriptions []*Description // that take more than one turn and are not over
+	timers       timers
+	output       output
+	counters     messages.Stats // Stats fills in the rest
 }
 
 // options are facts about the Config that are asked for on every turn.
@@ -119,6 +122,8 @@ type leases struct {
 	unreported    *Slot         // the oldest one that has not been reported as leaked
 	lastLook      time.Duration // when the shell was last called to look for forgotten leases
 	heldByWaiters int           // leases whose holder waits for another connection, see Holds
+	longest       HeldLease     // the one that longestLease has found last
+	nextLook      int           // the slot where it goes on looking
 }
 
 // queue is the Gets that wait, in order of arrival, with the measurements that
@@ -135,7 +140,6 @@ type drain struct {
 	resize  *Ticket // the last SetCapacity; an earlier one is superseded
 	closes  ticketList
 	readies ticketList
-	since   time.Duration // when the last SetCapacity or Close began to drain
 }
 
 // timers is the housekeeping timer and what it is needed for. There is one timer,
@@ -166,6 +170,7 @@ type output struct {
 	events      []messages.Event // a ring once it has reached Config.Backlog
 	oldestEvent int              // where the ring begins
 	seq         uint64           // of the last event
+	recent      recent
 }
 
 // phase is how far the pool's life has come.
@@ -199,6 +204,7 @@ func New(cfg Config) *Machine {
 	if m.timings.every = 1; !m.opts.needsClock || tick > 0 {
 		m.timings.every, m.timings.untilTimed = useEvery, m.drawGap()
 	}
+	m.noteClock()
 	m.refreshFastPath()
 	return m
 }
@@ -213,11 +219,20 @@ func (m *Machine) advance(now time.Duration) {
 // effect notes something that the shell has to do.
 func (m *Machine) effect(e Effect) { m.output.effects = append(m.output.effects, e) }
 
+// exactClock says that the fast paths know the exact time.
+func (m *Machine) exactClock() bool {
+	return m.timings.every == 1 || m.opts.needsClock && m.timers.coarseTick == 0
+}
+
 // refreshFastPath works fastPath and shortPath out anew. It must be called whenever something
 // that it depends on has changed.
 func (m *Machine) refreshFastPath() {
-	m.fastPath = m.serving() && !m.overCapacity && !m.mustCheckAll()
-	m.shortPath = m.fastPath && !m.opts.needsClock && !m.cfg.Check && m.cfg.MaxIdle == 0 && m.timings.every > 1
+	open := m.serving() && !m.overCapacity && !m.mustCheckAll()
+	if m.fastPath && !open {
+		m.barredSince = m.now
+	}
+	m.fastPath = open
+	m.shortPath = open && !m.opts.needsClock && !m.cfg.Check && m.cfg.MaxIdle == 0 && m.timings.every > 1
 }
 
 // serving says whether the pool serves Gets at all.

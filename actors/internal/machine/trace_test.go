@@ -46,7 +46,11 @@ import (
 //	clear                      interrupt err=
 //	suspend, resume, health-ok
 //	backoff-elapsed, tick      the armed timer comes; epoch=n: the timer of that epoch
-//	explain                    what Explain says
+//	explain                    what Explain says, without conns and recent events
+//	explain conns              the connections; recent: the events
+//	describe D at-once=n       begin to describe the pool, n slots on a turn, or go on with
+//	                           it; at the end, its holders and connections
+//	longest-lease              how long the longest lease has lasted at least
 //	health                     what Health says
 //	stats                      Stats without the counters; stats all: with them
 //
@@ -83,6 +87,8 @@ type trace struct {
 	gets      map[string]*get
 	tickets   map[string]*ticket
 	visitors  map[string]*visitor
+
+	descriptions map[string]*described // that are under way
 }
 
 // Fatalf fails the test at the line of the input that is running.
@@ -119,7 +125,11 @@ func (tr *trace) run() string {
 	case "health":
 		return tr.health()
 	case "explain":
-		return strings.TrimSpace(w.m.Explain(w.now).String())
+		return tr.explain()
+	case "describe":
+		return tr.describe()
+	case "longest-lease":
+		return w.m.longestLeaseAt(w.now).String()
 	case "get":
 		return tr.get()
 	case "put", "put-unasked", "taint":
@@ -324,6 +334,7 @@ func (tr *trace) start() string {
 		}
 	}
 	cfg.Random = func() float64 { return random }
+	tr.descriptions = map[string]*described{}
 	tr.gets, tr.tickets, tr.visitors = map[string]*get{}, map[string]*ticket{}, map[string]*visitor{}
 	tr.world = newWorld(tr, cfg)
 	tr.world.fullErrors = fullErrors
@@ -406,6 +417,70 @@ func (tr *trace) borrower(name string) *borrower {
 	b.Owner = b
 	tr.world.actors = append(tr.world.actors, b)
 	return b
+}
+
+// explain shows what Explain says.
+func (tr *trace) explain() string {
+	e := tr.world.explain()
+	switch {
+	case tr.d.HasArg("conns"):
+		return listed(e.Conns, connInWords)
+	case tr.d.HasArg("recent"):
+		return listed(e.Recent, func(e messages.Event) string {
+			return fmt.Sprintf("%d %v %s", e.Seq, e.Time.Sub(tr.world.cfg.Start), tr.event(e))
+		})
+	}
+	e.Recent = nil
+	return strings.TrimSpace(e.String())
+}
+
+// describe begins a description, or goes on with it.
+func (tr *trace) describe() string {
+	d := tr.descriptions[tr.word(0)]
+	if d == nil {
+		d = &described{Description: Description{atOnce: tr.number("at-once")}}
+		tr.descriptions[tr.word(0)] = d
+	}
+	if !tr.world.describeOn(d) {
+		return "to be continued"
+	}
+	delete(tr.descriptions, tr.word(0))
+	e := d.Explanation()
+	return listed(e.Holders, messages.Holder.String) + "\n" + listed(e.Conns, connInWords)
+}
+
+// listed gives one line for each item.
+func listed[T any](items []T, inWords func(T) string) string {
+	lines := []string{}
+	for _, item := range items {
+		lines = append(lines, inWords(item))
+	}
+	if len(lines) == 0 {
+		return "none"
+	}
+	return strings.Join(lines, "\n")
+}
+
+// connInWords describes a connection in a line.
+func connInWords(c messages.Conn) string {
+	text := fmt.Sprintf("c%d %s for %v", c.ID, c.State, c.In)
+	if c.AtLeast {
+		text = fmt.Sprintf("c%d %s for at least %v", c.ID, c.State, c.In)
+	}
+	text += fmt.Sprintf(", %v old, use %d", c.Age, c.Uses)
+	if c.Label != "" {
+		text += ", " + c.Label
+	}
+	if c.Left != 0 {
+		text += fmt.Sprintf(", %v left", c.Left)
+	}
+	if c.Generation != 0 {
+		text += fmt.Sprintf(", generation %d", c.Generation)
+	}
+	if c.Setting != nil {
+		text += fmt.Sprintf(", with %v", c.Setting)
+	}
+	return text
 }
 
 // health shows Health, with its times counted from the start.

@@ -125,7 +125,7 @@ func (m *Machine) beginConnect(w *Waiter) {
 		m.lists.vacant.pushHead(s)
 	}
 	m.lastID++
-	s.ID, s.LeaseEpoch, s.timedEpoch, s.unused = m.lastID, 1, 0, 0
+	s.ID, s.LeaseEpoch, s.timedEpoch, s.unused, s.seenStay = m.lastID, 1, 0, 0, 0
 	s.generation, s.backoffEpoch = m.generation, m.backoff.epoch
 	m.setQuick(s)
 	m.counters.Connects++
@@ -301,6 +301,7 @@ func (m *Machine) dropSlot(s *Slot) {
 		m.count[vacant]--
 	}
 	last := m.slots[len(m.slots)-1]
+	m.describeMoved(last, s.index)
 	m.slots[s.index], last.index = last, s.index
 	m.slots[len(m.slots)-1] = nil
 	m.slots = m.slots[:len(m.slots)-1]
@@ -466,7 +467,7 @@ func (m *Machine) enqueueFirst(w *Waiter) {
 		m.queue.pace.began(m.now)
 		m.queue.codel.began(m.cfg.CoDel, m.now, m.counters.Grants)
 	}
-	m.queue.pushFirst(w)
+	m.queue.pushFirst(w, m.now)
 }
 
 // dequeue takes a waiter out of the queue.

@@ -73,6 +73,7 @@ type waiterList struct {
 	clean       waiterGroup          // those that ask for no setting
 	groups      map[any]*waiterGroup // the others, by setting; without empty ones
 	overtaken   int                  // how often the head has been overtaken
+	busySince   time.Duration        // when the first waiter came to the empty list; meaningless while it is empty
 
 	// chosen is the waiter that was taken out last, until its answer stands in an
 	// effect or has been given: a turn that fails in between must not forget it (T2).
@@ -122,6 +123,9 @@ func (l *waiterList) overtake(w *Waiter) {
 
 // push adds a waiter at the end.
 func (l *waiterList) push(w *Waiter) {
+	if l.n == 0 {
+		l.busySince = w.since
+	}
 	w.prev, w.next, w.queued = l.tail, nil, true
 	if l.tail != nil {
 		l.tail.next = w
@@ -146,8 +150,12 @@ func (l *waiterList) push(w *Waiter) {
 }
 
 // pushFirst adds a waiter at the head. It keeps the place that it was given, and counts
-// as overtaken as often as those behind it.
-func (l *waiterList) pushFirst(w *Waiter) {
+// as overtaken as often as those behind it. The list may have been empty since the waiter
+// came for the first time.
+func (l *waiterList) pushFirst(w *Waiter, now time.Duration) {
+	if l.n == 0 {
+		l.busySince = now
+	}
 	w.prev, w.next, w.queued = nil, l.head, true
 	if l.head != nil {
 		l.head.prev = w
