@@ -60,6 +60,19 @@ type Reclaimer interface {
 	Grace() time.Duration
 }
 
+// Fence is a Reclaimer that knows every incarnation before it connects, so that it can
+// refuse it later.
+type Fence interface {
+	Reclaimer
+	// Check says whether the fence has what it needs to do its work. New calls it.
+	Check(ctx context.Context) error
+	// Admit lets an incarnation connect. It is called before the incarnation joins.
+	Admit(ctx context.Context, incarnation string) error
+	// Retire forgets an incarnation that has left. To retire one that is not there is no
+	// error.
+	Retire(ctx context.Context, incarnation string) error
+}
+
 // ReclaimByAck has nothing back: what a crashed member was charged for is lost until an
 // operator calls [Forget]. The budget holds whatever happens.
 var ReclaimByAck Reclaimer = byAck{}

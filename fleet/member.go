@@ -1,12 +1,10 @@
 package fleet
 
 import (
-	"cmp"
 	"context"
 	"errors"
-	"maps"
 	"math"
-	"slices"
+	"sync"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -23,30 +21,48 @@ const (
 	owedLooks = 20 * time.Millisecond
 )
 
-// member is the actor that owns the state of a member, over all its incarnations.
-type member struct {
+// shared is what the actor keeps when it is restarted after a panic.
+type shared struct {
 	cfg     *Config
 	gate    *gate
 	facade  *Member
 	pool    *actor.PID
 	minIdle int
+	resumes bool // the pool pauses on Clear
 
-	ctx         actor.Context
-	machine     *machine.Member // nil: not joined
+	// lease is the present incarnation's; or, while there is none, the last one's, which
+	// has to leave before another begins. nil: there is none.
 	lease       store.Membership
-	stopWatch   context.CancelFunc
 	incarnation string
-	joining     []chan<- error // who waits for the first join
+
+	life context.Context // ends with the actor
+	die  context.CancelFunc
+	work sync.WaitGroup // the operations of the store that are under way
+}
+
+// member is the actor that owns the state of a member, over all its incarnations.
+type member struct {
+	*shared
+	ctx         actor.Context
+	machine     *machine.Member // nil: there is no incarnation
+	stopWatch   context.CancelFunc
+	first       chan<- error // where New waits for the first join; nil: it does not yet, or not any more
+	firstResult *error       // of the first join; nil: there is none yet
+	entering    bool         // a join or a leave is under way
+	candidate   string       // which joins
 	joinAgainAt time.Duration
 
+	decision  machine.Decision
 	capacity  int  // as last sent to the pool
 	asked     bool // a StatsRequest is under way
+	askedAt   time.Duration
 	interrupt bool // leases have been ended in this phase
 	stats     messages.Stats
 
 	renewing  bool
 	renewedAt time.Duration // when the last renewal was sent
 	reported  store.Report
+	failed    bool  // nobody knows whether it has come
 	failure   error // of the last operation of the store
 
 	coordinator *machine.Coordinator
@@ -54,16 +70,19 @@ type member struct {
 	dealtAt     time.Duration
 	rank        int // among the living, by name: the first ones deal most often
 	snapshot    store.Snapshot
+	rows        []Row // of the snapshot, for Status
+	readAt      time.Duration
 
 	timer      *time.Timer
 	timerEpoch uint64
 
-	rows   []Row // of the snapshot, for Status
-	readAt time.Duration
-
-	leaving []chan<- error // who waits for the end
-	closing bool           // the pool has been told to close
-	over    bool           // nothing is held, and the ledger is told
+	leaving    bool // Leave has been called
+	late       bool // the answer to the StatsRequest that is under way is too old
+	hurried    bool // its context has ended
+	closing    bool // the pool has been told to close
+	stopTrying context.CancelFunc
+	ended      bool // the pool has ended
+	over       bool
 }
 
 // The messages of the actor to itself.
@@ -91,7 +110,7 @@ type (
 		snapshot store.Snapshot
 		err      error
 	}
-	leave struct{ answer chan<- error }
+	leave struct{}
 	hurry struct{} // the caller of Leave does not wait for borrowed connections any more
 	left  struct{ err error }
 )
@@ -101,52 +120,95 @@ func (m *member) Receive(ctx actor.Context) {
 	m.ctx = ctx
 	switch msg := ctx.Message().(type) {
 	case *actor.Started:
-		ctx.Watch(m.pool)
-		m.coordinator = &machine.Coordinator{
-			Floor: m.cfg.Floor, Grace: m.cfg.Reclaim.Grace(), Turn: m.cfg.TTL,
-		}
-		m.capacity = 0
+		m.start()
+	case *actor.Restarting:
+		m.stop()
 	case *actor.Stopping:
-		m.end()
+		m.stop()
+		m.over = true
+		m.facade.end.CompareAndSwap(nil, &errStopped)
+		m.die()
+		m.publish()
 	case *actor.Stopped:
 		system := ctx.ActorSystem()
 		go func() { // not on the turn of an actor of the system that ends
+			m.work.Wait()
 			system.Shutdown()
 			close(m.facade.left)
 		}()
 	case *join:
-		m.joining = append(m.joining, msg.answer)
-		m.join()
+		m.first = msg.answer
+		m.answerFirst()
 	case *joined:
 		m.joined(msg)
 	case *wake:
-		if msg.epoch == m.timerEpoch {
-			m.look()
+		if msg.epoch != m.timerEpoch {
+			return
 		}
 	case *renewed:
 		m.renewed(msg)
 	case *seen:
 		if msg.incarnation == m.incarnation && m.machine != nil {
 			m.machine.Seen(msg.row)
-			m.look()
 		}
 	case *messages.Stats:
 		m.asked = false
-		m.stats = *msg
-		m.looked()
-	case *messages.Done: // of a SetCapacity that has drained, or a SetMinIdle
-		m.look()
+		if !m.late {
+			m.stats = *msg
+		}
+		m.late = false
+	case *messages.Done: // of a request to the pool
+		return
 	case *dealt:
 		m.dealt(msg)
 	case *leave:
-		m.leave(msg)
+		if !m.leaving { // what the pool says is believed if it has been asked after this
+			m.leaving, m.late, m.stats.Capacity = true, m.asked, -1
+		}
 	case *hurry:
+		m.hurried = true
+		m.stopTrying()
 		m.closePool(true)
 	case *left:
 		m.hasLeft(msg.err)
-	case *actor.Terminated: // the pool has ended: nothing is held
-		m.poolEnded()
+	case *actor.Terminated:
+		m.ended = true
+	default:
+		return
 	}
+	if !m.over {
+		m.proceed()
+	}
+}
+
+// errStopped is the error of Leave when the actor has been stopped by something else.
+var errStopped = errors.New("fleet: the member's actor was stopped: its quota is not given back")
+
+// start begins, or goes on after a panic: then nobody knows how far the actor had come, so
+// everything is closed, and a new incarnation begins.
+func (m *member) start() {
+	m.ctx.Watch(m.pool)
+	m.coordinator = &machine.Coordinator{Floor: m.cfg.Floor, Grace: m.cfg.Reclaim.Grace(), Turn: m.cfg.TTL}
+	m.decision = machine.Decision{Phase: machine.Over, Refuse: true}
+	m.dealtAt = m.now()
+	m.stopTrying = func() {}
+	if m.lease != nil { // the first join was long ago
+		m.firstResult = new(error)
+	}
+	m.gate.set(nil, 0, 0)
+	m.setCapacity(0)
+}
+
+// stop ends what would send messages to an actor that is not there.
+func (m *member) stop() {
+	if m.timer != nil {
+		m.timer.Stop()
+	}
+	m.timerEpoch++
+	if m.stopWatch != nil {
+		m.stopWatch()
+	}
+	m.gate.set(nil, 0, 0)
 }
 
 func (m *member) now() time.Duration { return m.gate.now() }
@@ -154,37 +216,97 @@ func (m *member) now() time.Duration { return m.gate.now() }
 // async runs an operation of the store beside the actor, and sends it what comes of it.
 func (m *member) async(bound time.Duration, f func(ctx context.Context) any) {
 	self, root := m.ctx.Self(), m.ctx.ActorSystem().Root
-	go func() {
-		ctx, cancel := context.WithTimeout(context.Background(), bound)
+	m.work.Go(func() {
+		ctx, cancel := context.WithTimeout(m.life, bound)
 		defer cancel()
 		root.Send(self, f(ctx))
-	}()
+	})
+}
+
+// proceed follows every message: it sets the pool, and begins what is due.
+func (m *member) proceed() {
+	m.apply()
+	switch {
+	case m.ended:
+		m.poolEnded()
+	case m.leaving:
+		// A connection that is lent is returned first. Close waits for the others.
+		if s := &m.stats; s.Capacity == 0 && s.Borrowed+s.InTransition == 0 {
+			m.closePool(false)
+		}
+	case m.machine == nil:
+		m.enter()
+	default:
+		m.renew()
+		m.deal()
+	}
+	m.look()
+	m.publish()
+	m.arm()
 }
 
 // Joining.
 
-// join begins an incarnation.
-func (m *member) join() {
-	inc, asked := newIncarnation(m.cfg.Name), m.now()
+// enter begins an incarnation, if none is there and nothing is held. The one before it
+// leaves first: what it was charged for is free then.
+func (m *member) enter() {
+	if m.entering || m.leaving || m.gate.held.Load() > 0 || m.now() < m.joinAgainAt {
+		return
+	}
+	m.entering = true
+	m.candidate = newIncarnation(m.cfg.Name)
+	inc, old, oldName, cfg, now := m.candidate, m.lease, m.incarnation, m.cfg, m.gate.now
 	m.async(m.cfg.TTL/2, func(ctx context.Context) any {
-		lease, err := m.cfg.Store.Join(ctx, m.cfg.Key, inc, m.cfg.TTL)
+		if old != nil {
+			if err := cfg.leave(ctx, old, oldName); err != nil {
+				return &joined{incarnation: inc, err: err}
+			}
+		}
+		fence, fenced := cfg.Reclaim.(Fence)
+		if fenced {
+			if err := fence.Admit(ctx, inc); err != nil {
+				return &joined{incarnation: inc, err: err}
+			}
+		}
+		asked := now()
+		lease, err := cfg.Store.Join(ctx, cfg.Key, inc, cfg.TTL)
+		if err != nil && fenced {
+			err = errors.Join(err, fence.Retire(ctx, inc))
+		}
 		return &joined{inc, asked, lease, err}
 	})
 }
 
+// leave ends a lease whose incarnation holds nothing.
+func (cfg *Config) leave(ctx context.Context, lease store.Membership, incarnation string) error {
+	if err := lease.Leave(ctx); err != nil {
+		return err
+	}
+	if fence, ok := cfg.Reclaim.(Fence); ok {
+		return fence.Retire(ctx, incarnation)
+	}
+	return nil
+}
+
 func (m *member) joined(msg *joined) {
+	if msg.incarnation != m.candidate { // begun before the actor was restarted
+		if msg.lease != nil {
+			m.async(m.cfg.TTL, func(ctx context.Context) any { return m.cfg.leave(ctx, msg.lease, msg.incarnation) })
+		}
+		return
+	}
+	m.entering, m.failure = false, msg.err
+	first := m.firstResult == nil
+	if first {
+		m.firstResult = &msg.err
+		m.answerFirst()
+	}
 	if msg.err != nil {
-		m.failure = msg.err
-		for _, answer := range m.joining {
-			answer <- msg.err
-		}
-		if len(m.joining) > 0 || m.leaving != nil { // New has failed
-			m.joining = nil
-			m.ctx.Stop(m.ctx.Self())
-			return
-		}
-		m.arm(m.cfg.TTL / renewals)
+		m.cfg.Logger.Warn("fleet: joining failed", "key", m.cfg.Key, "err", msg.err)
 		m.joinAgainAt = m.now() + m.cfg.TTL/renewals
+		if first { // New fails, and closes the pool
+			m.joinAgainAt = math.MaxInt64
+		}
 		return
 	}
 	hard := time.Duration(float64(m.cfg.TTL) * (1 - 2*m.cfg.Drift))
@@ -192,66 +314,78 @@ func (m *member) joined(msg *joined) {
 		Floor: m.cfg.Floor, Soft: hard * 2 / 3, Hard: hard, Smoothing: min(time.Second, m.cfg.TTL/renewals/3),
 	}, msg.asked)
 	m.lease, m.incarnation, m.interrupt = msg.lease, msg.incarnation, false
-	m.gate.incarnation.Store(&m.incarnation)
+	m.reported, m.renewing, m.failed, m.renewedAt = store.Report{}, false, false, math.MinInt64/2
+	m.cfg.Logger.Info("fleet: joined", "key", m.cfg.Key, "incarnation", m.incarnation)
 	var ctx context.Context
-	ctx, m.stopWatch = context.WithCancel(context.Background())
+	ctx, m.stopWatch = context.WithCancel(m.life)
 	rows, self, root := m.lease.Watch(ctx), m.ctx.Self(), m.ctx.ActorSystem().Root
-	go func() {
+	m.work.Go(func() {
 		for row := range rows {
 			root.Send(self, &seen{msg.incarnation, row})
 		}
-	}()
-	for _, answer := range m.joining {
-		answer <- nil
+	})
+}
+
+// answerFirst answers New. The join may be done before New asks.
+func (m *member) answerFirst() {
+	if m.first != nil && m.firstResult != nil {
+		m.first <- *m.firstResult
+		m.first = nil
 	}
-	m.joining = nil
-	m.renew()
-	m.look()
 }
 
 // Looking at the pool, and setting it.
 
-// look asks the pool what it holds: looked goes on with the answer.
-func (m *member) look() {
-	if m.over {
-		return
-	}
-	m.apply()
-	if !m.asked {
-		m.asked = true
-		m.ctx.Request(m.pool, &messages.StatsRequest{})
-	}
-}
-
-// apply makes the pool what the member decides.
+// apply makes the gate and the pool what the member decides.
 func (m *member) apply() {
-	d := machine.Decision{Phase: machine.Over, Refuse: true, Interrupt: m.stats.Open > 0}
+	held := int(m.gate.held.Load())
+	d := machine.Decision{Phase: machine.Over, Refuse: true, Interrupt: held > 0}
 	if m.machine != nil {
+		m.machine.Applied(int(m.gate.limit.Load()), held)
 		d = m.machine.Decide(m.now())
 	}
-	if m.leaving != nil {
-		d.Capacity, d.Refuse = 0, true
+	if m.leaving || m.ended {
+		d.Capacity, d.Refuse, d.Interrupt = 0, true, d.Interrupt && !m.ended
 	}
-	until := time.Duration(0)
+	var until time.Duration
 	if !d.Refuse {
 		until = d.Next
 	}
-	m.gate.until.Store(int64(until))
-	if d.Capacity != m.capacity {
-		m.set(d.Capacity)
+	inc := m.gate.incarnation.Load()
+	switch {
+	case m.machine == nil:
+		inc = nil
+	case inc == nil:
+		inc = new(m.incarnation)
 	}
-	if d.Interrupt && !m.interrupt && m.leaving == nil {
-		m.cfg.Logger.Warn("fleet: the lease was not renewed in time: all connections are closed", "key", m.cfg.Key, "incarnation", m.incarnation, "err", m.failure)
-		m.ctx.Send(m.pool, &messages.Clear{Interrupt: true})
-		m.ctx.Request(m.pool, &messages.StatsRequest{})
+	held = m.gate.set(inc, d.Capacity, until)
+	if m.machine != nil {
+		m.machine.Applied(d.Capacity, held)
+	}
+	if d.Phase != m.decision.Phase {
+		m.cfg.Logger.Info("fleet: phase", "key", m.cfg.Key, "incarnation", m.incarnation, "phase", d.Phase.String(), "before", m.decision.Phase.String())
+	}
+	m.decision = d
+	// What the pool does not count, but the server may, takes its place.
+	if n := max(0, d.Capacity-m.stats.GivenUp-int(m.stats.Hijacks)); n != m.capacity {
+		m.setCapacity(n)
+	}
+	if d.Interrupt && !m.interrupt {
+		m.cfg.Logger.Warn("fleet: all connections are closed", "key", m.cfg.Key, "incarnation", m.incarnation, "phase", d.Phase.String(), "err", m.failure)
+		m.ctx.Request(m.pool, &messages.Clear{Interrupt: true})
+		if m.resumes {
+			m.ctx.Request(m.pool, &messages.Resume{})
+		}
 	}
 	m.interrupt = d.Interrupt
-	m.publish(d)
-	m.armFor(d)
+	if d.Phase == machine.Over && m.machine != nil {
+		m.machine = nil
+		m.stopWatch()
+	}
 }
 
-// set sets the capacity of the pool. MinIdle follows it.
-func (m *member) set(capacity int) {
+// setCapacity sets the capacity of the pool. MinIdle follows it, and is never above.
+func (m *member) setCapacity(capacity int) {
 	minIdle := min(m.minIdle, capacity)
 	if capacity < m.capacity && m.minIdle > 0 {
 		m.ctx.Request(m.pool, &messages.SetMinIdle{MinIdle: minIdle})
@@ -263,65 +397,33 @@ func (m *member) set(capacity int) {
 	m.capacity = capacity
 }
 
-// looked goes on with what the pool has answered: its capacity and what it holds are of
-// one moment.
-func (m *member) looked() {
-	s := &m.stats
-	held := s.Open + s.Connecting + s.Closing + s.GivenUp
-	if m.leaving != nil && held == 0 {
-		m.closePool(false)
+// look asks the pool for its demand, now and then.
+func (m *member) look() {
+	wait := m.cfg.TTL / renewals / looks
+	if m.leaving {
+		wait = owedLooks
 	}
-	if m.machine == nil {
-		if m.leaving == nil && held == 0 && m.now() >= m.joinAgainAt { // a new incarnation begins only now
-			m.joinAgainAt = math.MaxInt64
-			m.join()
-		}
-		return
+	if !m.asked && !m.ended && m.now()-m.askedAt >= wait {
+		m.asked, m.askedAt = true, m.now()
+		m.ctx.Request(m.pool, &messages.StatsRequest{})
 	}
-	m.machine.Applied(s.Capacity, held)
-	m.apply()
-	if d := m.machine.Decide(m.now()); d.Phase == machine.Over {
-		m.forget()
-		m.look()
-		return
-	}
-	r := m.machine.Report(m.now(), m.demand())
-	if r.AckSeq != m.reported.AckSeq || r.AckN != m.reported.AckN || m.now()-m.renewedAt >= m.cfg.TTL/renewals {
-		m.renew()
-	}
-	m.deal()
 }
 
 // demand is how many connections the member has a use for.
 func (m *member) demand() int {
-	return max(m.stats.Borrowed+m.stats.InTransition+m.stats.Waiting, m.minIdle)
+	return m.stats.Borrowed + m.stats.InTransition + m.stats.Waiting + m.minIdle
 }
 
-// forget ends an incarnation that is over.
-func (m *member) forget() {
-	if m.stopWatch != nil {
-		m.stopWatch()
-	}
-	m.machine, m.lease, m.stopWatch = nil, nil, nil
-	m.gate.incarnation.Store(nil)
-	m.reported, m.renewing = store.Report{}, false
-	m.joinAgainAt = 0
-}
-
-// armFor arms the timer for what is due first.
-func (m *member) armFor(d machine.Decision) {
+// arm arms the timer for what is due first. An earlier one that comes late is recognised
+// by its epoch.
+func (m *member) arm() {
 	wait := m.cfg.TTL / renewals / looks
-	if m.machine != nil && m.machine.Owes() {
+	if m.machine != nil && m.machine.Owes() || m.machine == nil && m.gate.held.Load() > 0 || m.leaving {
 		wait = min(wait, owedLooks)
 	}
-	if d.Next > 0 {
-		wait = min(wait, max(0, d.Next-m.now()))
+	if next := m.decision.Next; next > 0 {
+		wait = min(wait, max(0, next-m.now()))
 	}
-	m.arm(wait)
-}
-
-// arm arms the timer anew: an earlier one that comes late is recognised by its epoch.
-func (m *member) arm(wait time.Duration) {
 	if m.timer != nil {
 		m.timer.Stop()
 	}
@@ -332,17 +434,23 @@ func (m *member) arm(wait time.Duration) {
 
 // Renewing.
 
+// renew renews the lease if it is time, or if there is news: a promise, or a need.
 func (m *member) renew() {
-	if m.renewing || m.machine == nil || m.lease == nil {
+	if m.renewing || m.machine == nil {
 		return
 	}
-	m.renewing = true
-	m.renewedAt = m.now()
-	m.reported = m.machine.Report(m.renewedAt, m.demand())
-	inc, sent, lease, report := m.incarnation, m.renewedAt, m.lease, m.reported
+	now := m.now()
+	r, since := m.machine.Report(now, m.demand()), now-m.renewedAt
+	promise := r.AckSeq != m.reported.AckSeq || r.AckN != m.reported.AckN
+	soon := since >= m.cfg.TTL/renewals/looks && (m.failed || r.Want > m.reported.Want)
+	if since < m.cfg.TTL/renewals && !soon && !(promise && !m.failed) {
+		return
+	}
+	m.renewing, m.renewedAt, m.reported = true, now, r
+	inc, lease := m.incarnation, m.lease
 	m.async(m.cfg.TTL/renewals, func(ctx context.Context) any {
-		row, ok, err := lease.Renew(ctx, report)
-		return &renewed{inc, sent, row, ok, err}
+		row, ok, err := lease.Renew(ctx, r)
+		return &renewed{inc, now, row, ok, err}
 	})
 }
 
@@ -350,8 +458,7 @@ func (m *member) renewed(msg *renewed) {
 	if msg.incarnation != m.incarnation || m.machine == nil {
 		return
 	}
-	m.renewing = false
-	m.failure = msg.err
+	m.renewing, m.failed, m.failure = false, msg.err != nil, msg.err
 	switch {
 	case errors.Is(msg.err, store.ErrLost):
 		m.cfg.Logger.Warn("fleet: the lease has ended", "key", m.cfg.Key, "incarnation", m.incarnation)
@@ -364,132 +471,67 @@ func (m *member) renewed(msg *renewed) {
 			m.machine.Seen(msg.row)
 		}
 	}
-	m.look()
-}
-
-// Dealing.
-
-// deal is one turn of a coordinator, if it is time. Every member may deal; the first ones
-// by name do it most often, so that a large fleet does not read its ledger all the time.
-func (m *member) deal() {
-	wait := m.cfg.TTL / renewals / looks * time.Duration(max(1, m.rank-1))
-	if m.dealing || m.now()-m.dealtAt < wait || m.leaving != nil {
-		return
-	}
-	m.dealing, m.dealtAt = true, m.now()
-	now, c, cfg := m.dealtAt, m.coordinator, m.cfg
-	m.async(m.cfg.TTL, func(ctx context.Context) any {
-		v, err := cfg.Store.Snapshot(ctx, cfg.Key)
-		if err != nil {
-			return &dealt{v, err}
-		}
-		var gone []string
-		if suspects := c.Suspects(v, now); len(suspects) > 0 {
-			if gone, err = cfg.Reclaim.Reclaim(ctx, suspects); err != nil {
-				gone = nil // what is not sure stays charged
-			}
-		}
-		sum, changes := c.Decide(v, gone, now)
-		if len(changes) > 0 {
-			// What does not fit is decided anew on the next turn.
-			if e := cfg.Store.Commit(ctx, cfg.Key, v.Sum, sum, changes[:min(len(changes), store.MaxChanges)]); e != nil && !errors.Is(e, store.ErrConflict) {
-				err = errors.Join(err, e)
-			}
-		}
-		return &dealt{v, err}
-	})
-}
-
-func (m *member) dealt(msg *dealt) {
-	m.dealing = false
-	if msg.err != nil {
-		m.cfg.Logger.Warn("fleet: dealing the budget failed", "key", m.cfg.Key, "err", msg.err)
-	}
-	if msg.snapshot.Sum.Revision > 0 {
-		m.snapshot, m.readAt = msg.snapshot, m.now()
-		m.rows = rowsOf(msg.snapshot)
-		m.rank = 1 + slices.Index(slices.Sorted(maps.Keys(msg.snapshot.Reports)), m.incarnation)
-	}
-}
-
-// rowsOf is the ledger for people, in the order of the incarnations.
-func rowsOf(v store.Snapshot) []Row {
-	all := make(map[string]Row, len(v.Rows))
-	for inc, r := range v.Rows {
-		all[inc] = Row{Incarnation: inc, Charge: r.Charge, Target: r.Target}
-	}
-	for inc, r := range v.Reports {
-		row := all[inc]
-		row.Incarnation, row.Want, row.Alive = inc, r.Want, true
-		all[inc] = row
-	}
-	return slices.SortedFunc(maps.Values(all), func(a, b Row) int { return cmp.Compare(a.Incarnation, b.Incarnation) })
 }
 
 // Leaving.
 
-// leave begins to leave: the pool drains, then it closes, then the ledger is told.
-func (m *member) leave(msg *leave) {
-	if m.over {
-		msg.answer <- nil
-		return
-	}
-	m.leaving = append(m.leaving, msg.answer)
-	m.look()
-}
-
 // closePool closes the pool of a member that leaves. With interrupt the leases that are
 // out end now; otherwise there are none.
 func (m *member) closePool(interrupt bool) {
-	if m.closing || m.leaving == nil {
+	if m.closing || !m.leaving {
 		return
 	}
 	m.closing = true
 	if interrupt {
-		m.ctx.Send(m.pool, &messages.Clear{Interrupt: true})
+		m.ctx.Request(m.pool, &messages.Clear{Interrupt: true})
 	}
-	m.ctx.Send(m.pool, &messages.Close{})
+	m.ctx.Request(m.pool, &messages.Close{})
 }
 
-// poolEnded goes on when the pool's actor has ended, because the member leaves or because
-// somebody has closed the pool.
+// poolEnded tries to leave for a TTL, or until the caller of Leave does not wait any more.
+// It comes when the pool's actor has ended, because the member leaves or because
+// somebody has closed the pool. A join that is under way comes first, so that its lease
+// does not stay.
 func (m *member) poolEnded() {
-	if m.over || m.lease == nil {
+	held := int(m.gate.held.Load())
+	switch {
+	case m.entering:
+	case held > 0: // the row stays, for those who can make sure
+		m.hasLeft(heldError(held))
+	case m.lease == nil:
 		m.hasLeft(nil)
-		return
+	default:
+		m.entering = true
+		lease, inc, cfg, once := m.lease, m.incarnation, m.cfg, m.hurried
+		again, stop := context.WithCancel(m.life)
+		m.stopTrying = stop
+		m.async(m.cfg.TTL, func(ctx context.Context) any {
+			for {
+				attempt, cancel := context.WithTimeout(ctx, cfg.TTL/renewals)
+				err := cfg.leave(attempt, lease, inc)
+				cancel()
+				if err == nil || once {
+					return &left{err}
+				}
+				select {
+				case <-time.After(cfg.TTL / renewals / looks):
+				case <-again.Done():
+					return &left{err}
+				case <-ctx.Done():
+					return &left{err}
+				}
+			}
+		})
 	}
-	if m.stats.GivenUp > 0 {
-		// A function ignores its context, and may still hold what it was given up with. The
-		// row stays, for those who can make sure.
-		m.hasLeft(errGivenUp)
-		return
-	}
-	lease := m.lease
-	m.async(m.cfg.TTL, func(ctx context.Context) any { return &left{lease.Leave(ctx)} })
 }
-
-// errGivenUp is the error of a Leave while a function of the pool's configuration still
-// runs that was given up.
-var errGivenUp = errors.New("fleet: a function that ignores its context may still hold a connection: its quota is not given back")
 
 // hasLeft ends the member.
 func (m *member) hasLeft(err error) {
 	m.over = true
-	for _, answer := range m.leaving {
-		answer <- err
+	m.stopTrying()
+	if err != nil {
+		m.cfg.Logger.Warn("fleet: leaving failed", "key", m.cfg.Key, "incarnation", m.incarnation, "err", err)
 	}
-	m.leaving = nil
+	m.facade.end.Store(&err)
 	m.ctx.Stop(m.ctx.Self())
-}
-
-// end is the end of the actor.
-func (m *member) end() {
-	m.over = true
-	if m.timer != nil {
-		m.timer.Stop()
-	}
-	m.timerEpoch++
-	m.forget()
-	m.gate.until.Store(0)
-	m.publish(machine.Decision{Phase: machine.Over})
 }

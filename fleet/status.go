@@ -3,6 +3,7 @@ package fleet
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync/atomic"
 	"time"
 
@@ -43,6 +44,19 @@ type Status struct {
 // NoQuota says that the member has a use for connections and may have none.
 func (s Status) NoQuota() bool { return s.Capacity == 0 && s.Want > 0 }
 
+// String is the status in a line.
+func (s Status) String() string {
+	text := fmt.Sprintf("fleet %s: phase %s, capacity %d, held %d, want %d, charge %d, target %d, of a budget of %d; renewed %v ago",
+		s.Key, s.Phase, s.Capacity, s.Held, s.Want, s.Charge, s.Target, s.Budget, s.Proof.Round(time.Millisecond))
+	if s.NoQuota() {
+		text += "; fleet: no quota"
+	}
+	if s.Err != nil {
+		text += "; " + s.Err.Error()
+	}
+	return text
+}
+
 // Row is one member of the fleet in the ledger.
 type Row struct {
 	Incarnation string `json:"incarnation"`
@@ -59,7 +73,10 @@ type Member struct {
 	system *actor.ActorSystem
 	pid    *actor.PID
 	status atomic.Pointer[published]
-	left   chan struct{} // closed when the actor has ended
+	// patience is how long Leave waits after its context has ended.
+	patience time.Duration
+	end      atomic.Pointer[error] // of Leave, when the actor has ended
+	left     chan struct{}         // closed when the actor has ended
 }
 
 // published is a Status, and the moments that it counts from.
@@ -86,38 +103,27 @@ func (m *Member) Status() Status {
 func (m *Member) Done() <-chan struct{} { return m.left }
 
 // Leave closes the pool and gives back what the member had, so that others have it at
-// once. It waits until borrowed connections have been returned. If ctx ends before, they
-// are interrupted: their leases end, and they are closed. If the store cannot be reached
-// then, the error says so, and the others have it back as that of a member that has died.
-// To leave again waits for the first call, and returns nil.
+// once. It waits until borrowed connections have been returned; Gets wait meanwhile, and
+// fail when the pool closes. If ctx ends before, leases end, and their connections are
+// closed. If the store cannot be reached then, or if a function that ignores its context
+// may still hold a connection, the error says so, and the others have the quota back as
+// that of a member that has died. After the end of ctx it waits no longer than TTL. To leave again gives the same answer.
 func (m *Member) Leave(ctx context.Context) error {
 	if ctx == nil {
 		return messages.ErrNilContext
 	}
-	answer := make(chan error, 1)
-	m.system.Root.Send(m.pid, &leave{answer: answer})
+	m.system.Root.Send(m.pid, &leave{})
 	select {
-	case err := <-answer:
-		return err
 	case <-m.left:
-		return m.answered(answer)
+		return *m.end.Load()
 	case <-ctx.Done():
 	}
 	m.system.Root.Send(m.pid, &hurry{})
 	select {
-	case err := <-answer:
-		return err
 	case <-m.left:
-		return m.answered(answer)
-	}
-}
-
-func (m *Member) answered(answer <-chan error) error {
-	select {
-	case err := <-answer:
-		return err
-	default:
-		return nil // it had ended before
+		return *m.end.Load()
+	case <-time.After(m.patience):
+		return fmt.Errorf("fleet: the pool does not close: %w", ctx.Err())
 	}
 }
 
@@ -131,27 +137,28 @@ func (m *Member) join(ctx context.Context) error {
 	case <-m.left:
 		return errors.New("fleet: the member has ended")
 	case <-ctx.Done():
-		m.system.Root.Stop(m.pid)
 		return ctx.Err()
 	}
 }
 
 // publish makes the member's state known.
-func (m *member) publish(d machine.Decision) {
+func (m *member) publish() {
 	s := &published{
 		Status: Status{
-			Key: m.cfg.Key, Budget: m.cfg.Budget, Incarnation: m.incarnation, Phase: d.Phase.String(),
-			Capacity: d.Capacity, Want: m.reported.Want, Err: m.failure,
+			Key: m.cfg.Key, Budget: m.cfg.Budget, Incarnation: m.incarnation, Phase: m.decision.Phase.String(),
+			Capacity: m.capacity, Held: int(m.gate.held.Load()), Want: max(m.reported.Want, m.demand()), Err: m.failure, Fleet: m.rows,
 		},
 		read: m.readAt, now: m.gate.now,
+	}
+	if m.over {
+		s.Phase, s.Capacity = machine.Over.String(), 0
 	}
 	if m.snapshot.Sum.Revision > 0 {
 		s.Budget = m.snapshot.Sum.Budget
 	}
 	if m.machine != nil {
 		row, _ := m.machine.Row()
-		s.Charge, s.Target, s.Held, s.proof = row.Charge, row.Target, m.machine.Held(), m.machine.Proof()
+		s.Charge, s.Target, s.proof = row.Charge, row.Target, m.machine.Proof()
 	}
-	s.Fleet = m.rows
 	m.facade.status.Store(s)
 }

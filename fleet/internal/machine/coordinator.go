@@ -26,8 +26,8 @@ type Coordinator struct {
 	seen      bool
 }
 
-// Suspects are the incarnations that have a row and, for Grace, no lease: their charge can
-// be had back once they surely hold nothing.
+// Suspects are the incarnations that are charged and have, for Grace, had no lease: their
+// charge can be had back once they surely hold nothing.
 func (c *Coordinator) Suspects(v store.Snapshot, now time.Duration) []string {
 	if c.dead == nil {
 		c.dead = make(map[string]time.Duration)
@@ -42,7 +42,7 @@ func (c *Coordinator) Suspects(v store.Snapshot, now time.Duration) []string {
 		if !known {
 			since, c.dead[inc] = now, now
 		}
-		if now-since >= c.Grace {
+		if now-since >= c.Grace && v.Rows[inc].Charge > 0 {
 			suspects = append(suspects, inc)
 		}
 	}
@@ -114,7 +114,7 @@ func (d *deal) takeBack(gone []string) {
 	for inc, row := range d.before {
 		switch {
 		case alive[inc]:
-		case slices.Contains(gone, inc):
+		case slices.Contains(gone, inc), row.Charge == 0: // it holds nothing
 			d.deleted = append(d.deleted, inc)
 		default: // it may still hold what it is charged for
 			d.free -= row.Charge
