@@ -55,7 +55,13 @@ func TestEveryDecisionKeepsTheBudgetAndComesToRest(t *testing.T) {
 			}
 			before := charged()
 			for _, ch := range changes {
-				require.False(t, ch.Delete)
+				if ch.Delete {
+					_, alive := v.Reports[ch.Incarnation]
+					require.False(t, alive)
+					require.Zero(t, v.Rows[ch.Incarnation].Charge, "what a dead member may hold is had back without evidence")
+					delete(v.Rows, ch.Incarnation)
+					continue
+				}
 				old, had := v.Rows[ch.Incarnation]
 				report, alive := v.Reports[ch.Incarnation]
 				require.True(t, alive, "the row of a dead member changes")

@@ -30,6 +30,8 @@ type Process struct {
 	renewing    bool
 	renewAgain  bool
 	lastHeld    int
+	wanted      int           // as last reported
+	renewedAt   time.Duration // when that was sent
 
 	// The pool.
 	capacity int
@@ -183,6 +185,7 @@ func (p *Process) renew() {
 		report.AckSeq, report.AckN = row.Seq, row.Target
 	}
 	sent, inc := p.clock(), p.incarnation
+	p.wanted, p.renewedAt = report.Want, sent
 	end := func() {
 		if p.renewing = false; p.renewAgain {
 			p.renew()
@@ -307,7 +310,9 @@ func (p *Process) work() {
 	for busy+p.dials < p.demand && p.held() < p.capacity && !p.refuses && p.dials < 2 && p.up && !p.frozen {
 		p.dial()
 	}
-	if p.member.Owes() && p.held() < p.lastHeld {
+	r := p.member.Report(p.clock(), p.demand)
+	needs := r.Want > p.wanted && p.clock()-p.renewedAt >= w.Refresh/4
+	if needs || p.member.Owes() && p.held() < p.lastHeld {
 		p.renew()
 	}
 	p.lastHeld = p.held()
