@@ -1,14 +1,14 @@
 # The project's commands. CI runs `make lint` and `make test`: see .ci/run.
 
-MODULES := . examples benchmarks integration
-ROUNDS  ?= 7
+MODULES := . adapters/pgxpool adapters/sqlpool examples benchmarks integration integration/browser metrics
+PROCESSES ?= 15
 FLAP    ?= 1m
 FUZZ    ?= 10m
 
 # The race detector, where it works: it needs a C compiler.
 RACE = $(shell go build -race net >/dev/null 2>&1 && echo -race)
 
-.PHONY: test fuzz integration lint bench demo traces rules mutate
+.PHONY: test fuzz integration pictures lint bench demo traces rules mutate pgx-newest
 
 # All tests, under the race detector, half a minute of fuzzing, and the model of the
 # mailbox under the model checker. What cannot run on this machine is skipped and listed
@@ -30,6 +30,10 @@ fuzz:
 integration:
 	go -C integration test $(RACE) -count=1 . -flap=$(FLAP)
 
+# The pictures of the live page in docs/page, taken in a real browser.
+pictures:
+	go -C integration/browser test -count=1 -run 'Pictures|Demo' . -pictures
+
 # gofmt, go mod tidy, go vet, and golangci-lint where it is installed. The rules of the
 # architecture are not here but in tests: internal/architecture.
 lint:
@@ -38,10 +42,17 @@ lint:
 	@for m in $(MODULES); do go -C $$m vet ./... || exit 1; done
 	@if command -v golangci-lint >/dev/null; then for m in $(MODULES); do (cd $$m && golangci-lint run ./...) || exit 1; done; else echo "golangci-lint is not installed: skipped"; fi
 
-# Measures this pool, the lock-free variant and other pools in turn, and writes
-# docs/benchmarks/.
+# Measures this pool, the lock-free variant and other pools in turn, in PROCESSES processes,
+# and writes docs/benchmarks/ and the numbers that README.md and docs/ quote. With 15 it takes
+# about ten minutes, and wants a quiet machine. Valgrind counts the instructions:
+# apt-get install valgrind. It is built first because callgrind needs the symbols that
+# go run leaves out.
 bench:
-	go -C benchmarks run . -rounds $(ROUNDS)
+	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && go -C benchmarks build -o "$$dir/bench" . && cd benchmarks && "$$dir/bench" -processes $(PROCESSES)
+
+# Compares the names of adapters/pgxpool with those of the newest pgx: see docs/pgxpool.md.
+pgx-newest:
+	.ci/pgx-newest
 
 # A pool during an outage of its server, in 20 seconds.
 demo:

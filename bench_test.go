@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/actorpool/actorpool/client"
@@ -665,6 +666,48 @@ func TestGetAndPutAllocateNothing(t *testing.T) {
 			close(ask)
 			<-held
 			require.GreaterOrEqual(t, p.Stats().Waits, uint64(runs*9/10), "Gets that waited")
+		})
+	}
+}
+
+// TestOptionsAllocateLittle holds what a Get and a Put allocate at most where an option
+// cannot be had for nothing.
+func TestOptionsAllocateLittle(t *testing.T) {
+	if testkit.RaceEnabled() {
+		t.Skip("under the race detector a sync.Pool forgets on purpose")
+	}
+	cycle := func(p benchActorPool) error { return p.cycle(context.Background(), nil) }
+	for name, c := range map[string]struct {
+		change func(*client.Config[*benchConn])
+		use    func(benchActorPool) error
+		atMost float64
+	}{
+		// The stack; the token, and what the runtime keeps to call a cleanup.
+		"LeakAfter": {func(cfg *client.Config[*benchConn]) { cfg.LeakAfter = time.Hour }, cycle, 4},
+		// The context that carries the lease.
+		"Do": {func(*client.Config[*benchConn]) {}, func(p benchActorPool) error {
+			return p.Do(context.Background(), func(context.Context, *benchConn) error { return nil })
+		}, 1},
+		// Two jobs of a connector and the connection: see docs/benchmarks.md.
+		"Taint and replacement": {func(*client.Config[*benchConn]) {}, func(p benchActorPool) error {
+			l, err := p.Get(context.Background())
+			if err != nil {
+				return err
+			}
+			return l.Taint(nil)
+		}, 10},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg := benchConfig(1)
+			c.change(&cfg)
+			p := benchActor(t, cfg)
+			defer p.close()
+			allocations := testing.AllocsPerRun(1000, func() {
+				if c.use(p) != nil {
+					t.Error("the use failed")
+				}
+			})
+			assert.LessOrEqual(t, allocations, c.atMost)
 		})
 	}
 }

@@ -40,4 +40,7 @@ func (p *pool) noteChanges() {
 		p.ref.changes.tell()
 	}
 	p.tellsChanges, p.counts = true, now
+	if p.share != nil {
+		p.shareUnits()
+	}
 }

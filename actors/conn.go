@@ -99,7 +99,7 @@ func (l Lease) Put() error {
 	if c == nil || !c.fence.CompareAndSwap(l.epoch, l.epoch+1) {
 		return messages.ErrLeaseEnded
 	}
-	runtime.KeepAlive(l.token) // until here: else it may be garbage while the connection is used
+	l.token.leaseEnds() // until here: else it may be garbage while the connection is used
 	c.epoch = l.epoch
 	if c.ref.asksOnPut {
 		c.ask()

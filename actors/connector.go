@@ -7,6 +7,7 @@ import (
 	"runtime/debug"
 	"runtime/pprof"
 	"runtime/trace"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -43,14 +44,14 @@ type job struct {
 	asks    bool      // for Reset: Reusable is asked first
 	info    machine.JobInfo
 	timeout time.Duration
-	ctx     context.Context
-	cancel  context.CancelFunc
+	context jobContext
 	started atomic.Bool // user code may have run
 
 	err     error
 	class   messages.Class
 	failure *messages.PanicError // user code has panicked
-	by      *held                // of the connector that ran it
+	code    contained
+	by      *held // of the connector that ran it
 }
 
 // IgnoreDeadLetterLogging marks a report to a pool that has ended as no news:
@@ -75,7 +76,13 @@ func (a *connectorActor) Receive(ctx actor.Context) {
 		// the reports that are on their way.
 		ctx.Send(ctx.Parent(), &connectorStopped{held: a.held})
 		if c := a.held.conn.Swap(nil); c != nil {
-			if failure := contain(func() { a.disconnect(c, machine.JobInfo{ID: c.id, Generation: c.generation}) }); failure != nil {
+			ended := &jobContext{
+				spec: a.spec, conn: c, parent: context.Background(), info: &machine.JobInfo{ID: c.id, Generation: c.generation},
+			}
+			ended.begin(a.spec.Policy.DisconnectTimeout)
+			failure := contain(func() { a.disconnect(c, ended) })
+			ended.end()
+			if failure != nil {
 				a.logPanic(phases[machine.Disconnect], failure)
 			}
 		}
@@ -95,14 +102,13 @@ func (*connectorStopped) IgnoreDeadLetterLogging() {}
 // code of the user, too. The report is sent before anything is logged.
 func (a *connectorActor) run(ctx actor.Context, j *job) {
 	j.started.Store(true)
-	failure := contain(func() { a.perform(j) })
+	j.context.begin(j.timeout)
+	failure := a.containJob(j)
 	if failure != nil {
 		j.err, j.class, j.failure = failure, messages.ClassOverload, failure
 	}
 	j.by = a.held
-	if j.cancel != nil {
-		j.cancel()
-	}
+	j.context.end()
 	phase := phases[j.kind]
 	ctx.Send(ctx.Parent(), j)
 	if failure != nil {
@@ -118,9 +124,9 @@ func (a *connectorActor) logPanic(phase string, failure *messages.PanicError) {
 }
 
 func (a *connectorActor) perform(j *job) {
-	if j.ctx != nil && j.ctx.Err() != nil {
+	if j.kind != machine.Disconnect && j.context.Err() != nil {
 		// The pool was closed, or cleared, before this began: nothing is opened.
-		j.err, j.class = j.ctx.Err(), messages.ClassIgnore
+		j.err, j.class = j.context.Err(), messages.ClassIgnore
 		return
 	}
 	// This goroutine is the job's own, and ends with it.
@@ -141,39 +147,62 @@ func (a *connectorActor) perform(j *job) {
 		j.err = a.call(j, a.spec.Unapply)
 	case machine.Disconnect:
 		a.held.conn.Store(nil)
-		a.disconnect(j.conn, j.info)
+		a.disconnect(j.conn, &j.context)
 	}
 }
 
 // errGoexit is the value of a PanicError when user code did not return.
 var errGoexit = errors.New("actorpool: the function ended its goroutine")
 
-// contain runs user code. It has a goroutine of its own, because code that ends
-// its goroutine, as FailNow in a test does, must not take the actor's with it.
+// contained is user code that runs on a goroutine of its own, because code that ends its
+// goroutine, as FailNow in a test does, must not take the actor's with it.
+type contained struct {
+	failure  *messages.PanicError
+	returned bool
+	over     sync.WaitGroup
+}
+
+// contain runs user code, and gives its panic.
 func contain(f func()) *messages.PanicError {
-	failure := make(chan *messages.PanicError, 1)
+	c := &contained{}
+	c.over.Add(1)
 	go func() {
-		returned := false
-		defer func() {
-			reason := recover()
-			if reason == nil && !returned {
-				reason = errGoexit
-			}
-			if reason != nil {
-				failure <- &messages.PanicError{Value: reason, Stack: debug.Stack()}
-			}
-			close(failure)
-		}()
+		defer c.end()
 		f()
-		returned = true
+		c.returned = true
 	}()
-	return <-failure
+	c.over.Wait()
+	return c.failure
+}
+
+// containJob is contain for a job, which has room for all that it needs.
+func (a *connectorActor) containJob(j *job) *messages.PanicError {
+	j.code.over.Add(1)
+	go a.runCode(j)
+	j.code.over.Wait()
+	return j.code.failure
+}
+
+func (a *connectorActor) runCode(j *job) {
+	defer j.code.end()
+	a.perform(j)
+	j.code.returned = true
+}
+
+// end is deferred by the goroutine of the code.
+func (c *contained) end() {
+	reason := recover()
+	if reason == nil && !c.returned {
+		reason = errGoexit
+	}
+	if reason != nil {
+		c.failure = &messages.PanicError{Value: reason, Stack: debug.Stack()}
+	}
+	c.over.Done()
 }
 
 func (a *connectorActor) connect(j *job) {
-	ctx, cancel := context.WithTimeout(j.ctx, j.timeout)
-	defer cancel()
-	conn, err := a.spec.Connect(&hookContext{ctx, a.spec, nil, &j.info})
+	conn, err := a.spec.Connect(&j.context)
 	if err != nil {
 		j.err, j.class = err, a.spec.classifyFailure(messages.PhaseConnect, err)
 		return
@@ -184,9 +213,7 @@ func (a *connectorActor) connect(j *job) {
 }
 
 func (a *connectorActor) call(j *job, f func(context.Context, any) error) error {
-	ctx, cancel := context.WithTimeout(j.ctx, j.timeout)
-	defer cancel()
-	return f(&hookContext{ctx, a.spec, j.conn, &j.info}, j.conn.conn)
+	return f(&j.context, j.conn.conn)
 }
 
 // reset prepares a connection for its next holder. One that was returned by message has
@@ -203,11 +230,9 @@ func (a *connectorActor) reset(j *job) error {
 
 // disconnect closes a connection under a bound of its own: not under the
 // lifetime, which Close cancels first, or no disconnect would ever be graceful.
-func (a *connectorActor) disconnect(c *poolConn, info machine.JobInfo) {
-	ctx, cancel := context.WithTimeout(context.Background(), a.spec.Policy.DisconnectTimeout)
-	defer cancel()
+func (a *connectorActor) disconnect(c *poolConn, ctx *jobContext) {
 	start := a.spec.clock.now()
-	if err := c.disconnect(&hookContext{ctx, a.spec, c, &info}, a.spec.Disconnect); err != nil {
+	if err := c.disconnect(ctx, a.spec.Disconnect); err != nil {
 		a.spec.log(slog.LevelDebug, "Disconnect failed", "driverConnectionId", c.id,
 			"durationMS", milliseconds(a.spec.clock.now()-start), "error", err)
 	}

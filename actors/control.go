@@ -82,6 +82,10 @@ func (p *pool) control(now time.Duration, c *control) {
 		p.reply(c, &messages.Done{Err: err})
 		return
 	}
+	if err := p.refusesSize(c.message); err != nil {
+		p.reply(c, &messages.Done{Err: err})
+		return
+	}
 	switch msg := c.message.(type) {
 	case *messages.SetCapacity:
 		p.m.SetCapacity(now, msg.Capacity, &c.ticket)

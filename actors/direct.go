@@ -6,8 +6,6 @@ import (
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
-
-	"github.com/actorpool/actorpool/actors/internal/machine"
 )
 
 // Direct turns.
@@ -77,6 +75,9 @@ func (p *pool) lend(label string, setting any) (conn *poolConn, epoch uint64) {
 	} else if s := p.m.TryLend(now); s != nil { // it has decided nothing else
 		conn, epoch = s.Conn.(*poolConn), s.LeaseEpoch
 		conn.fromIdle = true
+		if p.tellsChanges { // a set counts what is idle
+			p.noteChanges()
+		}
 		p.inTurn = false
 		return conn, epoch
 	}
@@ -138,7 +139,7 @@ func (p *pool) failDirectly(reason any) {
 }
 
 // request makes the message of a Get.
-func (r *Ref) request(label string, setting any, deadline time.Time, bounded bool, ended *ending, held []machine.HeldLease) *getRequest {
+func (r *Ref) request(label string, setting any, deadline time.Time, bounded bool, ended *ending, held *holdings) *getRequest {
 	g := r.requests.Get().(*getRequest)
 	g.waiter.Label, g.waiter.Setting = label, setting
 	if bounded {

@@ -17,10 +17,10 @@ import (
 type getRequest struct {
 	node   node
 	waiter machine.Waiter
-	try    bool                // TryGet: only what is idle, never wait
-	asked  bool                // a direct turn has found nothing to lend at once
-	ended  *ending             // the caller's context had ended before it came
-	held   []machine.HeldLease // what the caller holds already
+	try    bool      // TryGet: only what is idle, never wait
+	asked  bool      // a direct turn has found nothing to lend at once
+	ended  *ending   // the caller's context had ended before it came
+	held   *holdings // what the caller holds already; nil: nothing is known
 
 	handover handover
 
@@ -89,9 +89,9 @@ func (r *Ref) Get(ctx context.Context, label string, setting any) (Lease, error)
 	if done != nil && ctx.Err() != nil { // without Done it cannot end
 		ended = endOf(ctx)
 	}
-	var held []machine.HeldLease
-	if h, ok := ctx.Value(r).(*leaseContext); ok {
-		held = r.heldLeases(h)
+	var held *holdings
+	if h, ok := ctx.Value(r).(*leaseContext); ok || r.member != nil {
+		held = r.holdingsOf(ctx, h)
 	}
 	entered := false
 	if r.box != nil && ended == nil && (!bounded || r.reserve == 0) && !r.findsLeaks {
@@ -109,7 +109,7 @@ func (r *Ref) Get(ctx context.Context, label string, setting any) (Lease, error)
 	}
 	g := r.request(label, setting, deadline, bounded, ended, held)
 	if r.findsLeaks {
-		g.waiter.Trace = here()
+		g.waiter.Trace = r.here()
 	}
 	r.send(g, entered)
 	if !g.handover.wasDirect() {
@@ -181,7 +181,7 @@ func (r *Ref) TryGet(label string, setting any) (Lease, error) {
 		g.try, g.asked = true, false
 		g.waiter.Label, g.waiter.Setting = label, setting
 		if r.findsLeaks {
-			g.waiter.Trace = here()
+			g.waiter.Trace = r.here()
 		}
 		r.process.SendUserMessage(r.pid, &g.node)
 		if !g.handover.wasDirect() && r.wait(context.Background(), nil, g) != nil {
@@ -277,7 +277,7 @@ func (r *Ref) finish(g *getRequest) (Lease, error) {
 	if r.findsLeaks {
 		g.waiter.Trace = nil
 		if err == nil {
-			lease = r.forgotten.mark(lease)
+			lease = mark(lease)
 		}
 	}
 	r.requests.Put(g)
@@ -295,8 +295,18 @@ func (r *Ref) wait(ctx context.Context, done <-chan struct{}, g *getRequest) err
 	if g.handover.way == queued {
 		ended = nil // it is answered at the pool's end, too
 	}
-	if g.held != nil { // it is told before its wait can end, and so before the request is used again
-		r.process.SendUserMessage(r.pid, &holdsLeases{request: g, leases: g.held})
+	var inSet []Lease
+	if g.held != nil {
+		inSet = g.held.inSet
+		if g.held.leases != nil { // it is told before its wait can end, and so before the request is used again
+			r.process.SendUserMessage(r.pid, &holdsLeases{request: g, leases: g.held.leases})
+		}
+	}
+	var deadlock <-chan struct{}
+	if inSet != nil {
+		w := r.member.set.hold(inSet)
+		defer r.member.set.unhold(w)
+		deadlock = w.deadlock
 	}
 	var bound <-chan time.Time
 	switch {
@@ -310,10 +320,10 @@ func (r *Ref) wait(ctx context.Context, done <-chan struct{}, g *getRequest) err
 		bound = t.C
 	}
 	switch {
-	case done == nil && bound == nil && ended == nil:
+	case done == nil && bound == nil && ended == nil && deadlock == nil:
 		<-g.handover.wakes // a select costs as much as all the rest of a Get
 		return r.collect(ctx, done, g)
-	case bound == nil && ended == nil:
+	case bound == nil && ended == nil && deadlock == nil:
 		select {
 		case <-g.handover.wakes:
 			return r.collect(ctx, done, g)
@@ -326,6 +336,8 @@ func (r *Ref) wait(ctx context.Context, done <-chan struct{}, g *getRequest) err
 		case <-done:
 		case <-bound:
 			return r.leave(g, boundEnd(g))
+		case <-deadlock:
+			return r.leave(g, deadlockEnd(g))
 		case <-ended:
 			return r.orphan(g)
 		}

@@ -3,8 +3,6 @@ package actors
 import (
 	"context"
 	"time"
-
-	"github.com/actorpool/actorpool/actors/internal/machine"
 )
 
 // ConnInfo describes the connection that a function of a Config works on. See
@@ -31,25 +29,8 @@ type ConnInfo struct {
 	Label string
 }
 
-// hookContext is the context of a function of a Config. It is the whole cost of
-// HookInfo: what it tells is put together when somebody asks.
-type hookContext struct {
-	context.Context
-	spec *Spec
-	conn *poolConn // nil: it is being connected
-	info *machine.JobInfo
-}
-
-// hookKey is the key under which a hookContext is its own value.
+// hookKey is the key under which a jobContext is its own value.
 type hookKey struct{}
-
-// Value implements context.Context.
-func (h *hookContext) Value(key any) any {
-	if key == (hookKey{}) {
-		return h
-	}
-	return h.Context.Value(key)
-}
 
 // HookInfo describes the connection that the function with this context works on. False:
 // it is not the context of such a function.
@@ -57,7 +38,7 @@ func HookInfo(ctx context.Context) (ConnInfo, bool) {
 	if ctx == nil {
 		return ConnInfo{}, false
 	}
-	h, ok := ctx.Value(hookKey{}).(*hookContext)
+	h, ok := ctx.Value(hookKey{}).(*jobContext)
 	if !ok {
 		return ConnInfo{}, false
 	}

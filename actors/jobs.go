@@ -26,8 +26,9 @@ func (p *pool) start(kind machine.EffectKind, s *machine.Slot) {
 		j.conn = s.Conn.(*poolConn)
 		j.asks = kind == machine.Reset && p.spec.Reusable != nil && !j.conn.asked
 	}
-	if kind != machine.Disconnect {
-		j.ctx, j.cancel = context.WithCancel(p.lifetime)
+	j.context.spec, j.context.conn, j.context.info, j.context.parent = p.spec, j.conn, &j.info, p.lifetime
+	if kind == machine.Disconnect { // it has a bound of its own, see connectorActor.disconnect
+		j.context.parent = context.Background()
 	}
 	c.job = j
 	p.dispatch(c)
@@ -66,7 +67,7 @@ func (p *pool) connectorStopped(now time.Duration, held *held) {
 			p.dispatch(c)
 			return
 		}
-		j.cancel()
+		j.context.end()
 		c.job = nil
 	}
 	p.m.ConnectorLost(now, lost, errConnectorStopped)

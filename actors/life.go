@@ -50,6 +50,11 @@ func (p *pool) init(ctx actor.Context, spec Spec) {
 	p.borrowers = make(map[string]*borrower)
 	p.strategy = supervisor.Connectors(supervisor.Limit, supervisor.Window, p.connectorGivenUp)
 	p.ref = newRef(ctx, &spec)
+	if m := spec.member; m != nil {
+		p.ref.member, m.ref = m, p.ref
+		p.share = &share{}
+		p.tellsChanges = true
+	}
 }
 
 // started begins the pool's life.
@@ -148,6 +153,11 @@ func (p *pool) tearDown(panicked bool) {
 	final := p.m.Stats()
 	final.State = messages.StateClosed
 	p.ref.final.Store(&final)
+	if p.share != nil {
+		measures := p.m.Measures(p.now())
+		measures.Stats = final
+		p.ref.finalMeasures.Store(&measures)
+	}
 	if !wasDrained {
 		// A connector that ignores its context may keep the actor from ever stopping:
 		// nobody waits for that.

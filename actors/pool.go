@@ -3,6 +3,7 @@ package actors
 import (
 	"context"
 	random "math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -60,9 +61,11 @@ type pool struct {
 	epochs    *random.ChaCha8      // of LeaseIDs; nil: none has been given out
 
 	backoffTimer, tickTimer *time.Timer
+	tickEpoch               atomic.Uint64 // that of the tick that tickTimer sends
 
-	tellsChanges bool // somebody has asked for Ref.Changed
+	tellsChanges bool // somebody has asked for Ref.Changed, or the pool belongs to a set
 	counts       counts
+	share        *share // of the units of a set; nil: the pool stands alone
 
 	feed    feed
 	closing []*control // Closes that are answered once all events are delivered
@@ -199,7 +202,9 @@ func (p *pool) handOver(now time.Duration, c *poolConn) {
 	if now == 0 {
 		now = p.now()
 	}
-	if w := p.m.TryHandOff(now, c.slot, c.id, c.epoch); w != nil {
+	if p.share != nil && p.yields(now, c) {
+		p.m.Put(now, c.slot, c.id, c.epoch) // closes the connection
+	} else if w := p.m.TryHandOff(now, c.slot, c.id, c.epoch); w != nil {
 		p.grant(w.Owner.(*getRequest), c.slot)
 		p.m.Answered()
 	} else {
@@ -278,6 +283,11 @@ func (p *pool) receiveRest(message any) {
 		p.explain(now, msg.control)
 	case *watchChanges:
 		p.noteChanges()
+	case *units:
+		p.unitsCame(now, msg)
+	case *lookAround: // the end of the turn does
+	case *retirePool:
+		p.retire(now, msg)
 	case *holdsLeases:
 		p.m.Holds(now, &msg.request.waiter, msg.leases)
 	case *actor.Terminated:
@@ -331,8 +341,8 @@ func (p *pool) do(e *machine.Effect) {
 	case machine.Open, machine.Check, machine.Reset, machine.Apply, machine.Unapply, machine.Disconnect:
 		p.start(e.Kind, e.Slot)
 	case machine.Interrupt:
-		if c, ok := e.Slot.Shell.(*connector); ok && c.job != nil && c.job.cancel != nil {
-			c.job.cancel()
+		if c, ok := e.Slot.Shell.(*connector); ok && c.job != nil && c.job.kind != machine.Disconnect {
+			c.job.context.end()
 		}
 	case machine.Revoke:
 		e.Slot.Conn.(*poolConn).revoke(e.Epoch)
@@ -353,8 +363,7 @@ func (p *pool) do(e *machine.Effect) {
 	case machine.DisarmBackoff:
 		stop(p.backoffTimer)
 	case machine.ArmTick:
-		stop(p.tickTimer)
-		p.tickTimer = p.sendAt(e.At, &messages.Tick{Epoch: e.Epoch})
+		p.armTick(e)
 	case machine.DisarmTick:
 		stop(p.tickTimer)
 	case machine.Visited:
@@ -413,6 +422,22 @@ func (p *pool) sendAt(at time.Duration, message any) *time.Timer {
 func (p *pool) send(d time.Duration, message any) *time.Timer {
 	process, self := p.ref.process, p.ref.pid
 	return after(d, func() { process.SendUserMessage(self, message) })
+}
+
+// armTick arms the housekeeping timer, which is one for all ticks: it is armed anew with
+// most jobs. If the last tick is being sent just now, it has the new epoch, and comes
+// early: then nothing is due, and the machine arms it again.
+func (p *pool) armTick(e *machine.Effect) {
+	p.tickEpoch.Store(e.Epoch)
+	now := p.now()
+	wait := max(e.At, now) - now
+	if p.tickTimer != nil {
+		p.tickTimer.Stop()
+		p.tickTimer.Reset(wait)
+		return
+	}
+	process, self := p.ref.process, p.ref.pid
+	p.tickTimer = after(wait, func() { process.SendUserMessage(self, &messages.Tick{Epoch: p.tickEpoch.Load()}) })
 }
 
 func stop(t *time.Timer) {

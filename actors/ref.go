@@ -35,9 +35,11 @@ type Ref struct {
 	reserve      time.Duration // see client.Config.Reserve
 	findsLeaks   bool          // LeakAfter: leases are traced, and missed when they are forgotten
 	forgotten    forgottenList
-	tellsGets    bool // somebody listens to the events of Gets
-	regions      regions
-	spec         *Spec
+
+	numbersGoroutines bool // LeakGoroutines
+	tellsGets         bool // somebody listens to the events of Gets
+	regions           regions
+	spec              *Spec
 
 	// requests holds getRequests to be used again. They have channels, so they stay
 	// with their pool, see handover.
@@ -48,6 +50,7 @@ type Ref struct {
 	pool *pool
 
 	changes changes
+	member  *Member // of a set; nil: the pool stands alone
 
 	phase atomic.Uint32 // refOpen, refClosed, refFailed
 	ended chan struct{} // closed when the pool actor has stopped, or is torn down
@@ -56,6 +59,8 @@ type Ref struct {
 	// What it says after its end.
 	final       atomic.Pointer[messages.Stats]
 	finalHealth atomic.Pointer[messages.Health]
+
+	finalMeasures atomic.Pointer[messages.Measures] // of a pool of a set
 }
 
 // The phases of a Ref.
@@ -80,11 +85,13 @@ func newRef(ctx actor.Context, spec *Spec) *Ref {
 		getTimeout:   spec.GetTimeout,
 		reserve:      spec.Policy.Reserve,
 		findsLeaks:   spec.Policy.LeakAfter > 0,
-		tellsGets:    spec.Policy.EventLevel == machine.AllEvents,
-		regions:      spec.regions,
-		spec:         spec,
-		ended:        make(chan struct{}),
-		gone:         make(chan struct{}),
+
+		numbersGoroutines: spec.LeakGoroutines,
+		tellsGets:         spec.Policy.EventLevel == machine.AllEvents,
+		regions:           spec.regions,
+		spec:              spec,
+		ended:             make(chan struct{}),
+		gone:              make(chan struct{}),
 	}
 	r.process, _ = r.system.ProcessRegistry.Get(r.pid)
 	r.changes.c = make(chan struct{}, 1)
@@ -132,6 +139,12 @@ func Find(ctx context.Context, system *actor.ActorSystem, pid *actor.PID) (*Ref,
 
 // Name gives the pool's name.
 func (r *Ref) Name() string { return r.poolName }
+
+// PID gives the address of the pool actor.
+func (r *Ref) PID() *actor.PID { return r.pid }
+
+// Closed says that Close has begun, or that the pool has ended otherwise.
+func (r *Ref) Closed() bool { return r.isClosed() }
 
 // ConnType gives the type of the pool's connections.
 func (r *Ref) ConnType() reflect.Type { return r.typeOfConns }

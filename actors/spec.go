@@ -51,8 +51,16 @@ type Spec struct {
 	OnChange   func(messages.Event)
 	Logger     *slog.Logger
 	GetTimeout time.Duration
-	Seed       uint64 // of the jitter; 0: random
 
+	LeakGoroutines bool // with LeakAfter: a Get captures the number of its goroutine, too
+
+	Seed uint64 // of the jitter; 0: random
+
+	// MostUnits bounds what a pool of a set has of the set's capacity.
+	MostUnits int
+
+	member  *Member // of a set; nil: the pool stands alone
+	checked bool    // EventLevel is known: see askLogger
 	out     *outbox // of the pool
 	clock   clock
 	records *atomic.Int64                          // those that wait for the log handler
@@ -67,6 +75,9 @@ type regions struct{ wait, use, job string }
 func (s *Spec) start(out *outbox) {
 	s.out, s.records = out, &atomic.Int64{}
 	s.clock = startClock()
+	if s.member != nil {
+		s.clock = s.member.set.clock // the pools of a set compare their times
+	}
 	s.Policy.Start = s.clock.start
 	s.Policy.Backlog = maxWaiting
 	s.Policy.Coarse = true
@@ -76,6 +87,15 @@ func (s *Spec) start(out *outbox) {
 	for job, phase := range phases {
 		s.labels[job] = pprof.WithLabels(context.Background(), pprof.Labels("actorpool", s.Policy.Name, "phase", phase))
 	}
+	if !s.checked {
+		s.askLogger()
+	}
+}
+
+// askLogger finds out which events anybody listens to. The log handler is code of the
+// user, so in a set it is asked before the pool is made.
+func (s *Spec) askLogger() {
+	s.checked = true
 	switch {
 	case s.OnEvent != nil || s.enabled(slog.LevelDebug):
 		s.Policy.EventLevel = machine.AllEvents

@@ -12,23 +12,27 @@ import (
 // when the pool watches for leaks, and put into words only when somebody asks, on the
 // pool's turn or off it.
 type origin struct {
-	goroutine uint64
-	pcs       []uintptr
+	goroutine uint64                 // 0: it was not asked for
 	text      atomic.Pointer[string] // nil: nobody has asked yet
+	frames    int
+	pcs       [maxFrames]uintptr
 }
 
 // maxFrames bounds a captured stack.
-const maxFrames = 32
+const maxFrames = 16
 
 // here captures which code outside this package has called Get: two calls up.
-func here() *origin {
-	var pcs [maxFrames]uintptr
-	n := runtime.Callers(3, pcs[:])
-	return &origin{goroutine: goroutine(), pcs: append([]uintptr(nil), pcs[:n]...)}
+func (r *Ref) here() *origin {
+	o := &origin{}
+	o.frames = runtime.Callers(3, o.pcs[:])
+	if r.numbersGoroutines {
+		o.goroutine = goroutine()
+	}
+	return o
 }
 
-// goroutine is the number of this goroutine; the runtime tells it only as the
-// first line of a stack.
+// goroutine is the number of this goroutine. The runtime tells it only as the first line
+// of a stack, whose making takes several times as long as all the rest of a Get.
 func goroutine() uint64 {
 	var b [64]byte
 	line, _ := bytes.CutPrefix(b[:runtime.Stack(b[:], false)], []byte("goroutine "))
@@ -46,7 +50,7 @@ func (o *origin) Stack() string {
 		return *text
 	}
 	var b strings.Builder
-	frames := runtime.CallersFrames(o.pcs)
+	frames := runtime.CallersFrames(o.pcs[:o.frames])
 	for {
 		f, more := frames.Next()
 		if !strings.HasPrefix(f.Function, "github.com/actorpool/actorpool/client.") {

@@ -22,13 +22,13 @@ func (r *Ref) TryGetAll() []Lease {
 	}
 	q := &tryAll{answer: make(chan []Lease, 1)}
 	if r.findsLeaks {
-		q.trace = here()
+		q.trace = r.here()
 	}
 	r.process.SendUserMessage(r.pid, q)
 	leases, _ := answerOf(r, q.answer)
 	for i := range leases {
 		if r.findsLeaks {
-			leases[i] = r.forgotten.mark(leases[i])
+			leases[i] = mark(leases[i])
 		}
 	}
 	if r.isClosedConn == nil {

@@ -1,33 +1,98 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 )
 
+// options are those of the command.
+type options struct {
+	processes int
+	each      time.Duration
+	turns     int
+	counts    int
+	cases     []string
+	out       string
+	docs      []string
+}
+
 func main() {
-	rounds := flag.Int("rounds", 7, "how many times each pool is measured in each case")
-	each := flag.Duration("each", 100*time.Millisecond, "how long one measurement takes, approximately")
-	out := flag.String("out", "../docs/benchmarks", "the folder for the results")
-	flag.Parse()
-	if err := run(*rounds, *each, *out); err != nil {
+	is, err := child(os.Args[1:])
+	if !is {
+		err = run(parse())
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 }
 
-func run(rounds int, each time.Duration, out string) error {
+func parse() options {
+	var o options
+	flag.IntVar(&o.processes, "processes", 15, "in how many processes everything is measured, one after the other")
+	flag.DurationVar(&o.each, "each", 120*time.Millisecond, "how long each pool is measured in each case by one process, approximately")
+	flag.IntVar(&o.turns, "turns", 3, "in how many turns that is")
+	flag.IntVar(&o.counts, "counts", 3, "how often instructions are counted; 0: not at all")
+	only := flag.String("cases", "", "the cases, separated by commas, of which the results are printed and not kept; empty: all")
+	flag.StringVar(&o.out, "out", "../docs/benchmarks", "the folder for the results; empty: none")
+	docs := flag.String("docs", "../README.md,../docs", "files and folders in which numbers are replaced, separated by commas")
+	redo := flag.Bool("write", false, "measure nothing, write everything again from the results")
+	flag.Parse()
+	o.cases, o.docs = split(*only), split(*docs)
+	if *redo {
+		o.processes = 0
+	}
+	if o.cases != nil {
+		o.out = "" // some cases are no results to keep
+	}
+	return o
+}
+
+func split(s string) []string {
+	if s == "" {
+		return nil
+	}
+	return strings.Split(s, ",")
+}
+
+func run(o options) error {
+	if o.processes == 0 {
+		r, err := readResults(o.out)
+		if err != nil {
+			return err
+		}
+		return writeAll(r, o)
+	}
+	if o.turns < 1 {
+		return fmt.Errorf("turns: %d, must be at least 1", o.turns)
+	}
+	if _, err := casesNamed(o.cases); err != nil {
+		return err
+	}
+	say := func(s string) { fmt.Fprintln(os.Stderr, s) }
 	r := newResults()
-	r.Rounds, r.Each = rounds, each.String()
+	r.Processes, r.Turns, r.Each = o.processes, o.turns, o.each.String()
 	var err error
-	if r.Samples, err = measureAll(rounds, each, func(s string) { fmt.Fprintln(os.Stderr, s) }); err != nil {
+	r.Samples, err = measureInProcesses(o.processes, assignment{
+		Turns: o.turns, Turn: o.each / time.Duration(o.turns), Cases: o.cases,
+	}, say)
+	if err != nil {
 		return err
 	}
-	if err := r.write(out); err != nil {
+	if r.Counts, err = countAll(o.counts, say); errors.Is(err, errNoValgrind) {
+		say("instructions are not counted: " + err.Error())
+		r.NotCounted = err.Error()
+	} else if err != nil {
 		return err
 	}
+	r.LoadAfter = load()
 	fmt.Print(r.table())
-	return nil
+	if o.out == "" {
+		return nil
+	}
+	return writeAll(r, o)
 }

@@ -20,11 +20,14 @@ var (
 // plots draws one chart for each case.
 func (r *results) plots(dir string) error {
 	for _, c := range cases {
+		if !c.drawn() || r.of(c.name, reference, nsPerOp) == (spread{}) {
+			continue
+		}
 		p := plot.New()
 		p.Title.Text = c.name
 		p.BackgroundColor = color.White
 		var err error
-		if c.waits {
+		if c.kind == waits {
 			err = r.drawWaits(p, c)
 		} else {
 			err = r.drawTimes(p, c)
@@ -32,7 +35,7 @@ func (r *results) plots(dir string) error {
 		if err != nil {
 			return err
 		}
-		if err := p.Save(7*vg.Inch, 3.2*vg.Inch, filepath.Join(dir, c.name+".svg")); err != nil {
+		if err := p.Save(9*vg.Inch, 3.2*vg.Inch, filepath.Join(dir, c.name+".svg")); err != nil {
 			return err
 		}
 	}
@@ -46,7 +49,7 @@ func (r *results) drawTimes(p *plot.Plot, c benchmark) error {
 	// number below it is right.
 	limit := 0.0
 	for _, kind := range contestants {
-		if kind.name != "actor-default" {
+		if kind.name != ownMailbox {
 			limit = max(limit, 1.5*r.of(c.name, kind.name, nsPerOp).median)
 		}
 	}
@@ -57,7 +60,7 @@ func (r *results) drawTimes(p *plot.Plot, c benchmark) error {
 	for i, kind := range contestants {
 		s := r.of(c.name, kind.name, nsPerOp)
 		colour := theirs
-		if kind.name == reference {
+		if kind.name == reference || kind.name == again {
 			colour = ours
 		}
 		top := min(s.median, limit)
@@ -80,7 +83,7 @@ func (r *results) drawWaits(p *plot.Plot, c benchmark) error {
 	for i, kind := range contestants {
 		half, most := r.of(c.name, kind.name, p50), r.of(c.name, kind.name, p99)
 		colour := darker
-		if kind.name == reference {
+		if kind.name == reference || kind.name == again {
 			colour = ours
 		}
 		if err := bar(p, float64(i), half.median/1e3, theirs, 14, -8); err != nil {

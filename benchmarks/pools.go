@@ -5,7 +5,9 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"errors"
+	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -14,6 +16,7 @@ import (
 
 	"github.com/actorpool/actorpool/client"
 	"github.com/actorpool/actorpool/internal/lockfree"
+	"github.com/actorpool/actorpool/messages"
 )
 
 // conn is the connection of all pools. To open and close it costs nothing.
@@ -31,16 +34,34 @@ type pool interface {
 	close()
 }
 
-// reference is the pool that the others are compared with.
-const reference = "actor"
+const (
+	// reference is the pool that the others are compared with, and again a second one that is
+	// identical: how much their results differ is the noise of the measurement.
+	reference = "actorpool"
+	again     = "actorpool again"
+	// ownMailbox is the same actor with the mailbox and the dispatcher of the actor library.
+	ownMailbox = "actor-default"
+	// withOnChange is the reference with Config.OnChange.
+	withOnChange = "actorpool, OnChange"
+	// nothing has no connections, and does nothing at all.
+	nothing = "nothing"
+	// redisClient is a client of go-redis, with its pool and a server in memory. heldRedis sends
+	// the same commands over one connection that it holds.
+	redisClient = "go-redis"
+	heldRedis   = "go-redis, held"
+)
 
-// contestants are the pools that are measured.
-var contestants = []struct {
+// contestant is a pool that is measured.
+type contestant struct {
 	name string
 	make func(capacity int) (pool, error)
-}{
+}
+
+// contestants are measured in each case that names no pools of its own.
+var contestants = []contestant{
 	{reference, newActor},
-	{"actor-default", newActorDefault},
+	{again, newActor},
+	{ownMailbox, newActorDefault},
 	{"lockfree", newLockfree},
 	{"puddle", newPuddle},
 	{"database/sql", newSQL},
@@ -48,18 +69,47 @@ var contestants = []struct {
 	{"mutex+slice", newMutex},
 }
 
+// controls are measured in some cases only.
+var controls = []contestant{
+	{withOnChange, newActorOnChange},
+	{nothing, newNothing},
+	{redisClient, newRedis},
+	{heldRedis, newHeldRedis},
+}
+
+// named returns the pool with a name.
+func named(name string) (contestant, error) {
+	for _, k := range slices.Concat(contestants, controls) {
+		if k.name == name {
+			return k, nil
+		}
+	}
+	return contestant{}, fmt.Errorf("there is no pool %q", name)
+}
+
 // The actor pool, as client.New makes it.
 
 type actorPool struct{ *client.Pool[*conn] }
 
+func actorConfig(capacity int) client.Config[*conn] {
+	return client.Config[*conn]{Connect: connect, Disconnect: client.NoDisconnect[*conn], Capacity: capacity}
+}
+
 func newActor(capacity int) (pool, error) {
-	p, err := client.New(client.Config[*conn]{Connect: connect, Disconnect: client.NoDisconnect[*conn], Capacity: capacity})
+	p, err := client.New(actorConfig(capacity))
+	return actorPool{p}, err
+}
+
+func newActorOnChange(capacity int) (pool, error) {
+	cfg := actorConfig(capacity)
+	cfg.OnChange = func(messages.Event) {}
+	p, err := client.New(cfg)
 	return actorPool{p}, err
 }
 
 // newActorDefault makes the same pool with the library's own mailbox and dispatcher.
 func newActorDefault(capacity int) (pool, error) {
-	props, err := client.Props(client.Config[*conn]{Connect: connect, Disconnect: client.NoDisconnect[*conn], Capacity: capacity}, actor.WithMailbox(actor.Unbounded()))
+	props, err := client.Props(actorConfig(capacity), actor.WithMailbox(actor.Unbounded()))
 	if err != nil {
 		return nil, err
 	}
@@ -395,3 +445,15 @@ func (p *mutexPool) use(ctx context.Context, f func(*conn)) error {
 }
 
 func (p *mutexPool) close() {}
+
+// nothingPool costs what the measurement itself costs: an empty function behind the same
+// interface.
+type nothingPool struct{}
+
+func newNothing(int) (pool, error) { return nothingPool{}, nil }
+
+//go:noinline
+func (nothingPool) cycle(context.Context, func()) error { return nil }
+
+func (nothingPool) use(context.Context, func(*conn)) error { return errors.ErrUnsupported }
+func (nothingPool) close()                                 {}

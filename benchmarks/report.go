@@ -1,204 +1,198 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
-	"os"
-	"path/filepath"
-	"runtime"
-	"slices"
+	"math"
 	"strings"
 )
 
-// results is the content of results.json.
-type results struct {
-	Go         string   `json:"go"`
-	OS         string   `json:"os"`
-	Arch       string   `json:"arch"`
-	CPU        string   `json:"cpu,omitempty"`
-	NumCPU     int      `json:"num_cpu"`
-	GOMAXPROCS int      `json:"gomaxprocs"`
-	Rounds     int      `json:"rounds"`
-	Each       string   `json:"each"`
-	Samples    []sample `json:"samples"`
-}
-
-func newResults() results {
-	return results{
-		Go: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH, CPU: cpuModel(),
-		NumCPU: runtime.NumCPU(), GOMAXPROCS: runtime.GOMAXPROCS(0),
-	}
-}
-
-// cpuModel is the name of the processor. It is known on Linux only.
-func cpuModel() string {
-	info, _ := os.ReadFile("/proc/cpuinfo")
-	for line := range strings.Lines(string(info)) {
-		if key, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(key) == "model name" {
-			return strings.TrimSpace(value)
-		}
-	}
-	return ""
-}
-
-func (r *results) write(dir string) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
-	}
-	data, err := json.MarshalIndent(r, "", "\t")
-	if err != nil {
-		return err
-	}
-	if err := os.WriteFile(filepath.Join(dir, "results.json"), append(data, '\n'), 0o644); err != nil {
-		return err
-	}
-	if err := os.WriteFile(filepath.Join(dir, "table.md"), []byte(r.table()), 0o644); err != nil {
-		return err
-	}
-	return r.plots(dir)
-}
-
-// spread is the distribution of one measure over the rounds.
-type spread struct{ median, min, max float64 }
-
-func spreadOf(values []float64) spread {
-	if len(values) == 0 {
-		return spread{}
-	}
-	v := slices.Sorted(slices.Values(values))
-	m := v[len(v)/2]
-	if len(v)%2 == 0 {
-		m = (m + v[len(v)/2-1]) / 2
-	}
-	return spread{m, v[0], v[len(v)-1]}
-}
-
-func nsPerOp(s sample) float64     { return s.NsPerOp }
-func allocsPerOp(s sample) float64 { return s.AllocsPerOp }
-func bytesPerOp(s sample) float64  { return s.BytesPerOp }
-func p50(s sample) float64         { return s.P50 }
-func p99(s sample) float64         { return s.P99 }
-func longest(s sample) float64     { return s.Max }
-
-// of returns the spread of a measure.
-func (r *results) of(name, pool string, measure func(sample) float64) spread {
-	var values []float64
-	for _, s := range r.Samples {
-		if s.Case == name && s.Pool == pool {
-			values = append(values, measure(s))
-		}
-	}
-	return spreadOf(values)
-}
-
-// ratio returns the spread of the measure of the reference divided by that of another pool, in
-// the same round: other load on the machine affects both.
-func (r *results) ratio(name, pool string, measure func(sample) float64) spread {
-	ours := map[int]float64{}
-	for _, s := range r.Samples {
-		if s.Case == name && s.Pool == reference {
-			ours[s.Round] = measure(s)
-		}
-	}
-	var values []float64
-	for _, s := range r.Samples {
-		if s.Case == name && s.Pool == pool && measure(s) > 0 {
-			values = append(values, ours[s.Round]/measure(s))
-		}
-	}
-	return spreadOf(values)
-}
-
-// leastRatio is the ratio of the minima over all rounds. Other load on the machine can only make
-// a measure larger, so the minima are affected least.
-func (r *results) leastRatio(name, pool string, measure func(sample) float64) float64 {
-	theirs := r.of(name, pool, measure).min
-	if theirs == 0 {
-		return 0
-	}
-	return r.of(name, reference, measure).min / theirs
-}
-
-// goal is a bound for the actor pool that was set before it was measured.
+// goal is a bound that was set before it was measured: for the measure of one pool, divided by
+// that of another.
 type goal struct {
 	text    string
 	name    string
 	pool    string
-	measure func(sample) float64
+	to      string
+	measure measureOf
 	bound   float64
 }
 
 var goals = []goal{
-	{text: "serial, actor / puddle", name: "serial", pool: "puddle", measure: nsPerOp, bound: 0.65},
-	{text: "serial, actor / lockfree", name: "serial", pool: "lockfree", measure: nsPerOp, bound: 1},
-	{text: "parallel, actor / puddle", name: "parallel", pool: "puddle", measure: nsPerOp, bound: 0.6},
-	{text: "exhausted, actor / puddle", name: "exhausted", pool: "puddle", measure: nsPerOp, bound: 0.6},
-	{text: "exhausted, actor / lockfree", name: "exhausted", pool: "lockfree", measure: nsPerOp, bound: 0.8},
-	{text: "serial, actor / actor-default", name: "serial", pool: "actor-default", measure: nsPerOp, bound: 0.06},
-	{text: "wait p99, actor / puddle", name: "wait", pool: "puddle", measure: p99, bound: 1},
-	{text: "serial, actor / mutex+slice (ambitious)", name: "serial", pool: "mutex+slice", measure: nsPerOp, bound: 2},
+	{"serial, to puddle", "serial", reference, "puddle", nsPerOp, 0.42},
+	{"serial, to mutex+slice", "serial", reference, "mutex+slice", nsPerOp, 2.2},
+	{"parallel on 2 processors, to puddle", "parallel", reference, "puddle", nsPerOp, 0.34},
+	{"exhausted, to puddle", "exhausted", reference, "puddle", nsPerOp, 0.65},
+	{"exhausted, to lockfree", "exhausted", reference, "lockfree", nsPerOp, 1},
+	{"crowd, to puddle", "crowd", reference, "puddle", nsPerOp, 0.55},
+	{"median after 20 µs that write to memory, to puddle", "pause-20us-memory", reference, "puddle", p50, 0.9},
+	{"median after a sleep of 20 µs, to puddle", "pause-20us-sleep", reference, "puddle", p50, 0.9},
+	{"median after 1 ms that writes to memory, to puddle", "pause-1ms-memory", reference, "puddle", p50, 0.9},
+	{"median after a sleep of 1 ms, to puddle", "pause-1ms-sleep", reference, "puddle", p50, 0.9},
+	{"serial with OnChange, to one without", "onchange", withOnChange, reference, nsPerOp, 1.02},
+	{"serial, to lockfree (ambitious)", "serial", reference, "lockfree", nsPerOp, 1},
+	{"serial, to actor-default", "serial", reference, ownMailbox, nsPerOp, 0.06},
+	{"wait, 99th percentile, to puddle", "wait", reference, "puddle", p99, 1},
 }
 
-// verdict says whether a goal is met. If only some of the measures meet it, it is not.
-func verdict(met ...bool) string {
-	switch {
-	case !slices.Contains(met, false):
-		return "met"
-	case !slices.Contains(met, true):
-		return "**missed**"
+const instructionsBound = 600
+
+// verdict says whether a goal is met, by the median of the ratios and by the ratio of the minima:
+// if only one of them meets it, it is not. It also says if the noise could have decided that.
+func verdict(got spread, least, bound float64, noise spread) string {
+	said := "**partly met**"
+	switch met, metByLeast := got.median <= bound, least <= bound; {
+	case met && metByLeast:
+		said = "met"
+	case !met && !metByLeast:
+		said = "**missed**"
 	}
-	return "**partly met**"
+	if width := max(math.Abs(noise.low-1), math.Abs(noise.high-1)); math.Abs(got.median/bound-1) <= width {
+		said += ", within the noise"
+	}
+	return said
+}
+
+func (r *results) goalTable() string {
+	var b strings.Builder
+	b.WriteString("| measure | bound | reached | A/A | | ratio of the minima |\n| --- | --- | --- | --- | --- | --- |\n")
+	for _, g := range goals {
+		got, least := r.ratio(g.name, g.pool, g.to, g.measure), r.leastRatio(g.name, g.pool, g.to, g.measure)
+		if got == (spread{}) {
+			fmt.Fprintf(&b, "| %s | ≤ %.2f | not measured | | | |\n", g.text, g.bound)
+			continue
+		}
+		noise := r.noise(g.name, g.measure)
+		fmt.Fprintf(&b, "| %s | ≤ %.2f | %s | %s | %s | %.2f |\n", g.text, g.bound, ratioText(got), noiseText(noise),
+			verdict(got, least, g.bound, noise), least)
+	}
+	if c, ok := r.count(reference); ok {
+		said := "met"
+		if c.Instructions > instructionsBound {
+			said = "**missed**"
+		}
+		fmt.Fprintf(&b, "| instructions, serial | ≤ %d | %.0f | | %s | |\n", instructionsBound, c.Instructions, said)
+	} else {
+		fmt.Fprintf(&b, "| instructions, serial | ≤ %d | not counted | | | |\n", instructionsBound)
+	}
+	for _, c := range cases {
+		if c.kind != wholes || c.pools != nil {
+			continue
+		}
+		got := r.of(c.name, reference, allocsPerOp)
+		said := "met" // the goroutines of the measurement itself cost some allocations
+		if got.median >= 0.01 {
+			said = "**missed**"
+		}
+		fmt.Fprintf(&b, "| allocations, %s | 0 | %.2f | | %s | |\n", c.name, got.median, said)
+	}
+	return b.String()
 }
 
 // table returns all results in Markdown.
 func (r *results) table() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "# Benchmark results\n\nGenerated by `make bench`; see [benchmarks.md](../benchmarks.md).\n\n")
-	fmt.Fprintf(&b, "%s, %s/%s, %s, %d processors, GOMAXPROCS %d; %d rounds of %s for each pool and case.\n",
-		r.Go, r.OS, r.Arch, r.CPU, r.NumCPU, r.GOMAXPROCS, r.Rounds, r.Each)
-	fmt.Fprintf(&b, "Times are medians over the rounds (minimum to maximum). A ratio is that of %s to the pool of the row,\n"+
-		"in the same round; below 1, %s is faster. The ratio of the minima compares the best rounds of both: other load\n"+
-		"on the machine can only make a time longer.\n",
-		reference, reference)
-
-	fmt.Fprintf(&b, "\n## Goals\n\n| measure | bound | reached | | ratio of the minima |\n| --- | --- | --- | --- | --- |\n")
-	for _, g := range goals {
-		got, least := r.ratio(g.name, g.pool, g.measure), r.leastRatio(g.name, g.pool, g.measure)
-		fmt.Fprintf(&b, "| %s | ≤ %.2f | %.2f (%.2f to %.2f) | %s | %.2f |\n", g.text, g.bound,
-			got.median, got.min, got.max, verdict(got.median <= g.bound, least <= g.bound), least)
-	}
+	fmt.Fprintf(&b, "# Benchmark results\n\nGenerated by `make bench`; see [benchmarks.md](../benchmarks.md).\n\n%s\n\n", wrap(r.machine()))
+	b.WriteString(wrap(fmt.Sprintf("Values are medians over the processes (minimum to maximum). A ratio is that of %s to the pool of "+
+		"the row, in the same process; below 1, %s is faster. Beside it stands the ratio of the minima: other load on the machine can "+
+		"only make a time longer. The row \"%s\" is a second, identical pool (an A/A test): its ratio is the noise. A difference "+
+		"that is not larger than that is none.", reference, reference, again)) + "\n")
+	fmt.Fprintf(&b, "\n## Goals\n\n%s", r.goalTable())
+	fmt.Fprintf(&b, "\n## Instructions\n\n%s", r.instructionTable())
 	for _, c := range cases {
-		if c.waits {
+		fmt.Fprintf(&b, "\n## %s\n\n%s.\n\n%s", c.name, strings.ToUpper(c.what[:1])+c.what[1:], r.caseTable(c))
+	}
+	return b.String()
+}
+
+func (r *results) caseTable(c benchmark) string {
+	var b strings.Builder
+	main := nsPerOp
+	switch c.kind {
+	case wholes:
+		b.WriteString("| pool | ns/op | B/op | allocs/op | ratio | A/A | ratio of the minima |\n| --- | --- | --- | --- | --- | --- | --- |\n")
+	case waits:
+		main = p99
+		b.WriteString("| pool | cycle | p50 | p99 | longest | p99 ratio | A/A |\n| --- | --- | --- | --- | --- | --- | --- |\n")
+	case pausing:
+		main = p50
+		b.WriteString("| pool | p50 | p99 | p50 ratio | A/A | ratio of the minima |\n| --- | --- | --- | --- | --- | --- |\n")
+	case shares:
+		b.WriteString("| pool | Jain's index | least share | greatest share |\n| --- | --- | --- | --- |\n")
+	}
+	noise := noiseText(r.noise(c.name, main))
+	for _, k := range c.contestants() {
+		of := func(m measureOf) spread { return r.of(c.name, k.name, m) }
+		if of(nsPerOp) == (spread{}) {
+			fmt.Fprintf(&b, "| %s | not measured |\n", k.name)
 			continue
 		}
-		// The goroutines of the measurement itself cost some allocations.
-		got := r.of(c.name, reference, allocsPerOp)
-		fmt.Fprintf(&b, "| %s, allocations of actor | 0 | %.2f | %s | |\n", c.name, got.median, verdict(got.median < 0.01))
-	}
-
-	for _, c := range cases {
-		fmt.Fprintf(&b, "\n## %s\n\n%s.\n\n", c.name, strings.ToUpper(c.what[:1])+c.what[1:])
-		if c.waits {
-			fmt.Fprintf(&b, "| pool | cycle | p50 | p99 | longest | p99 ratio |\n| --- | --- | --- | --- | --- | --- |\n")
-		} else {
-			fmt.Fprintf(&b, "| pool | ns/op | B/op | allocs/op | ratio | ratio of the minima |\n| --- | --- | --- | --- | --- | --- |\n")
-		}
-		for _, kind := range contestants {
-			t := r.of(c.name, kind.name, nsPerOp)
-			if c.waits {
-				ratio := r.ratio(c.name, kind.name, p99)
-				fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %.2f (%.2f to %.2f) |\n", kind.name, nanoseconds(t),
-					microseconds(r.of(c.name, kind.name, p50)), microseconds(r.of(c.name, kind.name, p99)),
-					microseconds(r.of(c.name, kind.name, longest)), ratio.median, ratio.min, ratio.max)
-				continue
-			}
-			ratio := r.ratio(c.name, kind.name, nsPerOp)
-			fmt.Fprintf(&b, "| %s | %s | %.0f | %.2f | %.2f (%.2f to %.2f) | %.2f |\n", kind.name, nanoseconds(t),
-				r.of(c.name, kind.name, bytesPerOp).median, r.of(c.name, kind.name, allocsPerOp).median,
-				ratio.median, ratio.min, ratio.max, r.leastRatio(c.name, kind.name, nsPerOp))
+		ratio, least := ratioText(r.ratio(c.name, reference, k.name, main)), r.leastRatio(c.name, reference, k.name, main)
+		switch c.kind {
+		case wholes:
+			fmt.Fprintf(&b, "| %s | %s | %.0f | %.2f | %s | %s | %.2f |\n", k.name, nanoseconds(of(nsPerOp)),
+				of(bytesPerOp).median, of(allocsPerOp).median, ratio, noise, least)
+		case waits:
+			fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s | %s |\n", k.name, nanoseconds(of(nsPerOp)), microseconds(of(p50)),
+				microseconds(of(p99)), microseconds(of(longest)), ratio, noise)
+		case pausing:
+			fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %.2f |\n", k.name, nanoseconds(of(p50)), nanoseconds(of(p99)), ratio, noise, least)
+		case shares:
+			fmt.Fprintf(&b, "| %s | %.4f (least %.4f) | %.2f | %.2f |\n", k.name, of(jain).median, of(jain).min,
+				of(leastShare).median, of(mostShare).median)
 		}
 	}
 	return b.String()
+}
+
+func (r *results) instructionTable() string {
+	if len(r.Counts) == 0 {
+		why := r.NotCounted
+		if why == "" {
+			why = "it was not asked for"
+		}
+		return "Not counted: " + why + ".\n"
+	}
+	var b strings.Builder
+	b.WriteString("| pool | instructions of a Get and Put | from … to | ratio |\n| --- | ---: | --- | ---: |\n")
+	ours, _ := r.count(reference)
+	for _, c := range r.Counts {
+		s := spreadOf(c.Of)
+		ratio := ""
+		if c.Instructions > 0 && c.Pool != nothing {
+			ratio = fmt.Sprintf("%.2f", ours.Instructions/c.Instructions)
+		}
+		fmt.Fprintf(&b, "| %s | %.0f | %.0f to %.0f | %s |\n", c.Pool, s.median, s.min, s.max, ratio)
+	}
+	return b.String()
+}
+
+func (r *results) coldTable() string {
+	var b strings.Builder
+	for _, c := range r.Counts {
+		if c.Cold == nil {
+			continue
+		}
+		if b.Len() == 0 {
+			b.WriteString("| pool | instructions | lines of code | lines of data | mispredicted branches | not in the last cache |\n" +
+				"| --- | ---: | ---: | ---: | ---: | ---: |\n")
+		}
+		fmt.Fprintf(&b, "| %s | %.0f | %.0f | %.0f | %.0f | %.0f |\n", c.Pool, c.Cold.Instructions, c.Cold.Code, c.Cold.Data,
+			c.Cold.Branches, c.Cold.Lines)
+	}
+	if b.Len() == 0 {
+		return "Not counted: that needs valgrind, and a program with symbols, as `make bench` builds it.\n"
+	}
+	return b.String()
+}
+
+func ratioText(s spread) string { return fmt.Sprintf("%.2f (%.2f to %.2f)", s.median, s.min, s.max) }
+
+// noiseText gives the range of the noise, and of the middle half of it.
+func noiseText(s spread) string {
+	if s == (spread{}) {
+		return ""
+	}
+	return fmt.Sprintf("%.2f to %.2f, half in %.2f to %.2f", s.min, s.max, s.low, s.high)
 }
 
 func nanoseconds(s spread) string {
@@ -210,4 +204,25 @@ func nanoseconds(s spread) string {
 
 func microseconds(s spread) string {
 	return fmt.Sprintf("%.0f µs (%.0f to %.0f)", s.median/1e3, s.min/1e3, s.max/1e3)
+}
+
+// wrap breaks a text into lines as long as those of the documents.
+func wrap(text string) string {
+	var b strings.Builder
+	at := 0
+	for i, word := range strings.Fields(text) {
+		n := len([]rune(word))
+		switch {
+		case i == 0:
+		case at+1+n > 118:
+			b.WriteString("\n")
+			at = 0
+		default:
+			b.WriteString(" ")
+			at++
+		}
+		b.WriteString(word)
+		at += n
+	}
+	return b.String()
 }

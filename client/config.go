@@ -196,9 +196,15 @@ type Config[C any] struct {
 	// With it the pool also finds leases that were dropped without Put or Taint:
 	// within a second of their garbage collection it reports them, and closes and
 	// replaces their connections. Therefore keep the Lease for as long as you use its
-	// connection. Each Get takes some microseconds more, to capture its stack.
-	// 0: off.
+	// connection. Each Get takes about a microsecond more, to capture its stack: the 16
+	// innermost frames. 0: off.
 	LeakAfter time.Duration
+	// LeakGoroutines has each Get capture the number of its goroutine, too, which takes
+	// about 8 microseconds more. Holder.Goroutine and Waiter.Goroutine have the numbers
+	// (see [Pool.Explain]), and Suspicions names the goroutines that hold a connection and
+	// wait for another. Without it these numbers are 0, and that suspicion is not
+	// raised. It needs LeakAfter.
+	LeakGoroutines bool
 	// MaxLease is the time after which the pool ends a lease that is still held: it
 	// closes the connection, even while the holder uses it, and the holder's Put
 	// returns messages.ErrLeaseEnded. 0: off.

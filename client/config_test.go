@@ -177,6 +177,7 @@ func TestWhatHasNoEffectIsRefused(t *testing.T) {
 		"CheckAfterIdle":    {func(cfg *testkit.Config) { cfg.CheckAfterIdle = time.Minute }, func(cfg *testkit.Config) { cfg.Check = nothing }},
 		"CheckTimeout":      {func(cfg *testkit.Config) { cfg.CheckTimeout = time.Minute }, func(cfg *testkit.Config) { cfg.Check = nothing }},
 		"Unapply":           {func(cfg *testkit.Config) { cfg.Unapply = nothing }, func(cfg *testkit.Config) { cfg.Apply = apply }},
+		"LeakGoroutines":    {func(cfg *testkit.Config) { cfg.LeakGoroutines = true }, testkit.LeakAfter(time.Minute)},
 		"ResetWipesSetting": {func(cfg *testkit.Config) { cfg.ResetWipesSetting = true }, func(cfg *testkit.Config) { cfg.Reset = nothing }},
 		"MaxLifetimeJitter": {
 			func(cfg *testkit.Config) { cfg.MaxLifetimeJitter = time.Minute }, func(cfg *testkit.Config) { cfg.MaxLifetime = time.Hour },

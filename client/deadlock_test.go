@@ -209,11 +209,12 @@ func TestTheContextOfNoLeaseSaysNothing(t *testing.T) {
 func TestAWaiterWithoutTheContextOfItsLeaseIsSuspected(t *testing.T) {
 	for name, change := range map[string]func(*testkit.Config){
 		"without LeakAfter": func(*testkit.Config) {}, "with LeakAfter": testkit.LeakAfter(time.Hour),
+		"with LeakGoroutines": func(cfg *testkit.Config) { cfg.LeakAfter, cfg.LeakGoroutines = time.Hour, true },
 	} {
 		t.Run(name, func(t *testing.T) {
 			testkit.Run(t, func(t *testing.T, w *testkit.World) {
 				p := w.Pool(testkit.Capacity(1), change)
-				traced := name == "with LeakAfter"
+				traced := name == "with LeakGoroutines"
 				var number uint64
 				nested := testkit.Async(func() error {
 					number = goroutine(t)

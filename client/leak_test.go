@@ -80,7 +80,7 @@ func TestALeakIsToldOfWithItsAgeItsLabelAndWhereItCameFrom(t *testing.T) {
 
 func TestTheErrorOfAWaitSaysWhoHoldsTheConnectionsAndWhere(t *testing.T) {
 	testkit.Run(t, func(t *testing.T, w *testkit.World) {
-		p := w.Pool(testkit.Capacity(1), testkit.LeakAfter(time.Hour))
+		p := w.Pool(testkit.Capacity(1), testkit.LeakAfter(time.Hour), testkit.LeakGoroutines)
 		l := getForImport(t, p)
 		time.Sleep(time.Second)
 		g := testkit.BeginGet(testkit.Within(t, time.Second), p)
@@ -113,6 +113,25 @@ func TestTheErrorOfAWaitSaysWhoHoldsTheConnectionsAndWhere(t *testing.T) {
 			assertCallersStack(t, e.Holders[0].Stack, "TestTheErrorOfAWaitSaysWhoHoldsTheConnectionsAndWhere")
 			return err
 		}))
+	})
+}
+
+func TestTheNumberOfAGoroutineIsAnOptionOfItsOwn(t *testing.T) {
+	testkit.Run(t, func(t *testing.T, w *testkit.World) {
+		p := w.Pool(testkit.Capacity(1), testkit.LeakAfter(time.Hour))
+		l := getForImport(t, p)
+		g := testkit.BeginGet(testkit.Within(t, time.Minute), p)
+		g.Waits(t)
+		e, err := p.Explain(ctx)
+		require.NoError(t, err)
+		require.Len(t, e.Holders, 1)
+		require.Len(t, e.Waiters, 1)
+		assertCallersStack(t, e.Holders[0].Stack, "client_test.getForImport")
+		assert.NotEmpty(t, e.Waiters[0].Stack)
+		assert.Zero(t, e.Holders[0].Goroutine)
+		assert.Zero(t, e.Waiters[0].Goroutine)
+		testkit.Put(t, l)
+		testkit.Put(t, g.Granted(t))
 	})
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"reflect"
 	"sync/atomic"
 	"time"
@@ -44,13 +43,7 @@ func New[C any](cfg Config[C]) (*Pool[C], error) {
 	if err != nil {
 		return nil, err
 	}
-	quiet := slog.New(slog.DiscardHandler) // Config.Logger is the pool's own log
-	system := actor.NewActorSystem(
-		actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger { return quiet }),
-		// The library counts dead letters for its log, on a goroutine that lives for
-		// this interval. Nobody reads that log, so the interval is the shortest.
-		actor.WithDeadLetterThrottleInterval(time.Nanosecond))
-	return spawnPool[C](system.Root, spec)
+	return spawnPool[C](quietSystem().Root, spec)
 }
 
 // Spawn makes a pool in an existing actor system. parent is the system's root
@@ -246,6 +239,11 @@ func (p *Pool[C]) DoWith(ctx context.Context, o GetOptions, f func(ctx context.C
 	if err != nil {
 		return err
 	}
+	return do(ctx, p.ref.Load(), lease, f)
+}
+
+// do calls f with a connection, and returns that.
+func do[C any](ctx context.Context, ref *actors.Ref, lease Lease[C], f func(ctx context.Context, conn C) error) error {
 	done := false
 	defer func() {
 		if !done {
@@ -257,11 +255,10 @@ func (p *Pool[C]) DoWith(ctx context.Context, o GetOptions, f func(ctx context.C
 		done = true
 		return messages.ErrLeaseEnded
 	}
-	ref := p.ref.Load()
 	if region := ref.Use(ctx); region != nil {
 		defer region.End()
 	}
-	err = f(lease.Context(ctx), conn.(C))
+	err := f(lease.Context(ctx), conn.(C))
 	broken := err != nil && (isClosed(conn) || ref.Broken(err)) // may panic: done is still false
 	done = true
 	var ended error

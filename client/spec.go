@@ -73,6 +73,8 @@ func (cfg Config[C]) spec() (actors.Spec, error) {
 		Seed:       cfg.Seed,
 		Logger:     cfg.Logger,
 		GetTimeout: cfg.GetTimeout,
+
+		LeakGoroutines: cfg.LeakGoroutines,
 	}
 	if apply := cfg.Apply; apply != nil {
 		s.Apply = func(ctx context.Context, conn, setting any) error { return apply(ctx, conn.(C), setting) }
@@ -153,6 +155,7 @@ func (cfg Config[C]) faults() messages.ConfigErrors {
 		refuse(cfg.CheckTimeout > 0, "CheckTimeout", "%v, and there is no Check to be bounded", cfg.CheckTimeout)
 		refuse(cfg.KeepAlive > 0, "KeepAlive", "%v, and there is no Check to do it with", cfg.KeepAlive)
 	}
+	refuse(cfg.LeakGoroutines && cfg.LeakAfter == 0, "LeakGoroutines", "there is no LeakAfter for which a Get would capture its goroutine")
 	refuse(cfg.Unapply != nil && cfg.Apply == nil, "Unapply", "there is no Apply whose setting it could remove")
 	refuse(cfg.ResetWipesSetting && cfg.Reset == nil, "ResetWipesSetting", "there is no Reset that could remove the setting")
 

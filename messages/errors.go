@@ -258,7 +258,8 @@ type Holder struct {
 	// Borrower is the address of the actor that holds it; empty if it is not an actor.
 	Borrower string `json:"borrower,omitzero"`
 	// Goroutine is the number of the goroutine that called Get, and Stack its stack.
-	// They are zero unless the pool captures stacks: see Config.LeakAfter.
+	// The stack is empty unless the pool captures stacks (Config.LeakAfter), and the
+	// number is 0 unless it captures that, too (Config.LeakGoroutines).
 	Goroutine uint64 `json:"goroutine,omitzero"`
 	Stack     string `json:"stack,omitzero"`
 	// Waits says that the holder is known to wait for another connection of the same
@@ -501,3 +502,19 @@ func (e *PanicError) Unwrap() error {
 	err, _ := e.Value.(error)
 	return err
 }
+
+// KeyError says that a Set of package client has no pool for a key, because its New has
+// failed. The next Get for the key calls New again.
+type KeyError struct {
+	// Key is the text of the key, by %v.
+	Key string
+	// Err is what was wrong: [ConfigErrors] of the Config that New returned, or the
+	// *[PanicError] of a New that panicked or ended its goroutine.
+	Err error
+}
+
+// Error implements error. The text is one line.
+func (e *KeyError) Error() string { return prefix + "key " + oneLine(e.Key) + ": " + text(e.Err) }
+
+// Unwrap returns Err.
+func (e *KeyError) Unwrap() error { return e.Err }

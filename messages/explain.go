@@ -92,8 +92,9 @@ type Waiter struct {
 	Doing string `json:"doing,omitzero"`
 	// Borrower is the address of the actor that waits; empty if it is not an actor.
 	Borrower string `json:"borrower,omitzero"`
-	// Goroutine and Stack are those of the caller. They are zero unless the pool
-	// captures stacks: see Config.LeakAfter.
+	// Goroutine and Stack are those of the caller. The stack is empty unless the pool
+	// captures stacks (Config.LeakAfter), and the number is 0 unless it captures that,
+	// too (Config.LeakGoroutines).
 	Goroutine uint64 `json:"goroutine,omitzero"`
 	Stack     string `json:"stack,omitzero"`
 	// Holds are the ids of the connections that the caller is known to hold while it

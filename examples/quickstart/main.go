@@ -5,9 +5,10 @@
 //
 //	go run ./quickstart
 //	go run ./quickstart -addr localhost:6379   # a real server, which is not stopped
+//	go run ./quickstart -http localhost:8080   # with the live page, to look at meanwhile
 //
 // Where to read: pool.go configures the pool; worker.go uses it; resp.go is the client whose
-// connections are pooled. The other files are the demonstration.
+// connections are pooled; live.go serves the live page. The other files are the demonstration.
 package main
 
 import (
@@ -51,6 +52,7 @@ type options struct {
 	workers  int
 	capacity int
 	outage   time.Duration
+	http     string
 	colour   bool
 }
 
@@ -63,6 +65,7 @@ func parse(args []string, usage io.Writer) (options, error) {
 	flags.IntVar(&o.workers, "workers", 64, "how many goroutines share the pool")
 	flags.IntVar(&o.capacity, "capacity", 8, "how many connections the pool starts with")
 	flags.DurationVar(&o.outage, "outage", 3*time.Second, "how long the embedded server is stopped; 0: not at all")
+	flags.StringVar(&o.http, "http", "", "`host:port` on which to serve the live page; empty: nowhere")
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}

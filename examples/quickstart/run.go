@@ -71,6 +71,11 @@ func run(ctx context.Context, opts options, out io.Writer) (*result, error) {
 	if err := d.ready(ctx); err != nil {
 		return nil, err
 	}
+	closePage, err := d.servePage(opts.http)
+	if err != nil {
+		return nil, errors.Join(err, d.closeNow())
+	}
+	defer closePage()
 	d.start = time.Now()
 	d.screen.head(opts, addr)
 
@@ -95,7 +100,7 @@ func (d *demo) ready(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	if err := d.pool.Ready(ctx); err != nil {
-		return errors.Join(err, d.closeWithin(time.Second))
+		return errors.Join(err, d.closeNow())
 	}
 	return nil
 }
@@ -105,7 +110,7 @@ func (d *demo) work(ctx context.Context) (wait func() *histogram) {
 	workers := make([]*worker, d.opts.workers)
 	var group sync.WaitGroup
 	for i := range workers {
-		w := &worker{pool: d.pool, key: fmt.Sprintf("actorpool:quickstart:%d", i), tally: &d.tally}
+		w := &worker{pool: d.pool, key: fmt.Sprintf("actorpool:quickstart:%d", i), label: fmt.Sprintf("worker %d", i), tally: &d.tally}
 		workers[i] = w
 		group.Go(func() { w.run(ctx) })
 	}
@@ -213,19 +218,20 @@ func (d *demo) close(cancelWork context.CancelFunc) error {
 	s := d.pool.Stats()
 	d.phase("%s: %d connections are borrowed, %d workers wait for one", why, s.Borrowed, s.Waiting)
 	start := time.Now()
-	err := d.closeWithin(time.Second)
+	err := d.closeNow()
 	if err != nil {
 		d.phase("%v", err)
 		cancelWork()
-		err = d.closeWithin(time.Second)
+		err = d.closeNow()
 	}
 	d.phase("closed after %v", round(time.Since(start)))
 	return err
 }
 
-func (d *demo) closeWithin(bound time.Duration) error {
+// closeNow closes the pool, for at most a second.
+func (d *demo) closeNow() error {
 	// Not the context of run, which has ended after Ctrl-C.
-	ctx, cancel := context.WithTimeout(context.Background(), bound)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	return d.pool.Close(ctx)
 }

@@ -31,6 +31,7 @@ const (
 type worker struct {
 	pool  *client.Pool[*redisConn]
 	key   string
+	label string // by which the pool knows it: see the live page
 	tally *tally
 	waits histogram
 }
@@ -54,7 +55,7 @@ func (w *worker) operate(ctx context.Context, n int64) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	start := time.Now()
-	return w.pool.Do(ctx, func(ctx context.Context, conn *redisConn) error {
+	return w.pool.DoWith(ctx, client.GetOptions{Label: w.label}, func(ctx context.Context, conn *redisConn) error {
 		w.waits.add(time.Since(start))
 		if n%everyNth == 0 {
 			return w.fail(ctx, conn)

@@ -183,12 +183,24 @@ func TestTheProgramsInTheDocumentsCompile(t *testing.T) {
 			require.NoError(t, os.WriteFile(name, []byte(block[1]), 0o600))
 			files = append(files, name)
 			vet := exec.CommandContext(t.Context(), "go", "vet", name)
-			vet.Dir = root
+			vet.Dir = filepath.Join(root, adapterOf(file))
 			out, err := vet.CombinedOutput()
 			assert.NoError(t, err, "%s: %s", path, out)
 		}
 	}
 	assert.NotEmpty(t, files)
+}
+
+// adapterOf is the folder of the adapter that a program imports, which is a module of its
+// own; "": none.
+func adapterOf(file *ast.File) string {
+	for _, spec := range file.Imports {
+		path, _ := strconv.Unquote(spec.Path.Value)
+		if folder, ok := strings.CutPrefix(path, module+"/adapters/"); ok {
+			return "adapters/" + folder
+		}
+	}
+	return ""
 }
 
 func compilesHere(file *ast.File) bool {

@@ -11,16 +11,40 @@ import (
 
 var anyGoBlock = regexp.MustCompile("(?ms)^```go\n(.*?)^```$")
 
-// The code of the recipes is cut out of a test, where it runs. There connections are of
-// the type of the test kit.
+// The code of these documents is cut out of tests, where it runs. There connections are of
+// the type that is named here.
+var recipes = map[string]struct {
+	tests []string
+	conn  string
+}{
+	"docs/recipes.md": {[]string{"client/recipes_test.go"}, "*testkit.Conn"},
+	"docs/metrics.md": {[]string{"metrics/otelmetrics/recipes_test.go", "metrics/prommetrics/recipes_test.go"}, "*conn"},
+}
+
 func TestTheCodeOfTheRecipesIsThatOfTheirTests(t *testing.T) {
 	root := documentRoot(t)
-	source := withoutIndent(readDocument(t, root, "client/recipes_test.go"))
-	blocks := anyGoBlock.FindAllStringSubmatch(readDocument(t, root, "docs/recipes.md"), -1)
+	for document, from := range recipes {
+		var source strings.Builder
+		for _, test := range from.tests {
+			source.WriteString(withoutIndent(readDocument(t, root, test)))
+		}
+		blocks := anyGoBlock.FindAllStringSubmatch(readDocument(t, root, document), -1)
+		require.NotEmpty(t, blocks)
+		for _, block := range blocks {
+			code := withoutIndent(strings.ReplaceAll(block[1], "*Conn", from.conn))
+			assert.True(t, strings.Contains(source.String(), code), "%s: not in %s:\n%s", document, strings.Join(from.tests, " or "), block[1])
+		}
+	}
+}
+
+// The example of the sets is a test, too.
+func TestTheCodeAboutSetsIsThatOfItsExample(t *testing.T) {
+	root := documentRoot(t)
+	source := readDocument(t, root, "client/set_example_test.go")
+	blocks := anyGoBlock.FindAllStringSubmatch(readDocument(t, root, "docs/sets.md"), -1)
 	require.NotEmpty(t, blocks)
 	for _, block := range blocks {
-		code := withoutIndent(strings.ReplaceAll(block[1], "*Conn", "*testkit.Conn"))
-		assert.True(t, strings.Contains(source, code), "not in client/recipes_test.go:\n%s", block[1])
+		assert.True(t, strings.Contains(source, block[1]), "not in client/set_example_test.go:\n%s", block[1])
 	}
 }
 

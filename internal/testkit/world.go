@@ -172,3 +172,6 @@ func MaxLease(d time.Duration) func(*Config) { return func(cfg *Config) { cfg.Ma
 
 // LeakAfter sets LeakAfter.
 func LeakAfter(d time.Duration) func(*Config) { return func(cfg *Config) { cfg.LeakAfter = d } }
+
+// LeakGoroutines sets LeakGoroutines.
+func LeakGoroutines(cfg *Config) { cfg.LeakGoroutines = true }

@@ -19,6 +19,11 @@ type Config struct {
 	MaxUses       int // of a connection; 0: unlimited
 	PauseOnClear  bool
 
+	// Shared says that the capacity is a part of one that several pools have in common. A
+	// job that was given up occupies its part until its function returns, and whether the
+	// pools' callers wait for each other is not this machine's to judge.
+	Shared bool
+
 	Check          bool          // there is a check
 	CheckAfterIdle time.Duration // negative: never
 	Reset          bool          // there is a reset

@@ -1,6 +1,6 @@
 // Controls: the inputs that concern the pool as a whole.
 //
-//	SetCapacity SetMinIdle                   its size
+//	SetCapacity Resize SetMinIdle            its size
 //	Clear Suspend Resume HealthOK            whether it lends
 //	Warm                                     connections that shall stand
 //	BeginVisit NextVisit EndVisit            a walk over the connections
@@ -28,6 +28,20 @@ func (m *Machine) SetCapacity(now time.Duration, n int, t *Ticket) {
 	}
 	t.op, t.pending = opSetCapacity, true
 	m.drain.resize = t
+	m.resize(n)
+	m.settle()
+}
+
+// Resize is SetCapacity for an owner that waits for no answer: see Demand.
+func (m *Machine) Resize(now time.Duration, n int) {
+	m.advance(now)
+	if m.phase == phaseOpen {
+		m.resize(n)
+		m.settle()
+	}
+}
+
+func (m *Machine) resize(n int) {
 	if n != m.capacity {
 		m.emit(messages.Event{Kind: messages.CapacityChanged, From: m.capacity, To: n})
 		m.capacity = n
@@ -40,7 +54,6 @@ func (m *Machine) SetCapacity(now time.Duration, n int, t *Ticket) {
 	for m.lists.vacant.n > 0 && len(m.slots)-m.jobs.givenUp > m.capacity {
 		m.dropSlot(m.lists.vacant.head)
 	}
-	m.settle()
 }
 
 // Clear starts a new generation: what is idle is closed now, what is borrowed when

@@ -384,7 +384,7 @@ func (m *Machine) checkPromises() error {
 	case m.count[idle]+m.count[connecting]-m.jobs.cancelled > 0 && m.surplus() > 0 && m.phase == phaseOpen:
 		return fmt.Errorf("%d connections are idle, and %d connects are under way, while %d are counted above capacity %d",
 			m.count[idle], m.count[connecting], m.counted(), m.capacity)
-	case m.drain.resize != nil && m.counted() <= m.capacity:
+	case m.drain.resize != nil && m.occupied() <= m.capacity:
 		return errors.New("a SetCapacity waits for nothing")
 	case m.phase == phaseClosed && (m.counted() > m.count[closing] || m.queue.n > 0):
 		return fmt.Errorf("closed with %d open or connecting and %d waiting", m.established()+m.count[connecting], m.queue.n)

@@ -209,6 +209,9 @@ func (m *Machine) CancelGet(now time.Duration, w *Waiter, err error, reason mess
 	if m.suspended {
 		err = &joinedError{"%v: %v", messages.ErrSuspended, err}
 	}
+	if reason == messages.ReasonExhausted { // pools that share a capacity have found a deadlock among them
+		m.counters.Deadlocks++
+	}
 	m.reject(w, err, reason)
 	if m.serving() {
 		m.adopt() // its connect

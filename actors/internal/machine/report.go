@@ -148,6 +148,45 @@ func (m *Machine) Counts() (counted, waiting, capacity int) {
 	return m.counted(), m.queue.n, m.capacity
 }
 
+// Demand is what a pool does with its part of a capacity that several pools share.
+type Demand struct {
+	Open     bool // Close has not begun
+	Capacity int
+	Occupied int // by connections, and by jobs that were given up
+	Idle     int // connections
+	Useful   int // how many more connections it would begin to open now, if its capacity allowed
+	Waiting  int // the Gets that wait and have no job under way for them
+
+	// Oldest is when the first of them came; meaningless if there is none.
+	Oldest time.Duration
+}
+
+// Demand says what the pool does with its part of a shared capacity, and what more it
+// could use.
+func (m *Machine) Demand() Demand {
+	d := Demand{Open: m.phase == phaseOpen, Capacity: m.capacity, Occupied: m.occupied(), Idle: m.count[idle], Waiting: m.queue.unstarted}
+	if w := m.queue.firstUnstarted(); w != nil {
+		d.Oldest = w.since
+	}
+	if !d.Open {
+		d.Capacity = 0
+		return d
+	}
+	if m.serving() {
+		d.Useful = max(0, min(m.queue.unstarted, m.freePermits()))
+		if d.Waiting == 0 && m.freePermits() > 0 && m.mayConnectInBackground() && m.wantsBackground() {
+			d.Useful = 1
+		}
+	}
+	return d
+}
+
+// AtRest says that the pool is open, that nothing but idle connections is in it and that
+// nobody waits for it.
+func (m *Machine) AtRest() bool {
+	return m.phase == phaseOpen && m.occupied() == m.count[idle] && m.queue.n == 0 && m.drain.readies.head == nil && len(m.visits) == 0
+}
+
 // stateName is the first that holds, in the order of the State constants.
 func (m *Machine) stateName() string {
 	switch {

@@ -579,7 +579,7 @@ func (m *Machine) breakDeadlocks() {
 // another, and that no connection can be opened.
 func (m *Machine) deadlocked() bool {
 	held := m.leases.heldByWaiters
-	return held > 0 && held == m.count[borrowed] && held == m.counted() && m.counted() >= m.capacity
+	return held > 0 && !m.cfg.Shared && held == m.count[borrowed] && held == m.counted() && m.counted() >= m.capacity
 }
 
 // answerControls answers the control requests that are done: the pool has shrunk,
@@ -589,7 +589,7 @@ func (m *Machine) answerControls() {
 		m.overCapacity = over
 		m.refreshFastPath()
 	}
-	if m.drain.resize != nil && m.counted() <= m.capacity {
+	if m.drain.resize != nil && m.occupied() <= m.capacity {
 		m.answer(m.drain.resize, nil)
 	}
 	for t := m.drain.readies.head; t != nil; {

@@ -247,10 +247,18 @@ func (m *Machine) mustCheckAll() bool { return m.backoff.phase != backoffOff && 
 // counted is the number of connections that the capacity bounds.
 func (m *Machine) counted() int { return m.established() + m.count[connecting] + m.count[closing] }
 
+// occupied is counted, with the jobs that were given up if these occupy their places.
+func (m *Machine) occupied() int {
+	if m.cfg.Shared {
+		return m.counted() + m.jobs.givenUp
+	}
+	return m.counted()
+}
+
 // surplus is how many connections are too many and not on their way out yet. If it is
 // negative, there is room.
 func (m *Machine) surplus() int {
-	return m.counted() - m.count[closing] - m.jobs.cancelled - m.capacity
+	return m.occupied() - m.count[closing] - m.jobs.cancelled - m.capacity
 }
 
 // established is the number of connections that stand.
@@ -297,17 +305,22 @@ const initialPermits = 2
 // mayConnect says whether one more connect is allowed now. While probing there is
 // one at a time. Without a MaxConnecting the bound grows with each success.
 func (m *Machine) mayConnect() bool {
+	return m.freePermits() > 0 && m.occupied() < m.capacity
+}
+
+// freePermits is how many more connects may be under way now, whatever the capacity is.
+func (m *Machine) freePermits() int {
 	limit := m.cfg.MaxConnecting
 	if limit == 0 {
 		limit = m.permits
 	}
 	switch m.backoff.phase {
 	case backoffBlocked:
-		return false
+		return 0
 	case backoffProbing:
 		limit = 1
 	}
-	return m.count[connecting] < limit && m.counted() < m.capacity
+	return limit - m.count[connecting]
 }
 
 // mayConnectInBackground says whether one more connect for nobody is allowed, as far

@@ -47,7 +47,7 @@ func Require(t testing.TB, err error) {
 // Missing returns an error for each server that is not installed.
 func Missing() []*MissingError {
 	var all []*MissingError
-	for _, look := range []func() (string, error){findPostgres, findRedis, findLDAP, findSSH} {
+	for _, look := range []func() (string, error){findPostgres, findMariaDB, findRedis, findLDAP, findSSH} {
 		var missing *MissingError
 		if _, err := look(); errors.As(err, &missing) {
 			all = append(all, missing)

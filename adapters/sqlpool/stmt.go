@@ -1,0 +1,361 @@
+package sqlpool
+
+import (
+	"container/list"
+	"context"
+	"database/sql/driver"
+	"io"
+	"reflect"
+	"slices"
+	"strings"
+)
+
+// statements are the prepared statements of a session that nobody uses at the moment: at
+// most one for each text, and at most limit. The list has the latest at its front.
+type statements struct {
+	limit int
+	texts map[string]*list.Element
+	order list.List
+	// era ends when the statements are retired: one that was lent before is not kept.
+	era int
+	// retired are statements that nobody gets any more. They are closed when the session
+	// is returned: until then rows may be open, which would be in the way of that.
+	retired []driver.Stmt
+}
+
+// kept is a statement in the list.
+type kept struct {
+	query string
+	inner driver.Stmt
+}
+
+// take removes a statement for its only user; nil: there is none.
+func (s *statements) take(query string) driver.Stmt {
+	found := s.texts[query]
+	if found == nil {
+		return nil
+	}
+	delete(s.texts, query)
+	return s.order.Remove(found).(kept).inner
+}
+
+// keep takes a statement back, and closes the one that is too many.
+func (s *statements) keep(query string, inner driver.Stmt) error {
+	if s.limit == 0 || s.texts[query] != nil {
+		return inner.Close()
+	}
+	if s.texts == nil {
+		s.texts = make(map[string]*list.Element)
+	}
+	s.texts[query] = s.order.PushFront(kept{query, inner})
+	if s.order.Len() <= s.limit {
+		return nil
+	}
+	oldest := s.order.Remove(s.order.Back()).(kept)
+	delete(s.texts, oldest.query)
+	return oldest.inner.Close()
+}
+
+// retire has all statements prepared anew.
+func (s *statements) retire() {
+	s.era++
+	for s.order.Len() > 0 {
+		s.retired = append(s.retired, s.order.Remove(s.order.Back()).(kept).inner)
+	}
+	clear(s.texts)
+}
+
+// sweep closes the retired statements. Their errors say nothing that is not known.
+func (s *statements) sweep() {
+	for _, inner := range s.retired {
+		_ = inner.Close()
+	}
+	s.retired = nil
+}
+
+// harmless are the first words of queries that leave the meaning of other queries alone.
+// USE, SET, ALTER, DISCARD and whatever else may change it, or end statements.
+var harmless = map[string]bool{
+	"SELECT": true, "INSERT": true, "UPDATE": true, "DELETE": true, "REPLACE": true, "MERGE": true, "WITH": true,
+	"VALUES": true, "TABLE": true, "SHOW": true, "EXPLAIN": true, "DESCRIBE": true, "CALL": true, "EXEC": true,
+	"EXECUTE": true, "COPY": true, "BEGIN": true, "START": true, "COMMIT": true, "ROLLBACK": true, "SAVEPOINT": true,
+	"RELEASE": true, "LOCK": true, "LISTEN": true, "NOTIFY": true,
+}
+
+// changesSession says whether a query may change what others mean on its connection.
+func changesSession(query string) bool {
+	for {
+		query = strings.TrimLeft(query, " \t\r\n(;")
+		end := ""
+		switch {
+		case strings.HasPrefix(query, "--"), strings.HasPrefix(query, "#"):
+			end = "\n"
+		case strings.HasPrefix(query, "/*") && !strings.HasPrefix(query, "/*!"):
+			end = "*/"
+		default:
+			word := query
+			if i := strings.IndexFunc(query, func(r rune) bool { return r < 'A' || r > 'z' }); i >= 0 {
+				word = query[:i]
+			}
+			return query != "" && !harmless[strings.ToUpper(word)]
+		}
+		_, query, _ = strings.Cut(query, end)
+	}
+}
+
+// PrepareContext implements driver.ConnPrepareContext.
+func (c *conn) PrepareContext(ctx context.Context, query string) (driver.Stmt, error) {
+	if c.ended() {
+		return nil, driver.ErrBadConn
+	}
+	inner := c.s.stmts.take(query)
+	if inner != nil && ctx.Err() != nil {
+		return nil, c.cancelled(ctx, query, inner)
+	}
+	if inner == nil {
+		var err error
+		inner, err = use(c, func() (driver.Stmt, error) { return c.prepareAnew(ctx, query) })
+		if err != nil {
+			return nil, err
+		}
+	}
+	st := &stmt{c: c, inner: inner, text: query, era: c.s.stmts.era}
+	c.lent = append(c.lent, st)
+	if converter, ok := inner.(driver.ColumnConverter); ok { //nolint:staticcheck // drivers still have it
+		return &converting{st, converter}, nil
+	}
+	return st, nil
+}
+
+// cancelled keeps a statement whose user has given up.
+func (c *conn) cancelled(ctx context.Context, query string, inner driver.Stmt) error {
+	c.guard(func() { _ = c.s.stmts.keep(query, inner) })
+	return ctx.Err()
+}
+
+func (c *conn) prepareAnew(ctx context.Context, query string) (driver.Stmt, error) {
+	if c.s.preparer != nil {
+		return c.s.preparer.PrepareContext(ctx, query)
+	}
+	inner, err := c.s.Prepare(query)
+	if err == nil && ctx.Err() != nil {
+		_ = inner.Close()
+		err = ctx.Err()
+	}
+	return inner, err
+}
+
+// stmt is a prepared statement, lent to one user until its Close.
+type stmt struct {
+	c      *conn
+	inner  driver.Stmt
+	text   string
+	era    int
+	rows   int  // not closed yet
+	failed bool // it is not kept
+	closed bool
+}
+
+// converting is a stmt of a driver whose statements have a ColumnConverter. Its presence
+// makes a difference: database/sql converts arguments in another way.
+type converting struct {
+	*stmt
+	converter driver.ColumnConverter //nolint:staticcheck // drivers still have it
+}
+
+// ColumnConverter implements driver.ColumnConverter.
+func (s *converting) ColumnConverter(column int) (converter driver.ValueConverter) {
+	s.c.guard(func() { converter = s.converter.ColumnConverter(column) })
+	return converter
+}
+
+// Close keeps the statement for its next user, unless it has failed. After the connection
+// was returned it does nothing: somebody else may hold that.
+func (s *stmt) Close() error {
+	if s.closed {
+		return nil
+	}
+	s.closed = true
+	c := s.c
+	if i := slices.Index(c.lent, s); i >= 0 {
+		c.lent = slices.Delete(c.lent, i, i+1)
+	}
+	if c.ended() {
+		return nil
+	}
+	var err error
+	c.guard(func() {
+		if s.failed || s.rows > 0 || s.era != c.s.stmts.era {
+			err = s.inner.Close()
+		} else {
+			err = c.s.stmts.keep(s.text, s.inner)
+		}
+	})
+	return err
+}
+
+// NumInput implements driver.Stmt.
+func (s *stmt) NumInput() (n int) {
+	if s.closed || s.c.ended() {
+		return -1
+	}
+	s.c.guard(func() { n = s.inner.NumInput() })
+	return n
+}
+
+// CheckNamedValue implements driver.NamedValueChecker: that of the statement, or else that
+// of its connection, which database/sql does not ask beside this.
+func (s *stmt) CheckNamedValue(value *driver.NamedValue) (err error) {
+	checker, ok := s.inner.(driver.NamedValueChecker)
+	if !ok {
+		return s.c.CheckNamedValue(value)
+	}
+	s.c.guard(func() { err = checker.CheckNamedValue(value) })
+	return err
+}
+
+// Exec implements driver.Stmt.
+func (s *stmt) Exec(args []driver.Value) (driver.Result, error) {
+	return s.ExecContext(context.Background(), named(args))
+}
+
+// Query implements driver.Stmt.
+func (s *stmt) Query(args []driver.Value) (driver.Rows, error) {
+	return s.QueryContext(context.Background(), named(args))
+}
+
+// named is the opposite of without.
+func named(values []driver.Value) []driver.NamedValue {
+	args := make([]driver.NamedValue, len(values))
+	for i, value := range values {
+		args[i] = driver.NamedValue{Ordinal: i + 1, Value: value}
+	}
+	return args
+}
+
+// ExecContext implements driver.StmtExecContext.
+func (s *stmt) ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
+	with, ok := s.inner.(driver.StmtExecContext)
+	values, err := without(ctx, ok, args)
+	if err != nil {
+		return nil, err
+	}
+	return run(s, func() (driver.Result, error) {
+		if with != nil {
+			return with.ExecContext(ctx, args)
+		}
+		return s.inner.Exec(values) //nolint:staticcheck // drivers still have it
+	})
+}
+
+// QueryContext implements driver.StmtQueryContext.
+func (s *stmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
+	with, ok := s.inner.(driver.StmtQueryContext)
+	values, err := without(ctx, ok, args)
+	if err != nil {
+		return nil, err
+	}
+	inner, err := run(s, func() (driver.Rows, error) {
+		if with != nil {
+			return with.QueryContext(ctx, args)
+		}
+		return s.inner.Query(values) //nolint:staticcheck // drivers still have it
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.rows++
+	return &rows{Rows: inner, stmt: s}, nil
+}
+
+// run executes a statement.
+func run[T any](s *stmt, f func() (T, error)) (result T, err error) {
+	if s.closed {
+		return result, driver.ErrBadConn
+	}
+	defer s.c.ran(s.text)
+	result, err = use(s.c, f)
+	s.failed = s.failed || err != nil
+	return result, err
+}
+
+// rows are those of a statement, which is lent to nobody else while they are open. The
+// interfaces that rows may have beside driver.Rows have no effect if they answer as here
+// where the driver's rows do not have them.
+type rows struct {
+	driver.Rows
+	stmt   *stmt
+	closed bool
+}
+
+// Close implements driver.Rows.
+func (r *rows) Close() error {
+	if !r.closed {
+		r.closed = true
+		r.stmt.rows--
+	}
+	return r.Rows.Close()
+}
+
+// Next implements driver.Rows.
+func (r *rows) Next(row []driver.Value) error {
+	err := r.Rows.Next(row)
+	if err != nil && err != io.EOF { //nolint:errorlint // database/sql compares it
+		r.stmt.failed = true
+	}
+	return err
+}
+
+// HasNextResultSet implements driver.RowsNextResultSet.
+func (r *rows) HasNextResultSet() bool {
+	inner, ok := r.Rows.(driver.RowsNextResultSet)
+	return ok && inner.HasNextResultSet()
+}
+
+// NextResultSet implements driver.RowsNextResultSet.
+func (r *rows) NextResultSet() error {
+	if inner, ok := r.Rows.(driver.RowsNextResultSet); ok {
+		return inner.NextResultSet()
+	}
+	return io.EOF
+}
+
+// ColumnTypeScanType implements driver.RowsColumnTypeScanType.
+func (r *rows) ColumnTypeScanType(column int) reflect.Type {
+	if inner, ok := r.Rows.(driver.RowsColumnTypeScanType); ok {
+		return inner.ColumnTypeScanType(column)
+	}
+	return reflect.TypeFor[any]()
+}
+
+// ColumnTypeDatabaseTypeName implements driver.RowsColumnTypeDatabaseTypeName.
+func (r *rows) ColumnTypeDatabaseTypeName(column int) string {
+	if inner, ok := r.Rows.(driver.RowsColumnTypeDatabaseTypeName); ok {
+		return inner.ColumnTypeDatabaseTypeName(column)
+	}
+	return ""
+}
+
+// ColumnTypeLength implements driver.RowsColumnTypeLength.
+func (r *rows) ColumnTypeLength(column int) (length int64, ok bool) {
+	if inner, has := r.Rows.(driver.RowsColumnTypeLength); has {
+		return inner.ColumnTypeLength(column)
+	}
+	return 0, false
+}
+
+// ColumnTypeNullable implements driver.RowsColumnTypeNullable.
+func (r *rows) ColumnTypeNullable(column int) (nullable, ok bool) {
+	if inner, has := r.Rows.(driver.RowsColumnTypeNullable); has {
+		return inner.ColumnTypeNullable(column)
+	}
+	return false, false
+}
+
+// ColumnTypePrecisionScale implements driver.RowsColumnTypePrecisionScale.
+func (r *rows) ColumnTypePrecisionScale(column int) (precision, scale int64, ok bool) {
+	if inner, has := r.Rows.(driver.RowsColumnTypePrecisionScale); has {
+		return inner.ColumnTypePrecisionScale(column)
+	}
+	return 0, 0, false
+}

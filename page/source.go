@@ -1,0 +1,105 @@
+package page
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"reflect"
+	"time"
+
+	"github.com/actorpool/actorpool/messages"
+)
+
+// Source is what a [Handler] shows: a [Pool], or a [Group] of them. Of any other Source
+// it shows only Stats. A Source is left when its Done is closed.
+type Source interface {
+	// Stats is a snapshot. The page reads it once a second.
+	Stats() messages.Stats
+	// Done returns a channel that is closed when nothing is left of the source.
+	Done() <-chan struct{}
+}
+
+// Pool is a pool. A *client.Pool[C] is one, for any C.
+type Pool = interface {
+	Stats() messages.Stats
+	Done() <-chan struct{}
+	Explain(ctx context.Context) (messages.Explanation, error)
+	Measure(ctx context.Context) (messages.Measures, error)
+}
+
+// Group is a source of several pools that come and go, for example one for each tenant.
+// Its Stats are the sums of theirs. The page lists the pools, at most 200.
+type Group interface {
+	Source
+	// Pools gives the pools that there are now, each with a name that is its own within
+	// the group. The page reads it once a second.
+	Pools() iter.Seq2[string, Pool]
+}
+
+// same says whether two sources are one. Those that cannot be compared are not.
+func same(a, b Source) bool {
+	return a != nil && b != nil && reflect.TypeOf(a).Comparable() && reflect.TypeOf(b).Comparable() && a == b
+}
+
+// reading is what one look at a source has found, once a second.
+type reading struct {
+	stats   messages.Stats
+	done    bool
+	members []member
+	more    int    // members above the bound
+	failed  string // what went wrong; empty: nothing
+}
+
+type member struct {
+	name string
+	pool Pool
+}
+
+// read looks at a source. A panic of its methods is a fault of that source only.
+func (red redactor) read(s Source) (r reading) {
+	defer func() {
+		if v := recover(); v != nil {
+			r.failed = "reading it panics: " + red.text(sprint(v), errorLength)
+		}
+	}()
+	select {
+	case <-s.Done():
+		r.done = true
+	default:
+	}
+	r.stats = red.stats(s.Stats())
+	if g, ok := s.(Group); ok {
+		for name, pool := range g.Pools() {
+			if len(r.members) < maxRows {
+				r.members = append(r.members, member{name, pool})
+			} else {
+				r.more++
+			}
+		}
+	}
+	return r
+}
+
+// start looks at a source on a goroutine of its own, so that methods that do not return,
+// or that end their goroutine, harm nobody else.
+func (red redactor) start(s Source, done func(reading)) {
+	go func() {
+		r := reading{failed: "reading it ended the goroutine"}
+		defer func() { done(r) }()
+		r = red.read(s)
+	}()
+}
+
+// first looks at a source that is new, for not too long.
+func (red redactor) first(s Source) reading {
+	result := make(chan reading, 1)
+	red.start(s, func(r reading) { result <- r })
+	late := time.NewTimer(patience)
+	defer late.Stop()
+	select {
+	case r := <-result:
+		return r
+	case <-late.C:
+		return reading{failed: fmt.Sprintf("no numbers within %v", patience)}
+	}
+}
