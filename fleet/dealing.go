@@ -13,7 +13,7 @@ import (
 
 // deal is one turn of a coordinator, if it is time. Every member may deal; the first ones
 // by name do it most often, so that a large fleet does not read its ledger all the time.
-func (m *member) deal() {
+func (m *memberActor) deal() {
 	wait := m.cfg.TTL / renewals / looks * time.Duration(max(1, m.rank))
 	if m.dealing || m.now()-m.dealtAt < wait || m.leaving {
 		return
@@ -43,7 +43,7 @@ func (m *member) deal() {
 	})
 }
 
-func (m *member) dealt(msg *dealt) {
+func (m *memberActor) dealt(msg *dealt) {
 	m.dealing = false
 	if msg.err != nil {
 		m.cfg.Logger.Warn("fleet: dealing the budget failed", "key", m.cfg.Key, "err", msg.err)

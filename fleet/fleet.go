@@ -63,10 +63,10 @@ func New[C any](ctx context.Context, pool client.Config[C], cfg Config) (*client
 		return nil, nil, err
 	}
 	m := &Member{system: system, left: make(chan struct{}), patience: cfg.TTL}
-	m.status.Store(&published{Status: Status{Key: cfg.Key, Budget: cfg.Budget, Phase: "new"}})
+	m.last.Store(&published{Status: Status{Key: cfg.Key, Budget: cfg.Budget, Phase: "new"}})
 	shared := &shared{cfg: &cfg, gate: g, facade: m, pool: p.PID(), minIdle: minIdle, resumes: pool.PauseOnClear}
 	shared.life, shared.die = context.WithCancel(context.Background())
-	props := actor.PropsFromProducer(func() actor.Actor { return &member{shared: shared} })
+	props := actor.PropsFromProducer(func() actor.Actor { return &memberActor{shared: shared} })
 	if m.pid, err = system.Root.SpawnNamed(props, "fleet-"+cfg.Key); err != nil {
 		return nil, nil, errors.Join(err, p.Close(context.WithoutCancel(ctx)))
 	}

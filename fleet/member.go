@@ -40,8 +40,8 @@ type shared struct {
 	work sync.WaitGroup // the operations of the store that are under way
 }
 
-// member is the actor that owns the state of a member, over all its incarnations.
-type member struct {
+// memberActor is the actor that owns the state of a member, over all its incarnations.
+type memberActor struct {
 	*shared
 	ctx         actor.Context
 	machine     *machine.Member // nil: there is no incarnation
@@ -116,7 +116,7 @@ type (
 )
 
 // Receive implements actor.Actor.
-func (m *member) Receive(ctx actor.Context) {
+func (m *memberActor) Receive(ctx actor.Context) {
 	m.ctx = ctx
 	switch msg := ctx.Message().(type) {
 	case *actor.Started:
@@ -186,7 +186,7 @@ var errStopped = errors.New("fleet: the member's actor was stopped: its quota is
 
 // start begins, or goes on after a panic: then nobody knows how far the actor had come, so
 // everything is closed, and a new incarnation begins.
-func (m *member) start() {
+func (m *memberActor) start() {
 	m.ctx.Watch(m.pool)
 	m.coordinator = &machine.Coordinator{Floor: m.cfg.Floor, Grace: m.cfg.Reclaim.Grace(), Turn: m.cfg.TTL}
 	m.decision = machine.Decision{Phase: machine.Over, Refuse: true}
@@ -200,7 +200,7 @@ func (m *member) start() {
 }
 
 // stop ends what would send messages to an actor that is not there.
-func (m *member) stop() {
+func (m *memberActor) stop() {
 	if m.timer != nil {
 		m.timer.Stop()
 	}
@@ -211,10 +211,10 @@ func (m *member) stop() {
 	m.gate.set(nil, 0, 0)
 }
 
-func (m *member) now() time.Duration { return m.gate.now() }
+func (m *memberActor) now() time.Duration { return m.gate.now() }
 
 // async runs an operation of the store beside the actor, and sends it what comes of it.
-func (m *member) async(bound time.Duration, f func(ctx context.Context) any) {
+func (m *memberActor) async(bound time.Duration, f func(ctx context.Context) any) {
 	self, root := m.ctx.Self(), m.ctx.ActorSystem().Root
 	m.work.Go(func() {
 		ctx, cancel := context.WithTimeout(m.life, bound)
@@ -224,7 +224,7 @@ func (m *member) async(bound time.Duration, f func(ctx context.Context) any) {
 }
 
 // proceed follows every message: it sets the pool, and begins what is due.
-func (m *member) proceed() {
+func (m *memberActor) proceed() {
 	m.apply()
 	switch {
 	case m.ended:
@@ -249,7 +249,7 @@ func (m *member) proceed() {
 
 // enter begins an incarnation, if none is there and nothing is held. The one before it
 // leaves first: what it was charged for is free then.
-func (m *member) enter() {
+func (m *memberActor) enter() {
 	if m.entering || m.leaving || m.gate.held.Load() > 0 || m.now() < m.joinAgainAt {
 		return
 	}
@@ -288,7 +288,7 @@ func (cfg *Config) leave(ctx context.Context, lease store.Membership, incarnatio
 	return nil
 }
 
-func (m *member) joined(msg *joined) {
+func (m *memberActor) joined(msg *joined) {
 	if msg.incarnation != m.candidate { // begun before the actor was restarted
 		if msg.lease != nil {
 			m.async(m.cfg.TTL, func(ctx context.Context) any { return m.cfg.leave(ctx, msg.lease, msg.incarnation) })
@@ -327,7 +327,7 @@ func (m *member) joined(msg *joined) {
 }
 
 // answerFirst answers New. The join may be done before New asks.
-func (m *member) answerFirst() {
+func (m *memberActor) answerFirst() {
 	if m.first != nil && m.firstResult != nil {
 		m.first <- *m.firstResult
 		m.first = nil
@@ -337,7 +337,7 @@ func (m *member) answerFirst() {
 // Looking at the pool, and setting it.
 
 // apply makes the gate and the pool what the member decides.
-func (m *member) apply() {
+func (m *memberActor) apply() {
 	held := int(m.gate.held.Load())
 	d := machine.Decision{Phase: machine.Over, Refuse: true, Interrupt: held > 0}
 	if m.machine != nil {
@@ -385,7 +385,7 @@ func (m *member) apply() {
 }
 
 // setCapacity sets the capacity of the pool. MinIdle follows it, and is never above.
-func (m *member) setCapacity(capacity int) {
+func (m *memberActor) setCapacity(capacity int) {
 	minIdle := min(m.minIdle, capacity)
 	if capacity < m.capacity && m.minIdle > 0 {
 		m.ctx.Request(m.pool, &messages.SetMinIdle{MinIdle: minIdle})
@@ -398,7 +398,7 @@ func (m *member) setCapacity(capacity int) {
 }
 
 // look asks the pool for its demand, now and then.
-func (m *member) look() {
+func (m *memberActor) look() {
 	wait := m.cfg.TTL / renewals / looks
 	if m.leaving {
 		wait = owedLooks
@@ -410,13 +410,13 @@ func (m *member) look() {
 }
 
 // demand is how many connections the member has a use for.
-func (m *member) demand() int {
+func (m *memberActor) demand() int {
 	return m.stats.Borrowed + m.stats.InTransition + m.stats.Waiting + m.minIdle
 }
 
 // arm arms the timer for what is due first. An earlier one that comes late is recognised
 // by its epoch.
-func (m *member) arm() {
+func (m *memberActor) arm() {
 	wait := m.cfg.TTL / renewals / looks
 	if m.machine != nil && m.machine.Owes() || m.machine == nil && m.gate.held.Load() > 0 || m.leaving {
 		wait = min(wait, owedLooks)
@@ -435,7 +435,7 @@ func (m *member) arm() {
 // Renewing.
 
 // renew renews the lease if it is time, or if there is news: a promise, or a need.
-func (m *member) renew() {
+func (m *memberActor) renew() {
 	if m.renewing || m.machine == nil {
 		return
 	}
@@ -454,7 +454,7 @@ func (m *member) renew() {
 	})
 }
 
-func (m *member) renewed(msg *renewed) {
+func (m *memberActor) renewed(msg *renewed) {
 	if msg.incarnation != m.incarnation || m.machine == nil {
 		return
 	}
@@ -477,7 +477,7 @@ func (m *member) renewed(msg *renewed) {
 
 // closePool closes the pool of a member that leaves. With interrupt the leases that are
 // out end now; otherwise there are none.
-func (m *member) closePool(interrupt bool) {
+func (m *memberActor) closePool(interrupt bool) {
 	if m.closing || !m.leaving {
 		return
 	}
@@ -492,7 +492,7 @@ func (m *member) closePool(interrupt bool) {
 // It comes when the pool's actor has ended, because the member leaves or because
 // somebody has closed the pool. A join that is under way comes first, so that its lease
 // does not stay.
-func (m *member) poolEnded() {
+func (m *memberActor) poolEnded() {
 	held := int(m.gate.held.Load())
 	switch {
 	case m.entering:
@@ -526,7 +526,7 @@ func (m *member) poolEnded() {
 }
 
 // hasLeft ends the member.
-func (m *member) hasLeft(err error) {
+func (m *memberActor) hasLeft(err error) {
 	m.over = true
 	m.stopTrying()
 	if err != nil {

@@ -72,7 +72,7 @@ type Row struct {
 type Member struct {
 	system *actor.ActorSystem
 	pid    *actor.PID
-	status atomic.Pointer[published]
+	last   atomic.Pointer[published]
 	// patience is how long Leave waits after its context has ended.
 	patience time.Duration
 	end      atomic.Pointer[error] // of Leave, when the actor has ended
@@ -89,7 +89,7 @@ type published struct {
 // Status says what the member may hold and holds now. It asks nobody. After the end it is
 // the last one, with phase "over".
 func (m *Member) Status() Status {
-	p := m.status.Load()
+	p := m.last.Load()
 	s := p.Status
 	if p.now != nil {
 		s.Proof = p.now() - p.proof
@@ -142,7 +142,7 @@ func (m *Member) join(ctx context.Context) error {
 }
 
 // publish makes the member's state known.
-func (m *member) publish() {
+func (m *memberActor) publish() {
 	s := &published{
 		Status: Status{
 			Key: m.cfg.Key, Budget: m.cfg.Budget, Incarnation: m.incarnation, Phase: m.decision.Phase.String(),
@@ -160,5 +160,5 @@ func (m *member) publish() {
 		row, _ := m.machine.Row()
 		s.Charge, s.Target, s.proof = row.Charge, row.Target, m.machine.Proof()
 	}
-	m.facade.status.Store(s)
+	m.facade.last.Store(s)
 }

@@ -29,6 +29,11 @@ var layers = map[string]struct {
 	"actors":                     {[]string{"messages", "supervisor", "actors/internal/machine", "actors/internal/setmachine"}, library + "/actor"},
 	"client":                     {[]string{"messages", "supervisor", "actors"}, library + "/actor"},
 	"page":                       {[]string{"messages"}, ""},
+	"fleet/store":                {nil, ""},
+	"fleet/internal/machine":     {[]string{"fleet/store"}, ""},
+	"fleet/memstore":             {[]string{"fleet/store"}, ""},
+	"fleet/etcdstore":            {[]string{"fleet/store"}, ""},
+	"fleet/pgfence":              {[]string{"fleet"}, ""},
 	"internal/lockfree":          {nil, ""},
 }
 
@@ -42,7 +47,7 @@ var forbidden = []struct {
 }{
 	{
 		what:   "locks guard nothing here: every change is a message to one owner",
-		folder: []string{"actors/internal/machine", "actors/internal/setmachine", "actors", "client", "supervisor", "page"},
+		folder: []string{"actors/internal/machine", "actors/internal/setmachine", "actors", "client", "supervisor", "page", "fleet", "fleet/internal/machine", "fleet/memstore", "fleet/etcdstore", "fleet/pgfence"},
 		names:  []string{"sync.Mutex", "sync.RWMutex", "sync.Cond", "sync.NewCond"},
 	},
 	{
@@ -53,9 +58,9 @@ var forbidden = []struct {
 	},
 	{
 		what:   "the machine only decides",
-		folder: []string{"actors/internal/machine", "actors/internal/setmachine"},
+		folder: []string{"actors/internal/machine", "actors/internal/setmachine", "fleet/internal/machine"},
 		names: []string{
-			"time.NewTimer", "time.NewTicker", "time.After", "time.Tick", "rand.Float64", "rand.IntN", "os.Stdout", "fmt.Println",
+			"time.Now", "time.Since", "time.NewTimer", "time.NewTicker", "time.After", "time.Tick", "rand.Float64", "rand.IntN", "os.Stdout", "fmt.Println",
 			"log.Print", "slog.Info", "go",
 		},
 	},

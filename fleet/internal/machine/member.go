@@ -41,7 +41,7 @@ type MemberConfig struct {
 type Member struct {
 	cfg    MemberConfig
 	phase  Phase
-	row    store.Row
+	newest store.Row
 	hasRow bool
 
 	proof time.Duration // when the last renewal that was confirmed was sent
@@ -63,10 +63,10 @@ func NewMember(cfg MemberConfig, asked time.Duration) *Member {
 // Seen is a row of this incarnation, which may have come late, or again. One that is not
 // newer than the last is ignored.
 func (m *Member) Seen(row store.Row) {
-	if m.hasRow && row.Seq <= m.row.Seq {
+	if m.hasRow && row.Seq <= m.newest.Seq {
 		return
 	}
-	m.row, m.hasRow = row, true
+	m.newest, m.hasRow = row, true
 }
 
 // Renewed is a confirmation of the renewal that was sent at the given time. What counts
@@ -135,8 +135,8 @@ func (m *Member) phaseAt(now time.Duration) Phase {
 
 // allowed is what the row and the member's own promise on it allow.
 func (m *Member) allowed() int {
-	n := min(m.row.Charge, m.row.Target)
-	if m.promise.AckSeq == m.row.Seq {
+	n := min(m.newest.Charge, m.newest.Target)
+	if m.promise.AckSeq == m.newest.Seq {
 		n = min(n, m.promise.AckN)
 	}
 	return n
@@ -148,10 +148,10 @@ func (m *Member) allowed() int {
 // A promise to hold less than the row charges is made when the pool neither holds more nor
 // may open more. It is kept until a newer row comes: see allowed.
 func (m *Member) Report(now time.Duration, demand int) store.Report {
-	if m.hasRow && m.row.Target < m.row.Charge && m.phase != Over {
-		n := max(m.held, m.capacity, m.row.Target)
-		if n < m.row.Charge && (m.promise.AckSeq != m.row.Seq || n < m.promise.AckN) {
-			m.promise.AckSeq, m.promise.AckN = m.row.Seq, n
+	if m.hasRow && m.newest.Target < m.newest.Charge && m.phase != Over {
+		n := max(m.held, m.capacity, m.newest.Target)
+		if n < m.newest.Charge && (m.promise.AckSeq != m.newest.Seq || n < m.promise.AckN) {
+			m.promise.AckSeq, m.promise.AckN = m.newest.Seq, n
 		}
 	}
 	r := m.promise
@@ -161,10 +161,10 @@ func (m *Member) Report(now time.Duration, demand int) store.Report {
 
 // Owes says that connections were asked back and are held, or not promised away yet: their
 // return is worth a report of its own.
-func (m *Member) Owes() bool { return m.hasRow && m.row.Target < m.row.Charge }
+func (m *Member) Owes() bool { return m.hasRow && m.newest.Target < m.newest.Charge }
 
 // Row is the last row that was seen; false: none.
-func (m *Member) Row() (store.Row, bool) { return m.row, m.hasRow }
+func (m *Member) Row() (store.Row, bool) { return m.newest, m.hasRow }
 
 // Proof is when the last confirmed renewal was sent.
 func (m *Member) Proof() time.Duration { return m.proof }
