@@ -166,7 +166,9 @@ func sanitized(name string) string {
 	clean := []byte(name)
 	clean = clean[:min(len(clean), 24)]
 	for i, c := range clean {
-		if !(c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c >= 'A' && c <= 'Z' || c == '.' || c == '_') {
+		switch {
+		case c >= 'a' && c <= 'z', c >= '0' && c <= '9', c >= 'A' && c <= 'Z', c == '.':
+		default:
 			clean[i] = '_'
 		}
 	}

@@ -443,7 +443,7 @@ func (m *memberActor) renew() {
 	r, since := m.machine.Report(now, m.demand()), now-m.renewedAt
 	promise := r.AckSeq != m.reported.AckSeq || r.AckN != m.reported.AckN
 	soon := since >= m.cfg.TTL/renewals/looks && (m.failed || r.Want > m.reported.Want)
-	if since < m.cfg.TTL/renewals && !soon && !(promise && !m.failed) {
+	if since < m.cfg.TTL/renewals && !soon && (!promise || m.failed) {
 		return
 	}
 	m.renewing, m.renewedAt, m.reported = true, now, r

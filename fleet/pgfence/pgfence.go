@@ -120,7 +120,7 @@ func (f *Fence) with(ctx context.Context, do func(*pgx.Conn) error) error {
 		case err != nil:
 			return fmt.Errorf("pgfence: %w", err)
 		case !busy:
-			defer conn.Close(context.WithoutCancel(ctx))
+			defer conn.Close(context.WithoutCancel(ctx)) //nolint:errcheck // nothing follows from it
 			return do(conn)
 		}
 		select {
@@ -210,7 +210,7 @@ func (f *Fence) Reclaim(ctx context.Context, suspects []string) (gone []string, 
 	if err != nil || busy {
 		return nil, err
 	}
-	defer conn.Close(context.WithoutCancel(ctx))
+	defer conn.Close(context.WithoutCancel(ctx)) //nolint:errcheck // nothing follows from it
 	var locked bool
 	if err = conn.QueryRow(ctx, "SELECT pg_try_advisory_lock($1)", lock).Scan(&locked); err != nil || !locked {
 		return nil, err

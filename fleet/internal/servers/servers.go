@@ -70,8 +70,9 @@ func freeAddress(t testing.TB) string {
 	for range 100 {
 		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(10000+rand.IntN(20000))))
 		if err == nil {
-			defer l.Close()
-			return l.Addr().String()
+			address := l.Addr().String()
+			_ = l.Close()
+			return address
 		}
 	}
 	t.Fatal("no port is free")

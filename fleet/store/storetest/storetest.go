@@ -4,6 +4,7 @@ package storetest
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"testing"
 	"time"
 
@@ -113,7 +114,7 @@ func conflicts(t *testing.T, s *suite) {
 	done := make(chan error, commits)
 	for i := range commits {
 		go func() {
-			done <- s.Commit(s.ctx, s.key, v.Sum, v.Sum, []store.Change{{Incarnation: fmt.Sprint(i), Row: store.Row{Charge: 10, Target: 10}}})
+			done <- s.Commit(s.ctx, s.key, v.Sum, v.Sum, []store.Change{{Incarnation: strconv.Itoa(i), Row: store.Row{Charge: 10, Target: 10}}})
 		}()
 	}
 	succeeded := 0
@@ -132,7 +133,7 @@ func largest(t *testing.T, s *suite) {
 	base := s.open(t, 1000)
 	changes := make([]store.Change, store.MaxChanges+1)
 	for i := range changes {
-		changes[i] = store.Change{Incarnation: fmt.Sprint(i), Row: store.Row{Charge: 1, Target: 1}}
+		changes[i] = store.Change{Incarnation: strconv.Itoa(i), Row: store.Row{Charge: 1, Target: 1}}
 	}
 	require.Error(t, s.Commit(s.ctx, s.key, base, base, changes))
 	assert.Empty(t, s.snapshot(t).Rows, "none of them")
