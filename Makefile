@@ -1,6 +1,6 @@
 # The project's commands. CI runs `make lint` and `make test`: see .ci/run.
 
-MODULES := . adapters/pgxpool adapters/sqlpool examples benchmarks fleet integration integration/browser metrics
+MODULES := . adapters/pgxpool adapters/sqlpool examples examples/fleet benchmarks fleet integration integration/browser metrics
 PROCESSES ?= 15
 FLAP    ?= 1m
 FUZZ    ?= 10m

@@ -76,13 +76,10 @@ func (c untilEOF) SetDeadline(t time.Time) error {
 	return c.TCPConn.SetDeadline(t)
 }
 
-// disconnect also waits for a connection that pgx closes in the background, because a
-// query was interrupted: its Close returns at once then.
-func disconnect(ctx context.Context, conn *pgx.Conn) error {
-	err := conn.Close(ctx)
-	<-conn.PgConn().CleanupDone()
-	return err
-}
+// disconnect closes the socket. pgx's Close must not be called while a holder uses the
+// connection, which is so when the pool interrupts; and it returns at once for a
+// connection that pgx closes in the background, because a query was interrupted.
+func disconnect(_ context.Context, conn *pgx.Conn) error { return conn.PgConn().Conn().Close() }
 
 // member is one process of the fleet. It works until it is killed.
 func member() error {
