@@ -28,25 +28,31 @@ type poolConn struct {
 	node  node
 	fence atomic.Uint64
 
-	// Written by the holder that ended the lease, read by the pool actor.
+	// The first two are written by the pool actor when it makes the connection, epoch by
+	// the holder that ended the lease.
+	slot  *machine.Slot
+	ref   *Ref
 	epoch uint64
+
+	id   uint64
+	conn any // what Connect gave
+
+	// Written by the holder that ended the lease, read by the pool actor.
 	taint bool
 	dead  bool // the cause is an error of the network
 	asked bool // whether it can be used again
-	cause error
 
-	// Written by the pool actor when it grants the connection.
-	fromIdle bool   // it was idle before, see Ref.saysClosed
-	idEpoch  uint64 // the Epoch in the LeaseID of the last lease by message; 0: there was none
-	idFence  uint64 // the epoch of that lease
+	fromIdle bool        // it was idle before it was granted, see Ref.saysClosed; written by the pool actor
+	closed   atomic.Bool // Disconnect has begun, or a holder keeps the connection
 
-	conn       any // what Connect gave
-	id         uint64
-	slot       *machine.Slot
-	ref        *Ref
+	cause error // written by the holder, too
+
+	// Written by the pool actor when it grants the connection by message.
+	idEpoch uint64 // the Epoch in the LeaseID of the last such lease; 0: there was none
+	idFence uint64 // the epoch of that lease
+
 	opened     time.Duration // when Connect had returned
 	generation uint64
-	closed     atomic.Bool // Disconnect has begun, or a holder keeps the connection
 }
 
 func newPoolConn(conn any) *poolConn {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
+	"github.com/asynkron/protoactor-go/ctxext"
 
 	"github.com/actorpool/actorpool/actors/internal/machine"
 	"github.com/actorpool/actorpool/messages"
@@ -25,7 +26,7 @@ type connector struct {
 	held    *held
 	job     *job
 
-	failures *actor.RestartStatistics // of this connector actor
+	failures *actor.RestartStatistics // of this connector actor; nil: there was none
 }
 
 // held is the connection in a connector's hand. It survives the connector's
@@ -34,9 +35,15 @@ type held struct{ conn atomic.Pointer[poolConn] }
 
 func newHeld() *held { return &held{} }
 
+var heldID = ctxext.NextContextExtensionID()
+
+// ExtensionID implements ctxext.ContextExtension.
+func (*held) ExtensionID() ctxext.ContextExtensionID { return heldID }
+
 // job is one call of user code, and its report. The pool actor sends it to a
 // connector, the connector sends it back.
 type job struct {
+	node    node
 	kind    machine.EffectKind // Open, Check, Reset, Apply, Unapply or Disconnect
 	slot    *machine.Slot
 	conn    *poolConn // the connection; for Open, the result
@@ -58,8 +65,8 @@ type job struct {
 // the connector closes the connection itself.
 func (*job) IgnoreDeadLetterLogging() {}
 
-// connectorActor runs jobs, one at a time. It has no state of its own, so that it can
-// be restarted at any time.
+// connectorActor runs jobs, one at a time. It has no state of its own but its hand, which
+// it passes on when it is restarted. So it can be restarted at any time.
 type connectorActor struct {
 	spec *Spec
 	held *held
@@ -70,6 +77,12 @@ func (a *connectorActor) Receive(ctx actor.Context) {
 	switch msg := ctx.Message().(type) {
 	case *job:
 		a.run(ctx, msg)
+	case *actor.Restarting:
+		ctx.Set(a.held)
+	case *actor.Started:
+		if a.held == nil { // the one before has set it
+			a.held, _ = ctx.Get(heldID).(*held)
+		}
 	case *actor.Stopping:
 		// The pool was stopped from outside, this connector was given up, or somebody
 		// else stops it. The pool must know before the connection is closed, and after

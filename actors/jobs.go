@@ -14,7 +14,8 @@ import (
 // takes reports, and supervises. connector.go is the other end.
 
 // start sends a job to the slot's connector, and spawns that first if there is
-// none.
+// none. The job carries its node, which is in one mailbox at most: a job that goes to
+// a second connector is given another one, because the first may still have this one.
 func (p *pool) start(kind machine.EffectKind, s *machine.Slot) {
 	c, ok := s.Shell.(*connector)
 	if !ok {
@@ -30,25 +31,42 @@ func (p *pool) start(kind machine.EffectKind, s *machine.Slot) {
 	if kind == machine.Disconnect { // it has a bound of its own, see connectorActor.disconnect
 		j.context.parent = context.Background()
 	}
+	j.node.message = j
 	c.job = j
-	p.dispatch(c)
+	p.dispatch(c, &j.node)
 }
 
 // dispatch gives the job to the connector actor, and spawns that first if there is none.
-func (p *pool) dispatch(c *connector) {
+func (p *pool) dispatch(c *connector, message any) {
 	if c.pid == nil {
-		held := c.held
-		c.pid, c.process = p.spawn(func() actor.Actor { return &connectorActor{spec: p.spec, held: held} })
-		c.failures = actor.NewRestartStatistics()
+		p.spawned = c.held
+		c.pid, c.process = p.spawn(p.connectorProps)
+		p.spawned, c.failures = nil, nil
 	}
-	c.process.SendUserMessage(c.pid, c.job)
+	c.process.SendUserMessage(c.pid, message)
+}
+
+// propsOfConnectors makes the props that all connectors of the pool share. A connector
+// that the library restarts is another value: its hand goes from the old one to the new
+// one through the extensions of their context, which take memory only then.
+func (p *pool) propsOfConnectors() *actor.Props {
+	spec := p.spec
+	return actor.PropsFromProducer(
+		func() actor.Actor { return &connectorActor{spec: spec} },
+		actor.WithMailbox(newAsideMailbox),
+		actor.WithOnInit(func(ctx actor.Context) { // on the pool's turn
+			if a, ok := ctx.Actor().(*connectorActor); ok {
+				a.held = p.spawned
+			}
+		}),
+	)
 }
 
 // spawn makes a child. It gives the process, too: if somebody else stops the child,
 // what is sent there is dropped. By its PID it would be a dead letter, whose
 // subscribers run on the pool's turn.
-func (p *pool) spawn(child func() actor.Actor) (*actor.PID, actor.Process) {
-	pid := p.ctx.Spawn(actor.PropsFromProducer(child))
+func (p *pool) spawn(child *actor.Props) (*actor.PID, actor.Process) {
+	pid := p.ctx.Spawn(child)
 	process, _ := p.ref.system.ProcessRegistry.Get(pid)
 	return pid, process
 }
@@ -64,7 +82,7 @@ func (p *pool) connectorStopped(now time.Duration, held *held) {
 	c.pid, c.process, c.held = nil, nil, newHeld()
 	if j := c.job; j != nil {
 		if j.kind == machine.Open || j.kind == machine.Disconnect {
-			p.dispatch(c)
+			p.dispatch(c, j)
 			return
 		}
 		j.context.end()
@@ -81,6 +99,9 @@ var errConnectorStopped = errors.New("actorpool: the connector was stopped by so
 func (p *pool) report(now time.Duration, j *job) {
 	c := j.slot.Shell.(*connector)
 	if j.failure != nil && j.by == c.held && c.pid != nil { // before another job goes to it
+		if c.failures == nil {
+			c.failures = actor.NewRestartStatistics()
+		}
 		p.HandleFailure(p.ref.system, nil, c.pid, c.failures, j.failure.Value, j)
 	}
 	if c.job == j {
@@ -171,7 +192,7 @@ func (p *pool) connectorGivenUp(child *actor.PID) {
 		next.conn.Store(c.held.conn.Swap(nil))
 		c.pid, c.process, c.held = nil, nil, next
 		if c.job != nil && !c.job.started.Load() {
-			p.dispatch(c)
+			p.dispatch(c, c.job)
 		}
 	})
 }

@@ -46,6 +46,7 @@ func (p *pool) init(ctx actor.Context, spec Spec) {
 	p.life = running
 	p.m = machine.New(spec.Policy)
 	p.lifetime, p.cancel = context.WithCancel(context.Background())
+	p.connectorProps = p.propsOfConnectors()
 	p.conns = make(map[uint64]*poolConn)
 	p.borrowers = make(map[string]*borrower)
 	p.strategy = supervisor.Connectors(supervisor.Limit, supervisor.Window, p.connectorGivenUp)
@@ -69,7 +70,7 @@ func (p *pool) started() {
 }
 
 func (p *pool) spawnObserver() {
-	p.feed.observer, p.feed.process = p.spawn(func() actor.Actor { return &observerActor{spec: p.spec} })
+	p.feed.observer, p.feed.process = p.spawn(actor.PropsFromProducer(func() actor.Actor { return &observerActor{spec: p.spec} }))
 }
 
 // observerStopped notes that somebody else has stopped the observer. Another one takes

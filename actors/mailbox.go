@@ -88,6 +88,12 @@ import (
 // And when it has stopped it is still called for each message that comes too late: the
 // library would drop these without a word.
 //
+// # Aside
+//
+// An actor whose turns may be long, such as a connector, is not run by its posters: they
+// start a goroutine for it instead. The states and the transitions are the same. It is a
+// mailbox of its own for what it saves: the library's takes 376 bytes, this one 144.
+//
 // # What it does not survive
 //
 // A handler that ends its goroutine (runtime.Goexit) leaves the state held for ever,
@@ -104,6 +110,7 @@ type mailbox struct {
 	suspended  bool
 	inSystem   bool // a system message is being handled
 	failed     bool // its actor has failed and ends: it is not suspended any more
+	aside      bool // posters do not run it: a goroutine of its own does
 	actor      mailboxActor
 	atEnd      mailboxActor // the actor, when it has stopped
 
@@ -183,6 +190,13 @@ func NewMailbox() actor.Mailbox {
 	return m
 }
 
+// newAsideMailbox produces the mailboxes of actors whose turns may be long.
+func newAsideMailbox() actor.Mailbox {
+	m := &mailbox{aside: true}
+	m.state.Store(stateHeld)
+	return m
+}
+
 // RegisterHandlers implements actor.Mailbox.
 func (m *mailbox) RegisterHandlers(invoker actor.MessageInvoker, _ actor.Dispatcher) {
 	m.invoker = invoker
@@ -222,7 +236,16 @@ func (m *mailbox) handle(n *node) {
 
 // Start implements actor.Mailbox: it handles what has been posted so far.
 func (m *mailbox) Start() {
-	m.work(true)
+	m.run()
+}
+
+// run begins the work of a poster that has become the runner.
+func (m *mailbox) run() {
+	if m.aside {
+		go m.work(false)
+	} else {
+		m.work(true)
+	}
 }
 
 // UserMessageCount implements actor.Mailbox: the messages that pend. The one
@@ -236,7 +259,7 @@ func (m *mailbox) PostUserMessage(message any) {
 		m.push(&node{message: m.unbatch(message)})
 		return
 	}
-	if !m.state.CompareAndSwap(stateFree, stateHeld) {
+	if m.aside || !m.state.CompareAndSwap(stateFree, stateHeld) {
 		m.push(n)
 		return
 	}
@@ -306,7 +329,7 @@ func (m *mailbox) push(n *node) {
 		case stateFree:
 			if m.state.CompareAndSwap(stateFree, stateHeld) {
 				m.take()
-				m.work(true)
+				m.run()
 				return
 			}
 		}

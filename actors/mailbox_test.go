@@ -470,3 +470,38 @@ func BenchmarkPost(b *testing.B) {
 		})
 	}
 }
+
+// The mailbox of an actor with long turns: whoever posts goes on at once, and the turns
+// are still one at a time, in order.
+func TestNobodyWaitsForAnActorAside(t *testing.T) {
+	const posts = 100
+	release := make(chan struct{})
+	r := &recorder{}
+	r.on = func(message any) {
+		if message == 0 {
+			<-release
+		}
+	}
+	m := newAsideMailbox()
+	m.RegisterHandlers(r, actor.NewDefaultDispatcher(300))
+	m.PostSystemMessage("started")
+	m.Start()
+	for i := range posts {
+		if i%2 == 0 {
+			m.PostUserMessage(&node{message: i})
+		} else {
+			m.PostUserMessage(i)
+		}
+	}
+	m.PostSystemMessage("stop")
+	close(release)
+	until(t, "everything is handled", func() bool { return r.handled.Load() == posts+2 })
+	for i := range posts {
+		assert.Equal(t, i, r.user[i])
+	}
+	assert.Equal(t, []any{"started", "stop"}, r.system)
+	assert.Zero(t, r.overlaps.Load())
+	until(t, "it rests", func() bool { return m.(*mailbox).state.Load() == stateFree })
+	m.PostUserMessage(0) // release is closed: it is handled on another goroutine now
+	until(t, "it works again", func() bool { return r.handled.Load() == posts+3 })
+}

@@ -56,6 +56,9 @@ type pool struct {
 	lifetime context.Context // of all jobs; Close cancels it
 	cancel   context.CancelFunc
 
+	connectorProps *actor.Props
+	spawned        *held // the hand of the connector that is being spawned
+
 	conns     map[uint64]*poolConn // every connection, by id
 	borrowers map[string]*borrower // those that are watched, by the id of their PID
 	epochs    *random.ChaCha8      // of LeaseIDs; nil: none has been given out

@@ -104,7 +104,7 @@ func (s *set) Receive(ctx actor.Context) {
 		s.m.Tick(now, msg.epoch)
 	case *closeSet:
 		s.close(now, msg)
-	case *setSnapshot:
+	case *takeSnapshot:
 		msg.answer <- s.snapshot()
 	case *actor.Terminated:
 		if s.bySystem() {
@@ -198,7 +198,7 @@ func (s *set) retired(now time.Duration, m *Member, closes bool) {
 
 // close closes all pools.
 func (s *set) close(now time.Duration, msg *closeSet) {
-	s.ref.closed.Store(true)
+	s.ref.closeBegun.Store(true)
 	var keys []*setmachine.Key
 	var members []*Member
 	for _, k := range s.keys {
@@ -255,7 +255,7 @@ func (s *set) snapshot() SetSnapshot {
 // stopping is the end of the set actor, which may come from outside: nobody is left
 // waiting for a pool. Its pools stop with it.
 func (s *set) stopping() {
-	s.ref.closed.Store(true)
+	s.ref.closeBegun.Store(true)
 	stop(s.timer)
 	for _, k := range s.keys {
 		s.refuse(k, s.ref.Denial(messages.ErrClosed))

@@ -32,16 +32,16 @@ type SetSpec struct {
 
 // SetRef is what ordinary Go holds of a set of pools.
 type SetRef struct {
-	spec    SetSpec
-	clock   clock
-	board   board
-	system  *actor.ActorSystem
-	pid     *actor.PID
-	process actor.Process
-	out     *outbox
-	closed  atomic.Bool
-	ended   chan struct{}               // closed when nothing of the set is left
-	last    atomic.Pointer[SetSnapshot] // what there was to say then
+	spec       SetSpec
+	clock      clock
+	board      board
+	system     *actor.ActorSystem
+	pid        *actor.PID
+	process    actor.Process
+	out        *outbox
+	closeBegun atomic.Bool
+	ended      chan struct{}               // closed when nothing of the set is left
+	last       atomic.Pointer[SetSnapshot] // what there was to say then
 }
 
 // StartSet makes a set actor.
@@ -61,7 +61,7 @@ func StartSet(system *actor.ActorSystem, spec SetSpec) (*SetRef, error) {
 func (s *SetRef) send(message any) { s.process.SendUserMessage(s.pid, message) }
 
 // Closed says that Close has begun, or that the set has ended otherwise.
-func (s *SetRef) Closed() bool { return s.closed.Load() }
+func (s *SetRef) Closed() bool { return s.closeBegun.Load() }
 
 // Denial is the error of a Get that ends without the pool of its key, for a reason.
 func (s *SetRef) Denial(reason error) error {
@@ -141,16 +141,16 @@ func (s *SetRef) Want(ctx context.Context, key any, not *Member) (*Member, error
 	}
 }
 
-// closeSet asks the set actor to close, and setSnapshot for what it consists of. The set
+// closeSet asks the set actor to close, and takeSnapshot for what it consists of. The set
 // actor answers both at once.
 type (
-	closeSet    struct{ answer chan []*Member }
-	setSnapshot struct{ answer chan SetSnapshot }
+	closeSet     struct{ answer chan []*Member }
+	takeSnapshot struct{ answer chan SetSnapshot }
 )
 
 // IgnoreDeadLetterLogging marks the question to a set that has ended as no news.
-func (*closeSet) IgnoreDeadLetterLogging()    {}
-func (*setSnapshot) IgnoreDeadLetterLogging() {}
+func (*closeSet) IgnoreDeadLetterLogging()     {}
+func (*takeSnapshot) IgnoreDeadLetterLogging() {}
 
 // SetSnapshot is what a set consists of at one moment.
 type SetSnapshot struct {
@@ -164,7 +164,7 @@ type SetSnapshot struct {
 // Snapshot says what the set consists of. open is false when all pools have ended after
 // Close.
 func (s *SetRef) Snapshot() (snapshot SetSnapshot, open bool) {
-	q := &setSnapshot{answer: make(chan SetSnapshot, 1)}
+	q := &takeSnapshot{answer: make(chan SetSnapshot, 1)}
 	s.send(q)
 	select {
 	case snapshot = <-q.answer:
@@ -212,8 +212,8 @@ func (s *SetRef) Close(ctx context.Context) error {
 // Done is closed when nothing of the set is left.
 func (s *SetRef) Done() <-chan struct{} { return s.ended }
 
-// describe gives the text of a key for an error. It runs code of the user.
-func (s *SetRef) describe(key any) (text string) {
+// KeyText gives the text of a key, for an error or a list. It runs code of the user.
+func (s *SetRef) KeyText(key any) (text string) {
 	if contain(func() { text = s.spec.Describe(key) }) != nil {
 		return fmt.Sprintf("a %T", key)
 	}
@@ -242,7 +242,7 @@ func (s *SetRef) make(k *setmachine.Key, key any) {
 		made.err = failure
 	}
 	if made.err != nil {
-		made.err = &messages.KeyError{Key: s.describe(key), Err: made.err}
+		made.err = &messages.KeyError{Key: s.KeyText(key), Err: made.err}
 	}
 	s.send(made)
 }

@@ -254,7 +254,8 @@ func waiting(p pool, e effort, start func()) (outcome, error) {
 	return outcome{n: e.n, times: slices.Concat(all...)}, err
 }
 
-// sharing lets all goroutines get and put until a time is over, and counts for each.
+// sharing lets all goroutines get and put until a time is over, at least once, and counts
+// for each.
 func sharing(p pool, e effort, start func()) (outcome, error) {
 	const goroutines, apart = 64, 16 // apart: no two counts in one cache line
 	counts := make([]int, goroutines*apart)
@@ -263,7 +264,7 @@ func sharing(p pool, e effort, start func()) (outcome, error) {
 		start()
 		time.AfterFunc(e.lasts, func() { over.Store(true) })
 	}, func(g int) error {
-		for !over.Load() {
+		for once := false; !once || !over.Load(); once = true {
 			if err := p.cycle(context.Background(), runtime.Gosched); err != nil {
 				return err
 			}

@@ -19,7 +19,9 @@ import (
 func TestMeasuresSayHowLongWaitsUsesAndConnectsTook(t *testing.T) {
 	testkit.Run(t, func(t *testing.T, w *testkit.World) {
 		w.Server.SetDial(testkit.Delay(100 * time.Millisecond))
+		made := time.Now()
 		p := w.Pool(testkit.Capacity(1), func(cfg *testkit.Config) { cfg.MaxLease = time.Hour })
+		testkit.Pass(time.Second)
 		l := testkit.Get(t, p) // waits 100ms for a connect
 		waiting := testkit.BeginGet(ctx, p)
 		testkit.Pass(time.Second)
@@ -44,6 +46,7 @@ func TestMeasuresSayHowLongWaitsUsesAndConnectsTook(t *testing.T) {
 		assert.Equal(t, messages.Histogram{Count: 4, Sum: 2 * time.Second, Scale: 2, Offset: -1, Buckets: []uint64{2}}, m.Use)
 		assert.Equal(t, messages.Histogram{Count: 1, Sum: 100 * time.Millisecond, Scale: 2, Offset: -14, Buckets: []uint64{1}}, m.Connect)
 		assert.Equal(t, 1, m.UseEvery)
+		assert.True(t, made.Equal(m.Since), m.Since)
 		assert.Zero(t, m.LongestWait)
 		assert.Zero(t, m.LongestLease)
 		assert.Equal(t, *testkit.Ask[*messages.Measures](t, w, p, &messages.MeasuresRequest{}), m, "by message")

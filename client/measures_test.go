@@ -128,7 +128,7 @@ func TestAnIdleConnectionIsSmall(t *testing.T) {
 	if testkit.RaceEnabled() {
 		t.Skip("the race detector adds to every allocation")
 	}
-	const bound = 2 << 10
+	const bound = 1400
 	for _, kind := range idlePools {
 		t.Run(kind.name, func(t *testing.T) {
 			bytes, _ := measureIdle(t, kind.change)

@@ -309,6 +309,44 @@ func (s *Set[K, C]) Each() iter.Seq2[K, *Pool[C]] {
 	}
 }
 
+// shown is what a page shows of a pool: the type page.Pool, of which it is an alias.
+type shown = interface {
+	Stats() Stats
+	Done() <-chan struct{}
+	Explain(ctx context.Context) (messages.Explanation, error)
+	Measure(ctx context.Context) (messages.Measures, error)
+}
+
+// longestName bounds the names that Pools gives, in runes.
+const longestName = 60
+
+// Pools returns the iterator of [Set.Each] with names instead of keys, which makes a Set a
+// page.Group: a page shows it with its pools. A name is the key by %v, of which at most 60
+// runes are given; where that is the same for several keys, the PID of the pool follows.
+func (s *Set[K, C]) Pools() iter.Seq2[string, shown] {
+	return func(yield func(string, shown) bool) {
+		var pools []*Pool[C]
+		var names []string
+		count := make(map[string]int)
+		for key, p := range s.Each() {
+			name := s.ref.KeyText(key)
+			if runes := []rune(name); len(runes) > longestName {
+				name = string(runes[:longestName-1]) + "…"
+			}
+			count[name]++
+			pools, names = append(pools, p), append(names, name)
+		}
+		for i, p := range pools {
+			if count[names[i]] > 1 {
+				names[i] += " (" + p.PID().Id + ")"
+			}
+			if !yield(names[i], p) {
+				return
+			}
+		}
+	}
+}
+
 // Stats returns the sum of the Stats of all pools, those that were closed included, as one
 // pool: its Name is that of the Set, its Capacity is Total, and Waiting includes the Gets
 // that wait for a pool. The numbers of each pool are of one moment, but not those of all

@@ -12,6 +12,9 @@ type MeasuresRequest struct{}
 // Measures are how long Gets wait, leases last and connects take, since the pool was
 // made, with the pool's numbers of the same moment. They are always kept.
 type Measures struct {
+	// Since is when the pool was made. The histograms, and the counts in Stats, are what
+	// has come since then.
+	Since time.Time `json:"since"`
 	// Stats is the pool's snapshot.
 	Stats Stats `json:"stats"`
 	// Wait is how long the Gets waited that got a connection. One that was served at once

@@ -43,6 +43,7 @@ func TestAQuantileIsWithinItsBucket(t *testing.T) {
 
 func TestMeasuresMarshalToJSON(t *testing.T) {
 	data, err := json.Marshal(messages.Measures{
+		Since:    moment,
 		Wait:     messages.Histogram{Count: 2, Sum: time.Second, Scale: 2, Offset: -1, Buckets: []uint64{1}},
 		UseEvery: 16, LongestWait: time.Minute,
 	})
@@ -54,7 +55,9 @@ func TestMeasuresMarshalToJSON(t *testing.T) {
 	assert.Equal(t, 16., got["useEvery"])
 	assert.Equal(t, 6e10, got["longestWait"])
 	assert.Contains(t, got, "stats")
+	assert.Equal(t, moment.Format(time.RFC3339Nano), got["since"])
 	var back messages.Measures
 	require.NoError(t, json.Unmarshal(data, &back))
 	assert.Equal(t, []uint64{1}, back.Wait.Buckets)
+	assert.True(t, moment.Equal(back.Since))
 }

@@ -58,7 +58,7 @@ var build = sync.OnceValue(func() error {
 			}
 		}
 	}
-	cmd := exec.Command("go", append(args, "./ldap", "./postgres", "./redis", "./smtp", "./ssh")...)
+	cmd := exec.Command("go", append(args, "./ldap", "./postgres", "./redis", "./shop", "./smtp", "./ssh")...)
 	cmd.Dir = filepath.Join("..", "..", "examples")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("go build: %w\n%s", err, out)

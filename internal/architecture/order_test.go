@@ -52,6 +52,17 @@ func TestTheFilesOfTheMachineCallDownwardsOnly(t *testing.T) {
 	report(t, upwardCalls(t, repository(t), machineFolder, machineType, machineOrder))
 }
 
+// setMachineOrder is the same for the machine of a set of pools.
+var setMachineOrder = []layer{
+	{"invariants.go", "it checks everything, and nothing depends on it"},
+	{"machine.go", "the inputs: each changes the state, and settles"},
+	{"settle.go", "what follows from any input; it causes no input"},
+}
+
+func TestTheFilesOfTheSetMachineCallDownwardsOnly(t *testing.T) {
+	report(t, upwardCalls(t, repository(t), "actors/internal/setmachine", machineType, setMachineOrder))
+}
+
 // upwardCalls lists the uses of a type's methods in a file above the one that
 // declares them, and the files with such methods that have no place in the order
 // or are missing. A use is a selector on a receiver or parameter of the type: a

@@ -21,10 +21,10 @@ import (
 
 var rewrite = flag.Bool("rewrite", false, "write into docs/rules.md in which packages the tests of the rules are now")
 
-const (
-	rulesFile = "docs/rules.md"
-	traces    = "actors/internal/machine/testdata"
-)
+const rulesFile = "docs/rules.md"
+
+// traces are the folders of traces: those of a pool, and those of a set of pools.
+var traces = []string{"actors/internal/machine/testdata", "actors/internal/setmachine/testdata"}
 
 // ruleNumber finds the numbers of rules in a text: one of the letters of the
 // groups and a number. What looks like one and is none:
@@ -267,18 +267,27 @@ func wrongRules(t *testing.T, files fs.FS, rules []rule) []string {
 	return faults
 }
 
-// tracesRule says whether a trace names a rule in a comment.
+// tracesRule says whether a trace, of whichever folder, names a rule in a comment.
 func tracesRule(files fs.FS, trace, number string) (bool, error) {
-	text, err := fs.ReadFile(files, path.Join(traces, trace+".txt"))
-	if err != nil {
-		return false, err
-	}
-	for line := range strings.SplitSeq(string(text), "\n") {
-		if strings.HasPrefix(line, "#") && slices.Contains(numbersIn(line), number) {
-			return true, nil
+	var missing error
+	found := false
+	for _, folder := range traces {
+		text, err := fs.ReadFile(files, path.Join(folder, trace+".txt"))
+		if err != nil {
+			missing = err
+			continue
+		}
+		found = true
+		for line := range strings.SplitSeq(string(text), "\n") {
+			if strings.HasPrefix(line, "#") && slices.Contains(numbersIn(line), number) {
+				return true, nil
+			}
 		}
 	}
-	return false, nil
+	if found {
+		return false, nil
+	}
+	return false, missing
 }
 
 func TestEveryRuleNumberThatIsUsedIsDefined(t *testing.T) {
@@ -392,6 +401,9 @@ func TestTheChecksOfRulesFindFaults(t *testing.T) {
 			"- **G3** No reason.",
 			"  - test: TestOne (client)",
 			"  - trace: none",
+			"- **K1** A rule of sets.",
+			"  - test: `TestOne` (client)",
+			"  - trace: `units`, `shares`",
 		),
 		"client/a_test.go":            file("package client // G7", "", "func TestOne() { P1 := `G6` }", "func TestTwo() {}"),
 		"a_test.go":                   file("package actorpool", "/* as L2 says,", "and X9 */", "func TestThree() {}"),
@@ -401,9 +413,12 @@ func TestTheChecksOfRulesFindFaults(t *testing.T) {
 		".git/a.md":                   file("B6"),
 		"actors/internal/machine/testdata/get.txt": file("# G1. A Get.", "get G5"),
 		"actors/internal/machine/testdata/put.txt": file("# Put.", "put G1"),
+
+		"actors/internal/setmachine/testdata/units.txt":  file("# K1. Units."),
+		"actors/internal/setmachine/testdata/shares.txt": file("# Shares."),
 	}
 	rules := parseRules(read(t, files, rulesFile))
-	require.Len(t, rules, 5)
+	require.Len(t, rules, 6)
 	assert.Equal(t, rule{
 		number: "G1", line: 7, text: "A rule that goes on.",
 		test: "`TestOne`, `TestTwo` (client); `TestThree` (actorpool)", trace: "`get`, `put`",
@@ -431,6 +446,7 @@ func TestTheChecksOfRulesFindFaults(t *testing.T) {
 		"docs/rules.md:17: rule P50 names the test TestOther, which does not exist",
 		`docs/rules.md:20: rule G3 has no list of tests that can be read: "TestOne (client)"`,
 		`docs/rules.md:20: rule G3 has no list of traces that can be read, and no reason for having none: "none"`,
+		"docs/rules.md:23: rule K1 names the trace shares, which does not name the rule",
 	}, wrongRules(t, files, rules))
 }
 

@@ -124,6 +124,7 @@ func points(t *testing.T, metrics map[string]metricdata.Metrics, name string) []
 func TestThePoolsNumbersAreTheInstruments(t *testing.T) {
 	testkit.Run(t, func(t *testing.T, w *testkit.World) {
 		w.Server.SetDial(testkit.Delay(100 * time.Millisecond))
+		made := time.Now()
 		pool := w.Pool(testkit.Capacity(2), func(cfg *testkit.Config) { cfg.MaxLease, cfg.MinIdle, cfg.MaxIdle = time.Hour, 1, 2 })
 		testkit.Pass(time.Second) // for MinIdle
 		b := newBackend(t, metricdata.CumulativeTemporality)
@@ -136,7 +137,6 @@ func TestThePoolsNumbersAreTheInstruments(t *testing.T) {
 		waiting := testkit.BeginGetWith(ctx, pool, client.GetOptions{Label: "a label"})
 		testkit.Pass(time.Second)
 
-		registered := time.Now()
 		r := b.register(pool, otelmetrics.WithName("other"))
 		metrics := b.collect()
 		got := numbers(metrics)
@@ -162,7 +162,7 @@ func TestThePoolsNumbersAreTheInstruments(t *testing.T) {
 		assert.InDelta(t, 0.2, create.Sum, 1e-9)
 		assert.EqualValues(t, 2, create.Scale)
 		assert.Equal(t, metricdata.ExponentialBucket{Offset: -14, Counts: []uint64{2}}, create.PositiveBucket)
-		assert.Equal(t, registered, create.StartTime)
+		assert.Equal(t, made, create.StartTime)
 		assert.EqualValues(t, 0, points(t, metrics, "use_time")[0].Count, "all are shown from the beginning")
 
 		testkit.Put(t, first, second)
@@ -174,7 +174,7 @@ func TestThePoolsNumbersAreTheInstruments(t *testing.T) {
 		assert.EqualValues(t, 4, wait.Count)
 		assert.EqualValues(t, 2, wait.ZeroCount)
 		assert.InDelta(t, 1.1, wait.Sum, 1e-9)
-		assert.Equal(t, registered, wait.StartTime)
+		assert.Equal(t, made, wait.StartTime)
 		assert.Equal(t, time.Now(), wait.Time)
 		require.NoError(t, r.Unregister())
 		require.NoError(t, r.Unregister(), "again")

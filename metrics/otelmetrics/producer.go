@@ -34,7 +34,7 @@ type stream struct {
 	set      attribute.Set
 }
 
-// NewProducer makes a producer whose histograms count since the pool was registered
+// NewProducer makes a producer whose histograms count since the pool was made
 // (metricdata.CumulativeTemporality) or since the last collection
 // (metricdata.DeltaTemporality). Take what the exporter wants of histograms: Prometheus
 // wants the first. A third value is an error of [Register] and of every collection.
@@ -140,7 +140,7 @@ func (p *Producer) Produce(ctx context.Context) ([]metricdata.ScopeMetrics, erro
 
 // point is one histogram of a pool. False: it is a delta of nothing.
 func (p *Producer) point(s *stream, i int, last, now *catalogue.Snapshot) (point metricdata.ExponentialHistogramDataPoint[float64], ok bool) {
-	h, start := now.Histograms[i], s.reader.Begun()
+	h, start := now.Histograms[i], now.Since
 	if p.temporality == metricdata.DeltaTemporality {
 		if last != nil {
 			h, start = catalogue.Since(h, last.Histograms[i]), last.Time

@@ -49,8 +49,8 @@ var registered atomic.Pointer[[]*Registration]
 // (its Done is closed): then they end by themselves, with the next collection. What has
 // been counted since the last collection before is not shown any more.
 //
-// Register a pool where it is made: the counts are those since then, and the start time
-// that OpenTelemetry gives them is that of Register.
+// The counts are those since the pool was made. That is the start time of the histograms;
+// the one that OpenTelemetry gives the other counts is that of the instruments.
 //
 // The error names the pool and says what is wrong: the pool is nil or closed; there is a
 // pool of this name under the MeterProvider or the producer already (see [WithName]);

@@ -28,7 +28,7 @@ func (m *Machine) SetCapacity(now time.Duration, n int, t *Ticket) {
 	}
 	t.op, t.pending = opSetCapacity, true
 	m.drain.resize = t
-	m.resize(n)
+	m.changeCapacity(n)
 	m.settle()
 }
 
@@ -36,12 +36,12 @@ func (m *Machine) SetCapacity(now time.Duration, n int, t *Ticket) {
 func (m *Machine) Resize(now time.Duration, n int) {
 	m.advance(now)
 	if m.phase == phaseOpen {
-		m.resize(n)
+		m.changeCapacity(n)
 		m.settle()
 	}
 }
 
-func (m *Machine) resize(n int) {
+func (m *Machine) changeCapacity(n int) {
 	if n != m.capacity {
 		m.emit(messages.Event{Kind: messages.CapacityChanged, From: m.capacity, To: n})
 		m.capacity = n

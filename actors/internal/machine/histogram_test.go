@@ -128,8 +128,12 @@ func TestTheSampleOfUsesIsFair(t *testing.T) {
 				out = append(out, lease{s, s.ID, s.LeaseEpoch, now + use})
 			}
 			perform := func() {
-				for i := 0; i < len(m.Effects()); i++ {
-					switch e := m.Effects()[i]; e.Kind {
+				for i := 0; ; i++ {
+					effects := m.Effects() // there may be more than a moment ago
+					if i == len(effects) {
+						break
+					}
+					switch e := effects[i]; e.Kind {
 					case Open:
 						m.Connected(now, e.Slot, "")
 					case Grant:

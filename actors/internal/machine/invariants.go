@@ -222,7 +222,7 @@ func (m *Machine) checkQueue() error {
 // checkLeases verifies the annotations of leases, and which of them are held by
 // callers that wait.
 func (m *Machine) checkLeases() error {
-	holders := map[*Slot]int{}
+	holders := map[*Slot]int32{}
 	for w := m.queue.head; w != nil; w = w.next {
 		for _, h := range w.held {
 			if h.out() {

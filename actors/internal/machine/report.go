@@ -101,6 +101,7 @@ func (m *Machine) Stats() messages.Stats {
 func (m *Machine) Measures(now time.Duration) messages.Measures {
 	m.advance(now)
 	e := messages.Measures{
+		Since: m.cfg.Start,
 		Stats: m.Stats(), Wait: m.timings.wait.report(), Use: m.timings.use.report(), Connect: m.timings.connect.report(), UseEvery: m.timings.every,
 	}
 	e.Wait.Count, e.Wait.Sum = e.Stats.Grants, e.Stats.WaitTime // those that were served at once have waited 0

@@ -458,17 +458,6 @@ func (m *Machine) unclaimedReset(w *Waiter) *Slot {
 	return nil
 }
 
-// wantsBackground says whether one more connect is wanted that no waiter needs: for
-// a Ready or Warm, for MinIdle or for MinOpen.
-func (m *Machine) wantsBackground() bool {
-	for t := m.drain.readies.head; t != nil; t = t.next {
-		if m.coming() < m.readyTarget(t) {
-			return true
-		}
-	}
-	return m.missing() > 0 && m.now >= m.backgroundAfter
-}
-
 // Rejecting: waits that cannot succeed, are too many, or too long.
 
 // surelyAdmits says that there is no reason to reject a Get that is about to be

@@ -12,57 +12,64 @@ import (
 // Slot is a place for one connection, with the connector that serves it. It counts
 // against the capacity in every state but vacant, unless its job was given up.
 type Slot struct {
-	// Shell is what the shell keeps for the slot: its connector.
-	Shell any
-	// Conn is what the shell keeps for the connection in it.
-	Conn any
-	// Want is the setting to put on the connection, for Apply.
-	Want any
+	// What a Get and a Put by the fast paths touch.
+
 	// ID is the connection's id, from 1 within the pool; 0 while vacant.
 	ID uint64
 	// LeaseEpoch is that of the connection's current lease while it is borrowed,
 	// otherwise of the next one. It starts at 1 and grows when a lease ends.
 	LeaseEpoch uint64
+	// Conn is what the shell keeps for the connection in it.
+	Conn       any
+	prev, next *Slot         // in the list of its state: vacant, idle, idleWithSetting, busy, or leases.out
+	since      time.Duration // when the state began
+	state      state
 	// Path is how the current lease came by the connection. One that was idle may have
 	// been closed by the server meanwhile.
-	Path messages.Path
+	Path          messages.Path
+	exactSince    bool  // since is exact, and not only the time before which the lease did not begin
+	annotated     bool  // the lease has annotations: see annotate
+	leaked        bool  // the lease has been reported as leaked
+	standing      bool  // the connection is counted in Machine.standing
+	closedEmitted bool  // ConnectionClosed has been emitted
+	bound         bound // what bounds the job: the list of jobs.busy that it is in
 
-	index int // in Machine.slots
-	state state
-	since time.Duration // when the state began
-
-	// The connection.
-	readyAt       time.Duration // when its connect succeeded
-	idled         time.Duration // how long it had been idle before its last lease or jobs, where a clock is read
-	unused        uint64        // the leases so far that were no use of it
-	quickUntil    uint64        // the fast paths return leases of smaller epochs only, see quick
-	timedEpoch    uint64        // of the last lease whose use is timed, see useBegins
-	visits        []*Visit      // that are still to come to it
-	generation    uint64        // of the pool when the connect began
-	backoffEpoch  uint64        // of the backoff when the connect began
-	expires       time.Duration // the end of its MaxLifetime; 0: none
-	aliveAt       time.Duration // when it was last known to be alive
-	proof         uint64        // the number of that moment, see Machine.proofs
-	group         *settingGroup // the setting on it; nil: it is clean
-	standing      bool          // it is counted in Machine.standing
-	closedEmitted bool          // ConnectionClosed has been emitted
-
-	// The job under way.
-	bound        bound         // what bounds it: the list of jobs.busy that it is in
-	due          time.Duration // when it is overdue
-	cancelled    bool          // a connect that is too many, and was cancelled
-	claimEnds    time.Duration // until when a waiter waits for a reset before it has a connect
-	waiter       *Waiter       // for which it is done; nil: nobody
-	bearsFailure bool          // it was begun for waiter, which fails if it does (G10)
-	background   bool          // a check that does not end the connection's idling
-	idleSince    time.Duration // then: when the idling began
-	unclaimed    int           // its place in jobs.unclaimed, from 1; 0: it is not there
-	givenUp      bool          // it is overdue: the slot is not counted any more
-
-	// The lease.
 	label      string        // of the Get
 	wait       time.Duration // of the Get
-	exactSince bool          // since is exact, and not only the time before which the lease did not begin
+	quickUntil uint64        // the fast paths return leases of smaller epochs only, see quick
+	timedEpoch uint64        // of the last lease whose use is timed, see useBegins
+	group      *settingGroup // the setting on the connection; nil: it is clean
+
+	cancelled      bool  // a connect that is too many, and was cancelled
+	bearsFailure   bool  // the job was begun for waiter, which fails if it does (G10)
+	background     bool  // a check that does not end the connection's idling
+	givenUp        bool  // the job is overdue: the slot is not counted any more
+	waitingHolders int32 // how many waiters' callers hold the lease meanwhile
+
+	// Shell is what the shell keeps for the slot: its connector.
+	Shell any
+	// Want is the setting to put on the connection, for Apply.
+	Want any
+
+	index int // in Machine.slots
+
+	// The connection.
+	readyAt      time.Duration // when its connect succeeded
+	idled        time.Duration // how long it had been idle before its last lease or jobs, where a clock is read
+	unused       uint64        // the leases so far that were no use of it
+	visits       []*Visit      // that are still to come to it
+	generation   uint64        // of the pool when the connect began
+	backoffEpoch uint64        // of the backoff when the connect began
+	expires      time.Duration // the end of its MaxLifetime; 0: none
+	aliveAt      time.Duration // when it was last known to be alive
+	proof        uint64        // the number of that moment, see Machine.proofs
+
+	// The job under way.
+	due       time.Duration // when it is overdue
+	claimEnds time.Duration // until when a waiter waits for a reset before it has a connect
+	waiter    *Waiter       // for which it is done; nil: nobody
+	idleSince time.Duration // when the idling began that a check in the background does not end
+	unclaimed int           // its place in jobs.unclaimed, from 1; 0: it is not there
 
 	// A stay in the state idle or borrowed that a description has seen, and since when it
 	// has lasted at the latest: see begun.
@@ -70,14 +77,10 @@ type Slot struct {
 	seenAt   time.Duration
 
 	// Annotations of the lease. Most leases have none, see annotate.
-	annotated      bool
-	leaked         bool      // it has been reported as leaked
-	trace          Trace     // where the Get came from
-	borrower       *Borrower // the actor that holds it
-	borrowerIndex  int       // in Borrower.slots
-	waitingHolders int       // how many waiters' callers hold it meanwhile
+	trace         Trace     // where the Get came from
+	borrower      *Borrower // the actor that holds it
+	borrowerIndex int       // in Borrower.slots
 
-	prev, next           *Slot // in the list of its state: vacant, idle, idleWithSetting, busy, or leases.out
 	groupPrev, groupNext *Slot // in the list of its group
 }
 

@@ -30,8 +30,8 @@ type Reader struct {
 	Name string
 
 	source     Source
-	done       <-chan struct{} // closed when nothing of the pool is left; nil: it has no Done
-	begun      time.Time
+	done       <-chan struct{}          // closed when nothing of the pool is left; nil: it has no Done
+	begun      time.Time                // when it was made
 	saidClosed atomic.Bool              // by its Measure
 	last       atomic.Pointer[Snapshot] // nil: not read yet
 }
@@ -40,6 +40,8 @@ type Reader struct {
 type Snapshot struct {
 	// Time is when the source was read.
 	Time time.Time
+	// Since is when the counts began: when the pool was made.
+	Since time.Time
 	// Values are the numbers of the parts of Metrics, in their order.
 	Values []int64
 	// Histograms are those of Histograms, in their order.
@@ -71,9 +73,6 @@ func NewReader(source Source, name string) (*Reader, error) {
 	}
 	return r, nil
 }
-
-// Begun is when the Reader was made: what it reads began then, as far as its readers know.
-func (r *Reader) Begun() time.Time { return r.begun }
 
 // Closed says that nothing of the pool is left.
 func (r *Reader) Closed() bool {
@@ -108,6 +107,9 @@ func (r *Reader) Read(ctx context.Context) (last, now *Snapshot, err error) {
 			return nil, nil, fmt.Errorf("pool %q: %w", r.Name, err)
 		}
 		now := take(&m)
+		if now.Since = m.Since; now.Since.IsZero() { // the source does not know
+			now.Since = r.begun
+		}
 		if last != nil {
 			now.notBelow(last)
 		}
