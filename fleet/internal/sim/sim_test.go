@@ -174,7 +174,7 @@ func TestWhatIsNotPromisedHappens(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := total(s, seeds(20))
+			w := total(s, max(8, seeds(20)))
 			t.Logf("%d steps, worst %d too many, %s", w.Steps, w.Worst, w.First)
 			assert.Positive(t, w.OverServer)
 			assert.Zero(t, w.OverLedger, "the ledger is always right")
