@@ -69,6 +69,9 @@ func (s *Store) Close() { close(s.closed) }
 
 // do runs an operation, and waits for it.
 func (s *Store) do(ctx context.Context, f func(*state) error) error {
+	if err := ctx.Err(); err != nil { // select would choose at random
+		return err
+	}
 	done := make(chan error, 1)
 	select {
 	case s.operations <- func(st *state) { done <- f(st) }:
