@@ -1,6 +1,6 @@
 # The project's commands. CI runs `make lint` and `make test`: see .ci/run.
 
-MODULES := . adapters/pgxpool adapters/sqlpool examples benchmarks integration integration/browser metrics
+MODULES := . adapters/pgxpool adapters/sqlpool examples examples/fleet benchmarks fleet integration integration/browser metrics
 PROCESSES ?= 15
 FLAP    ?= 1m
 FUZZ    ?= 10m
@@ -15,6 +15,7 @@ RACE = $(shell go build -race net >/dev/null 2>&1 && echo -race)
 # at the end; with CI=true it is a failure.
 test:
 	@for m in $(MODULES); do echo "== $$m"; go -C $$m vet ./... && go -C $$m test $(RACE) ./... || exit 1; done
+	go -C fleet test ./internal/sim # one goroutine and ten million steps: few of them under the race detector
 	go test -run 'Allocate|IsSmall' ./... # the race detector allocates: these are skipped under it
 	.ci/fuzz 30s
 	docs/spec/check.sh

@@ -30,6 +30,11 @@ var layers = map[string]struct {
 	"client":                     {[]string{"messages", "supervisor", "actors"}, []string{library + "/actor"}},
 	"page":                       {[]string{"messages"}, nil},
 	"internal/lockfree":          {nil, nil},
+	"fleet/store":                {nil, nil},
+	"fleet/internal/machine":     {[]string{"fleet/store"}, nil},
+	"fleet/memstore":             {[]string{"fleet/store"}, nil},
+	"fleet/etcdstore":            {[]string{"fleet/store"}, nil},
+	"fleet/pgfence":              {[]string{"fleet"}, nil},
 }
 
 // What the layers must not use: locks anywhere, the clock but in one file, and
@@ -42,7 +47,7 @@ var forbidden = []struct {
 }{
 	{
 		what:   "locks guard nothing here: every change is a message to one owner",
-		folder: []string{"actors/internal/machine", "actors/internal/setmachine", "actors", "client", "supervisor", "page"},
+		folder: []string{"actors/internal/machine", "actors/internal/setmachine", "actors", "client", "supervisor", "page", "fleet", "fleet/internal/machine", "fleet/memstore", "fleet/etcdstore", "fleet/pgfence"},
 		names:  []string{"sync.Mutex", "sync.RWMutex", "sync.Cond", "sync.NewCond"},
 	},
 	{
@@ -53,9 +58,9 @@ var forbidden = []struct {
 	},
 	{
 		what:   "the machine only decides",
-		folder: []string{"actors/internal/machine", "actors/internal/setmachine"},
+		folder: []string{"actors/internal/machine", "actors/internal/setmachine", "fleet/internal/machine"},
 		names: []string{
-			"time.NewTimer", "time.NewTicker", "time.After", "time.Tick", "rand.Float64", "rand.IntN", "os.Stdout", "fmt.Println",
+			"time.Now", "time.Since", "time.NewTimer", "time.NewTicker", "time.After", "time.Tick", "rand.Float64", "rand.IntN", "os.Stdout", "fmt.Println",
 			"log.Print", "slog.Info", "go",
 		},
 	},
