@@ -66,6 +66,7 @@ type Config struct {
 	CheckAfterIdle time.Duration
 	KeepAlive      time.Duration
 	LeakAfter      time.Duration
+	LeakGoroutines bool
 	// MaxLease ends what is longer: the driver's connection is closed while it may be in
 	// use, which drivers need not be made for. 0: off.
 	MaxLease time.Duration
@@ -138,6 +139,7 @@ func (cfg Config) pool(c *core) client.Config[driver.Conn] {
 		CheckAfterIdle:    cfg.CheckAfterIdle,
 		KeepAlive:         cfg.KeepAlive,
 		LeakAfter:         cfg.LeakAfter,
+		LeakGoroutines:    cfg.LeakGoroutines,
 		MaxLease:          cfg.MaxLease,
 		Backoff:           cfg.Backoff,
 		Classify:          cfg.Classify,
