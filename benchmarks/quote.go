@@ -219,8 +219,8 @@ func (r *results) missedText() string {
 			missed = append(missed, fmt.Sprintf("%s: %.2f, the bound is %.2f", g.text, got.median, g.bound))
 		}
 	}
-	if c, ok := r.count(reference); ok && c.Instructions > instructionsBound {
-		missed = append(missed, fmt.Sprintf("instructions: %.0f, the bound is %d", c.Instructions, instructionsBound))
+	if n, ok := r.ownInstructions(); ok && n > instructionsBound {
+		missed = append(missed, fmt.Sprintf("instructions: %.0f, the bound is %d", n, instructionsBound))
 	}
 	if missed == nil {
 		return "No goal is missed."

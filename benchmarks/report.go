@@ -65,12 +65,12 @@ func (r *results) goalTable() string {
 		fmt.Fprintf(&b, "| %s | ≤ %.2f | %s | %s | %s | %.2f |\n", g.text, g.bound, ratioText(got), noiseText(noise),
 			verdict(got, least, g.bound, noise), least)
 	}
-	if c, ok := r.count(reference); ok {
+	if n, ok := r.ownInstructions(); ok {
 		said := "met"
-		if c.Instructions > instructionsBound {
+		if n > instructionsBound {
 			said = "**missed**"
 		}
-		fmt.Fprintf(&b, "| instructions, serial | ≤ %d | %.0f | | %s | |\n", instructionsBound, c.Instructions, said)
+		fmt.Fprintf(&b, "| instructions, serial, without those of the loop | ≤ %d | %.0f | | %s | |\n", instructionsBound, n, said)
 	} else {
 		fmt.Fprintf(&b, "| instructions, serial | ≤ %d | not counted | | | |\n", instructionsBound)
 	}

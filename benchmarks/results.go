@@ -179,6 +179,14 @@ func (r *results) count(pool string) (count, bool) {
 	return count{}, false
 }
 
+// ownInstructions are those of this pool without those of the loop that counts. False: they
+// were not counted.
+func (r *results) ownInstructions() (float64, bool) {
+	all, ok := r.count(reference)
+	loop, counted := r.count(nothing)
+	return all.Instructions - loop.Instructions, ok && counted
+}
+
 // machine says in words where the results come from.
 func (r *results) machine() string {
 	loads := ""
