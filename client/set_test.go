@@ -501,8 +501,8 @@ func TestASetUnderAStorm(t *testing.T) {
 					bounded, cancel := context.WithTimeout(ctx, time.Duration(5+random.IntN(500))*time.Millisecond)
 					err := s.Do(bounded, key, func(ctx context.Context, _ *testkit.Conn) error {
 						served.Add(1)
-						for n := int64(openOf(w)); n > most.Load(); {
-							most.Store(n)
+						n := int64(openOf(w))
+						for old := most.Load(); n > old && !most.CompareAndSwap(old, n); old = most.Load() {
 						}
 						time.Sleep(time.Duration(random.IntN(3)) * time.Millisecond)
 						switch random.IntN(8) {

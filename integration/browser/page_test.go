@@ -94,7 +94,7 @@ func TestTheLinksAreFollowedByTheKeyboard(t *testing.T) {
 	b.press(kb.Enter)
 	b.until("document.querySelector('#holders details').open")
 	assert.Equal(t, "orders.(*Importer).run", eval[string](b, focused("innerText")))
-	time.Sleep(1500 * time.Millisecond) // for as long as it takes the page to change once more
+	b.until(fmt.Sprintf("data.now > %f", eval[float64](b, "data.now"))) // the page has changed once more
 	assert.True(t, eval[bool](b, "document.querySelector('#holders details').open"))
 	assert.Contains(t, eval[string](b, "document.querySelector('#holders pre').innerText"), "/src/orders/import.go:81")
 	assert.Equal(t, "SUMMARY", eval[string](b, focused("tagName")))
@@ -195,15 +195,20 @@ func TestAHiddenPageAsksEveryTenSeconds(t *testing.T) {
 	_, address := serve(t, page.Options{}, s)
 	b.show(address)
 	eval[any](b, `Object.defineProperty(document, "hidden", { get: () => true, configurable: true })`)
-	time.Sleep(1200 * time.Millisecond) // the question that was due comes yet
 	before := s.explains.Load()
-	time.Sleep(3 * time.Second)
+	eventually(t, "the question that was due", func() bool { return s.explains.Load() > before })
+	before = s.explains.Load()
+	time.Sleep(3 * time.Second) // of the browser's clock: nothing comes, so there is no event to wait for
 	assert.Equal(t, before, s.explains.Load())
 	eval[any](b, `delete document.hidden, document.dispatchEvent(new Event("visibilitychange"))`)
-	deadline := time.Now().Add(longTimeout)
-	for s.explains.Load() == before {
-		require.True(t, time.Now().Before(deadline), "it asks at once when it is seen again")
-		time.Sleep(10 * time.Millisecond)
+	eventually(t, "it asks at once when it is seen again", func() bool { return s.explains.Load() > before })
+}
+
+// eventually waits until something is so that happens outside of the browser.
+func eventually(t *testing.T, what string, f func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(longTimeout); !f(); time.Sleep(10 * time.Millisecond) {
+		require.True(t, time.Now().Before(deadline), what)
 	}
 }
 

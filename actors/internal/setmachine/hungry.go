@@ -70,7 +70,7 @@ func (h *hungry) remove(k *Key) {
 func (h *hungry) neediest(l Level) (neediest *Key, below bool) {
 	for _, b := range h.byUnits {
 		if under := l.Above(b.units); under || !below {
-			if k := b.keys[0]; neediest == nil || k.longer(neediest) || under && !below {
+			if k := b.keys[0]; neediest == nil || k.longer(neediest) {
 				neediest, below = k, under
 			}
 		}

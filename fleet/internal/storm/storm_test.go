@@ -303,7 +303,7 @@ func TestByTimeFrozenProcessesMakeAnExcess(t *testing.T) {
 	for i := range processes - 1 {
 		s.signal(i, syscall.SIGSTOP)
 	}
-	time.Sleep(2*ttl + 6*time.Second) // the leases end, the grace, and the other one takes over
+	s.reaches(budget+1, time.Minute) // the leases end, the grace, and the other one takes over
 	for i := range processes - 1 {
 		s.signal(i, syscall.SIGCONT)
 	}
