@@ -80,8 +80,8 @@ type Machine struct {
 	visits       []*Visit       // that are not over
 	descriptions []*Description // that take more than one turn and are not over
 	timers       timers
-	output       output
 	counters     messages.Stats // Stats fills in the rest
+	output       output
 }
 
 // options are facts about the Config that are asked for on every turn.
@@ -171,11 +171,9 @@ type timers struct {
 
 // output is what the inputs have decided, until the shell takes it.
 type output struct {
-	effects     []Effect
-	events      []messages.Event // a ring once it has reached Config.Backlog
-	oldestEvent int              // where the ring begins
-	seq         uint64           // of the last event
-	recent      recent
+	effects []Effect
+	log     Log // the events; at most Config.Backlog
+	recent  recent
 }
 
 // phase is how far the pool's life has come.
@@ -205,6 +203,7 @@ func New(cfg Config) *Machine {
 		capacity: cfg.Capacity,
 		permits:  initialPermits,
 		paused:   cfg.PauseOnClear,
+		output:   output{log: Log{pool: cfg.Name, start: cfg.Start}},
 	}
 	if m.timings.every = 1; !m.opts.needsClock || tick > 0 {
 		m.timings.every, m.timings.untilTimed = useEvery, m.drawGap()
