@@ -203,7 +203,8 @@ func together(goroutines int, start func(), first, f func(goroutine int) error) 
 	var failed atomic.Pointer[error] // one of them
 	try := func(f func(int) error, g int) {
 		if err := f(g); err != nil {
-			failed.Store(&err)
+			found := err // that err itself stays off the heap: it would count for the pool
+			failed.Store(&found)
 		}
 	}
 	begin, open := make(chan struct{}), make(chan struct{})
