@@ -270,7 +270,7 @@ func (m *Machine) EndRecording(now time.Duration, r *Recording) {
 	}
 	m.settle() // what is due belongs to the recording, and may end it
 	if m.recording == r {
-		m.endRecording()
+		m.finishRecording()
 		m.schedule()
 	}
 }
@@ -290,7 +290,7 @@ func (m *Machine) Close(now time.Duration, t *Ticket) {
 		m.rejectAll(messages.ErrClosed, messages.ReasonPoolClosed)
 		if m.recording != nil {
 			m.recording.closed = true
-			m.endRecording()
+			m.finishRecording()
 		}
 		m.answerAll(&m.drain.readies, messages.ErrClosed)
 		for len(m.visits) > 0 {
