@@ -79,7 +79,7 @@ func (p *pool) receiveStopped(message any) {
 		msg.request.deny()
 	case *poolConn, *cancelGet, *decline, *holdsLeases, *control, *cancelControl, *job, *batch,
 		*connectorStopped, *observerStopped, *undelivered, *deliveryOverdue, *visit, *endVisit, *tryAll, *hijack, *infoRequest,
-		*goOnExplaining, *watchChanges, *units, *lookAround, *retirePool, *messages.Tick, *messages.BackoffElapsed:
+		*goOnExplaining, *watchChanges, *recording, *endRecording, *units, *lookAround, *retirePool, *messages.Tick, *messages.BackoffElapsed:
 	default:
 		system, self := p.ctx.ActorSystem(), p.ctx.Self()
 		p.out.send(recipient(self), func() { system.DeadLetter.SendUserMessage(self, message) })
