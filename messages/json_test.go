@@ -75,7 +75,7 @@ func assertNames(t *testing.T, of reflect.Type, object map[string]any) {
 
 // E4
 func TestEveryFieldIsInJSONUnderItsName(t *testing.T) {
-	for _, v := range []any{&messages.Stats{}, &messages.Explanation{}, &messages.Event{}} {
+	for _, v := range []any{&messages.Stats{}, &messages.Explanation{}, &messages.Event{}, &messages.FleetStatus{}} {
 		fill(reflect.ValueOf(v).Elem())
 		for _, v := range []any{v, reflect.ValueOf(v).Elem().Interface()} {
 			data, err := json.Marshal(v)

@@ -19,7 +19,7 @@ const (
 	causeLength  = 32
 	nameLength   = 32 // of the name of a pool, or of a label
 	eventLength  = 80 // of an error in the list of events
-	noteLength   = 48 // of the note on the capacity
+	noteLength   = 64 // of the note on the capacity
 )
 
 const prefix = "actorpool: "

@@ -48,10 +48,10 @@ func TestTheTextOfAnErrorIsOneLineThatSaysWhatMatters(t *testing.T) {
 		{
 			&messages.GetError{
 				Pool: "orders", Waited: time.Second, Holders: holders, Err: context.DeadlineExceeded,
-				Stats: messages.Stats{State: messages.StateReady, Capacity: 8, Borrowed: 8, CapacityNote: "fleet: store away for 8s, shares do not move"},
+				Stats: messages.Stats{State: messages.StateReady, Capacity: 8, Borrowed: 8, CapacityNote: "fleet: store not reached for 8s, shares do not move"},
 			},
 			`actorpool "orders": no connection in 1s: context deadline exceeded ` +
-				`(fleet: store away for 8s, shares do not move; capacity 8: 8 borrowed; longest: "nightly import" for 26s)`,
+				`(fleet: store not reached for 8s, shares do not move; capacity 8: 8 borrowed; longest: "nightly import" for 26s)`,
 		},
 		{
 			&messages.GetError{Pool: "orders", Time: moment, Waited: time.Second, Stats: busy, Attempt: 5, NextAttempt: backoff.Until, Err: connect},
