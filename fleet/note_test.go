@@ -10,6 +10,13 @@ import (
 
 	"github.com/actorpool/actorpool/fleet"
 	"github.com/actorpool/actorpool/messages"
+	"github.com/actorpool/actorpool/page"
+)
+
+// The page shows a member with its fleet.
+var (
+	_ page.Pool    = (*fleet.Member)(nil)
+	_ page.InFleet = (*fleet.Member)(nil)
 )
 
 // denied is the text of a Get that is denied within a moment.
