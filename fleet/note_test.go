@@ -2,6 +2,11 @@ package fleet_test
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -132,5 +137,49 @@ func TestTheNoteSaysThatConnectionsWhichAreKeptTakeTheShare(t *testing.T) {
 		require.NoError(t, kept.Close())
 		require.ErrorContains(t, a.Leave(t.Context()), "1 connections may still be open")
 		<-a.Done()
+	})
+}
+
+// What the live page says of a member, from its store's outage to its end.
+func TestThePageShowsAMemberWithItsFleet(t *testing.T) {
+	run(t, func(t *testing.T, w *world) {
+		a, b := w.join(), w.join()
+		h := page.New(page.Options{}, a)
+		defer h.Close()
+		look := func() (text string) {
+			r := httptest.NewRequest(http.MethodGet, "/json", nil)
+			r.Host = "localhost"
+			answer := httptest.NewRecorder()
+			h.ServeHTTP(answer, r)
+			var d struct {
+				Pools []struct {
+					Verdict struct{ Sentence string }
+					Fleet   *struct {
+						Budget, Alive int
+						Phase         string
+						Members       []fleet.Row
+					}
+				}
+			}
+			require.NoError(t, json.Unmarshal(answer.Body.Bytes(), &d))
+			require.Len(t, d.Pools, 1)
+			if f := d.Pools[0].Fleet; f != nil {
+				text = fmt.Sprintf("%d alive, %d rows, budget %d, %s: ", f.Alive, len(f.Members), f.Budget, f.Phase)
+			}
+			return text + d.Pools[0].Verdict.Sentence
+		}
+		a.use(t, 2)
+		eventually(t, 2*ttl, func() bool {
+			said, ok := strings.CutPrefix(look(), "2 alive, 2 rows, budget 10, live: ")
+			return ok && !strings.HasPrefix(said, "Capacity ")
+		}, "live: %s", look())
+		a.store.fail(func(string, int) error { return errAway })
+		eventually(t, 2*ttl, func() bool {
+			return strings.HasPrefix(look(), "2 alive, 2 rows, budget 10, hard: Capacity 0: fleet: store not reached for 6s, all is closed. 2 callers wait.")
+		}, "hard: %s", look())
+		a.store.heal()
+		a.leave(t)
+		b.leave(t)
+		eventually(t, ttl, func() bool { return look() == "Closed: no connection is left." }, "closed: %s", look())
 	})
 }
