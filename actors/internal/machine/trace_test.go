@@ -42,7 +42,8 @@ import (
 //	checked c1, reset c1       Check, Reset is done; err= if it has failed
 //	applied c1, unapplied c1   Apply, Unapply is done; err= if it has failed
 //	disconnected c1            Disconnect is done
-//	set-capacity T n, close T, ready T, cancel-control T
+//	set-capacity T n           note=
+//	close T, ready T, cancel-control T
 //	clear                      interrupt err=
 //	suspend, resume, health-ok
 //	backoff-elapsed, tick      the armed timer comes; epoch=n: the timer of that epoch
@@ -172,7 +173,7 @@ func (tr *trace) run() string {
 	case "lease-lost":
 		w.leaseLost(tr.gets[tr.word(0)].lease)
 	case "set-capacity":
-		w.setCapacity(tr.ticket(), tr.integer(1))
+		w.setCapacity(tr.ticket(), tr.integer(1), tr.optional("note"))
 	case "close":
 		w.close(tr.ticket())
 	case "ready":
@@ -510,6 +511,9 @@ func (tr *trace) health() string {
 	if !h.NextAttempt.IsZero() {
 		text += fmt.Sprintf(", next at %v", h.NextAttempt.Sub(tr.world.cfg.Start))
 	}
+	if h.CapacityNote != "" {
+		text += ", note: " + h.CapacityNote
+	}
 	if h.LastError != nil {
 		text += ", last error: " + h.LastError.Error()
 	}
@@ -637,6 +641,9 @@ func (tr *trace) stats() string {
 	st := tr.world.m.Stats()
 	line := fmt.Sprintf("%s: capacity %d, open %d (idle %d, borrowed %d, in transition %d), connecting %d, closing %d, waiting %d",
 		st.State, st.Capacity, st.Open, st.Idle, st.Borrowed, st.InTransition, st.Connecting, st.Closing, st.Waiting)
+	if st.CapacityNote != "" {
+		line += "; " + st.CapacityNote
+	}
 	if len(tr.d.CmdArgs) == 0 || tr.d.CmdArgs[0].Key != "all" {
 		return line
 	}
@@ -760,6 +767,14 @@ func (tr *trace) duration(key string) time.Duration {
 
 // err is the error that the input gives, otherwise one with the given text; without a
 // text it is nil.
+// optional is the value of an option that may be left out.
+func (tr *trace) optional(key string) string {
+	if !tr.d.HasArg(key) {
+		return ""
+	}
+	return tr.value(key)
+}
+
 func (tr *trace) err(key, text string) error {
 	if tr.d.HasArg(key) {
 		text = tr.value(key)
