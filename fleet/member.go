@@ -52,6 +52,7 @@ type memberActor struct {
 	candidate   string       // which joins
 	joinAgainAt time.Duration
 
+	occupying bool // the slot is being occupied, or will be after a failure
 	decision  machine.Decision
 	capacity  int  // as last sent to the pool
 	asked     bool // a StatsRequest is under way
@@ -106,6 +107,10 @@ type (
 		incarnation string
 		row         store.Row
 	}
+	occupied struct {
+		incarnation string
+		err         error
+	}
 	dealt struct {
 		snapshot store.Snapshot
 		err      error
@@ -151,6 +156,8 @@ func (m *memberActor) Receive(ctx actor.Context) {
 		if msg.incarnation == m.incarnation && m.machine != nil {
 			m.machine.Seen(msg.row)
 		}
+	case *occupied:
+		m.occupied(msg)
 	case *messages.Stats:
 		m.asked = false
 		if !m.late {
@@ -189,6 +196,9 @@ var errStopped = errors.New("fleet: the member's actor was stopped: its quota is
 func (m *memberActor) start() {
 	m.ctx.Watch(m.pool)
 	m.coordinator = &machine.Coordinator{Floor: m.cfg.Floor, Grace: m.cfg.Reclaim.Grace(), Turn: m.cfg.TTL}
+	if f := m.cfg.slotFence(); f != nil {
+		m.coordinator.Slots = f.Slots()
+	}
 	m.decision = machine.Decision{Phase: machine.Over, Refuse: true}
 	m.dealtAt = m.now()
 	m.stopTrying = func() {}
@@ -312,8 +322,9 @@ func (m *memberActor) joined(msg *joined) {
 	hard := time.Duration(float64(m.cfg.TTL) * (1 - 2*m.cfg.Drift))
 	m.machine = machine.NewMember(machine.MemberConfig{
 		Floor: m.cfg.Floor, Soft: hard * 2 / 3, Hard: hard, Smoothing: min(time.Second, m.cfg.TTL/renewals/3),
+		Occupies: m.cfg.slotFence() != nil,
 	}, msg.asked)
-	m.lease, m.incarnation, m.interrupt = msg.lease, msg.incarnation, false
+	m.lease, m.incarnation, m.interrupt, m.occupying = msg.lease, msg.incarnation, false, false
 	m.reported, m.renewing, m.failed, m.renewedAt = store.Report{}, false, false, math.MinInt64/2
 	m.cfg.Logger.Info("fleet: joined", "key", m.cfg.Key, "incarnation", m.incarnation)
 	var ctx context.Context
@@ -324,6 +335,42 @@ func (m *memberActor) joined(msg *joined) {
 			root.Send(self, &seen{msg.incarnation, row})
 		}
 	})
+}
+
+// occupy has the fence let the incarnation log in by the slot of its row, again until that
+// succeeds.
+func (m *memberActor) occupy(after time.Duration) {
+	m.occupying = true
+	row, _ := m.machine.Row()
+	inc, cfg, fence := m.incarnation, m.cfg, m.cfg.slotFence()
+	m.async(after+cfg.TTL, func(ctx context.Context) any {
+		if after > 0 {
+			select {
+			case <-time.After(after):
+			case <-ctx.Done():
+				return &occupied{inc, ctx.Err()}
+			}
+		}
+		return &occupied{inc, fence.Occupy(ctx, inc, row.Slot, func(ctx context.Context) error {
+			v, err := cfg.Store.Snapshot(ctx, cfg.Key)
+			if _, alive := v.Reports[inc]; err == nil && !alive {
+				err = store.ErrLost
+			}
+			return err
+		})}
+	})
+}
+
+func (m *memberActor) occupied(msg *occupied) {
+	switch {
+	case msg.incarnation != m.incarnation || m.machine == nil || m.leaving:
+	case msg.err == nil:
+		m.machine.Occupied()
+	default:
+		row, _ := m.machine.Row()
+		m.cfg.Logger.Warn("fleet: the slot could not be occupied", "key", m.cfg.Key, "incarnation", m.incarnation, "slot", row.Slot, "err", msg.err)
+		m.occupy(m.cfg.TTL / renewals)
+	}
 }
 
 // answerFirst answers New. The join may be done before New asks.
@@ -351,14 +398,10 @@ func (m *memberActor) apply() {
 	if !d.Refuse {
 		until = d.Next
 	}
-	inc := m.gate.incarnation.Load()
-	switch {
-	case m.machine == nil:
-		inc = nil
-	case inc == nil:
-		inc = new(m.incarnation)
+	if d.Occupy && !m.occupying && !m.leaving {
+		m.occupy(0)
 	}
-	held = m.gate.set(inc, d.Capacity, until)
+	held = m.gate.set(m.identity(), d.Capacity, until)
 	if m.machine != nil {
 		m.machine.Applied(d.Capacity, held)
 	}
@@ -382,6 +425,20 @@ func (m *memberActor) apply() {
 		m.machine = nil
 		m.stopWatch()
 	}
+}
+
+// identity is who connects now; nil: nobody. It is one value for an incarnation.
+func (m *memberActor) identity() *identity {
+	if m.machine == nil {
+		return nil
+	}
+	if id := m.gate.identity.Load(); id != nil && id.incarnation == m.incarnation {
+		return id
+	}
+	if row, ok := m.machine.Row(); ok {
+		return &identity{m.incarnation, row.Slot}
+	}
+	return nil
 }
 
 // setCapacity sets the capacity of the pool. MinIdle follows it, and is never above.
