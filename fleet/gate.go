@@ -11,6 +11,7 @@ import (
 
 	"github.com/actorpool/actorpool/actors"
 	"github.com/actorpool/actorpool/client"
+	"github.com/actorpool/actorpool/fleet/internal/identity"
 	"github.com/actorpool/actorpool/messages"
 )
 
@@ -32,14 +33,8 @@ type gate struct {
 	// until is when connects are refused, in nanoseconds since started: a process that was
 	// frozen finds it passed, though its actor has not said so yet.
 	until    atomic.Int64
-	identity atomic.Pointer[identity]
+	identity atomic.Pointer[identity.Identity]
 	changed  atomic.Pointer[chan struct{}] // closed when the actor has looked
-}
-
-// identity is who connects.
-type identity struct {
-	incarnation string
-	slot        int
 }
 
 func newGate() *gate {
@@ -53,7 +48,7 @@ func (g *gate) now() time.Duration { return time.Since(g.started) }
 
 // set lets connects begin for an incarnation, up to the limit, until a time. It gives what
 // is held. nil: for none.
-func (g *gate) set(id *identity, limit int, until time.Duration) (held int) {
+func (g *gate) set(id *identity.Identity, limit int, until time.Duration) (held int) {
 	g.identity.Store(id)
 	g.limit.Store(int64(limit))
 	g.until.Store(int64(until))
@@ -63,7 +58,7 @@ func (g *gate) set(id *identity, limit int, until time.Duration) (held int) {
 }
 
 // enter counts a connect; false: it may not begin now.
-func (g *gate) enter() (id *identity, ok bool) {
+func (g *gate) enter() (id *identity.Identity, ok bool) {
 	id = g.identity.Load()
 	if id == nil || g.held.Load() >= g.limit.Load() {
 		return nil, false
@@ -78,7 +73,7 @@ func (g *gate) enter() (id *identity, ok bool) {
 
 // wait is enter as soon as that is possible. The pool cancels a connect that is too many.
 // So a refused connect waits for that, and its Get stays in the queue.
-func (g *gate) wait(ctx context.Context) (id *identity, ok bool) {
+func (g *gate) wait(ctx context.Context) (id *identity.Identity, ok bool) {
 	for {
 		changed := *g.changed.Load()
 		if id, ok = g.enter(); ok {
@@ -92,15 +87,10 @@ func (g *gate) wait(ctx context.Context) (id *identity, ok bool) {
 	}
 }
 
-type identityKey struct{}
-
 // Incarnation gives, inside of Connect, the name of the member's present life: a session
 // that is named so can be found when the member has died. "" elsewhere.
 func Incarnation(ctx context.Context) string {
-	if id, ok := ctx.Value(identityKey{}).(*identity); ok {
-		return id.incarnation
-	}
-	return ""
+	return identity.Of(ctx).Incarnation
 }
 
 // Slot gives, inside of Connect, the slot of the member's present life: a small number that
@@ -111,10 +101,7 @@ func Incarnation(ctx context.Context) string {
 // each is free again for as long as possible before it is used; otherwise a member is given
 // the smallest free number from 0. -1 elsewhere than inside of Connect.
 func Slot(ctx context.Context) int {
-	if id, ok := ctx.Value(identityKey{}).(*identity); ok {
-		return id.slot
-	}
-	return -1
+	return identity.Of(ctx).Slot
 }
 
 // guard puts the gate around Connect and Disconnect.
@@ -138,7 +125,7 @@ func guard[C any](pool *client.Config[C], g *gate) {
 				g.held.Add(-1)
 			}
 		}()
-		conn, err := connect(context.WithValue(ctx, identityKey{}, id))
+		conn, err := connect(identity.With(ctx, id))
 		if err != nil {
 			return none, err
 		}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"github.com/actorpool/actorpool/fleet/internal/identity"
 	"github.com/actorpool/actorpool/fleet/internal/machine"
 	"github.com/actorpool/actorpool/fleet/store"
 	"github.com/actorpool/actorpool/messages"
@@ -428,15 +429,15 @@ func (m *memberActor) apply() {
 }
 
 // identity is who connects now; nil: nobody. It is one value for an incarnation.
-func (m *memberActor) identity() *identity {
+func (m *memberActor) identity() *identity.Identity {
 	if m.machine == nil {
 		return nil
 	}
-	if id := m.gate.identity.Load(); id != nil && id.incarnation == m.incarnation {
+	if id := m.gate.identity.Load(); id != nil && id.Incarnation == m.incarnation {
 		return id
 	}
 	if row, ok := m.machine.Row(); ok {
-		return &identity{m.incarnation, row.Slot}
+		return &identity.Identity{Incarnation: m.incarnation, Slot: row.Slot}
 	}
 	return nil
 }
