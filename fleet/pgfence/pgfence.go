@@ -209,7 +209,7 @@ func (f *Fence) Retire(ctx context.Context, incarnation string) error {
 		return nil
 	}
 	if f.prepared {
-		return f.retire(ctx, incarnation)
+		return f.closeRoleOf(ctx, incarnation)
 	}
 	return f.with(ctx, func(conn *pgx.Conn) error { return drop(ctx, conn, incarnation) })
 }

@@ -151,7 +151,7 @@ func (f *Fence) Occupy(ctx context.Context, incarnation string, slot int, alive 
 		var rest time.Duration
 		err := f.alone(ctx, func(conn *pgx.Conn) (err error) {
 			if err = alive(ctx); err == nil {
-				rest, err = f.occupy(ctx, conn, name, incarnation)
+				rest, err = f.open(ctx, conn, name, incarnation)
 			}
 			return err
 		})
@@ -166,8 +166,8 @@ func (f *Fence) Occupy(ctx context.Context, incarnation string, slot int, alive 
 	}
 }
 
-// occupy gives a role a new password, and lets it log in, unless it must rest.
-func (f *Fence) occupy(ctx context.Context, conn *pgx.Conn, name, incarnation string) (rest time.Duration, err error) {
+// open gives a role a new password, and lets it log in, unless it must rest.
+func (f *Fence) open(ctx context.Context, conn *pgx.Conn, name, incarnation string) (rest time.Duration, err error) {
 	all, err := f.marks(ctx, conn)
 	if err != nil {
 		return 0, err
@@ -229,8 +229,8 @@ func (f *Fence) demandsPassword(ctx context.Context, name string) error {
 	return fmt.Errorf("pgfence: a wrong password of the role %s must be refused as one: pg_hba.conf must demand a password, as scram-sha-256 does: %w", name, err)
 }
 
-// retire closes the role that an incarnation which holds nothing has occupied.
-func (f *Fence) retire(ctx context.Context, incarnation string) error {
+// closeRoleOf closes the role that an incarnation which holds nothing has occupied.
+func (f *Fence) closeRoleOf(ctx context.Context, incarnation string) error {
 	return f.alone(ctx, func(conn *pgx.Conn) error {
 		all, err := f.marks(ctx, conn)
 		if err != nil {

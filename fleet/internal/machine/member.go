@@ -46,7 +46,7 @@ type Member struct {
 	newest store.Row
 	hasRow bool
 
-	occupied bool
+	seated bool // the slot is occupied
 
 	proof time.Duration // when the last renewal that was confirmed was sent
 
@@ -74,7 +74,7 @@ func (m *Member) Seen(row store.Row) {
 }
 
 // Occupied says that the slot is occupied: who had it before cannot log in by it any more.
-func (m *Member) Occupied() { m.occupied = true }
+func (m *Member) Occupied() { m.seated = true }
 
 // Renewed is a confirmation of the renewal that was sent at the given time. What counts
 // is when it was sent: the store may have received it at once, and the lease runs from
@@ -133,7 +133,7 @@ func (m *Member) phaseAt(now time.Duration) Phase {
 	switch since := now - m.proof; {
 	case since >= m.cfg.Hard:
 		return Hard
-	case !m.hasRow, m.cfg.Occupies && !m.occupied:
+	case !m.hasRow, m.cfg.Occupies && !m.seated:
 		return New
 	case since >= m.cfg.Soft:
 		return Soft

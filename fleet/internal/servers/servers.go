@@ -194,7 +194,7 @@ func (s *Server) SlotRoles(t testing.TB, admin string, n int) {
 	t.Helper()
 	root, err := pgx.Connect(t.Context(), s.URL("postgres"))
 	require(t, err)
-	defer root.Close(context.Background())
+	defer func() { _ = root.Close(context.Background()) }()
 	exec := func(sql string) {
 		t.Helper()
 		_, err := root.Exec(t.Context(), sql)
@@ -211,7 +211,8 @@ func (s *Server) SlotRoles(t testing.TB, admin string, n int) {
 	}
 	var file string
 	require(t, root.QueryRow(t.Context(), "SHOW hba_file").Scan(&file))
-	exec(fmt.Sprintf("COPY (VALUES ('host all +slots 127.0.0.1/32 scram-sha-256'), ('host all all 127.0.0.1/32 trust')) TO '%s'", file))
+	lines := "('host all +slots 127.0.0.1/32 scram-sha-256'), ('host all postgres,app,admin,weak 127.0.0.1/32 trust')"
+	exec(fmt.Sprintf("COPY (VALUES %s) TO '%s'", lines, file))
 	exec("SELECT pg_reload_conf()")
 	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
 		_, err := pgx.Connect(t.Context(), s.URL("app_0"))
