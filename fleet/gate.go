@@ -16,7 +16,8 @@ import (
 )
 
 // ErrNoQuota is the error of a connect that the fleet does not allow now. The pool does not
-// back off because of it.
+// back off because of it. Connect may return it, too, wrapped or not, when the server has
+// refused a connection because there are too many.
 var ErrNoQuota = errors.New("fleet: no quota: the fleet does not allow this member another connection now")
 
 // gate stands around Connect and Disconnect. It counts what may be open at the server, and
