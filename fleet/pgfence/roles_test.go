@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -156,21 +157,24 @@ func (p *pausing) Write(b []byte) (int, error) {
 // is closed.
 func (u slotUser) frozenLogin(t *testing.T, s *servers.Server) (goOn chan struct{}, result chan error) {
 	t.Helper()
-	p := &pausing{reached: make(chan struct{}), goOn: make(chan struct{})}
+	reached, goOn := make(chan struct{}), make(chan struct{})
+	var dials atomic.Int64
 	result = make(chan error, 1)
 	go func() {
 		c, err := u.login(t, s, func(ctx context.Context, network, address string) (net.Conn, error) {
-			var err error
-			p.Conn, err = new(net.Dialer).DialContext(ctx, network, address)
-			return p, err
+			conn, err := new(net.Dialer).DialContext(ctx, network, address)
+			if err == nil && dials.Add(1) == 1 { // the next one is pgx's cancel request
+				conn = &pausing{Conn: conn, reached: reached, goOn: goOn}
+			}
+			return conn, err
 		})
 		if err == nil {
 			err = c.Close(context.Background())
 		}
 		result <- err
 	}()
-	<-p.reached
-	return p.goOn, result
+	<-reached
+	return goOn, result
 }
 
 // A login that has begun before a role is refused is verified against the password of that
