@@ -88,7 +88,7 @@ func faultsOf(pool Pool, servers []*Server) []string {
 	for _, e := range explanation.Recent {
 		if e.Kind == messages.LeaseLeaked && errors.Is(e.Err, messages.ErrLeaseLost) {
 			faults = append(faults, fmt.Sprintf("the lease of connection %d was dropped without Put or Taint, and found as garbage:%s",
-				e.ConnID, list("      ", []string{fmt.Sprintf("%q", e.Label) + below(e.Stack)})))
+				e.ConnID, list("  ", []string{fmt.Sprintf("%q", e.Label) + below(e.Stack)})))
 		}
 	}
 	if n := st.Waiting; n > 0 {
@@ -96,7 +96,7 @@ func faultsOf(pool Pool, servers []*Server) []string {
 		for _, w := range explanation.Waiters {
 			waiters = append(waiters, w.String()+below(w.Stack))
 		}
-		faults = append(faults, fmt.Sprintf("%s waiting for a connection:%s", are(n, "Get"), list("      ", waiters)))
+		faults = append(faults, fmt.Sprintf("%s waiting for a connection:%s", are(n, "Get"), list("  ", waiters)))
 	}
 	for _, rule := range Unbalanced(st) {
 		faults = append(faults, fmt.Sprintf("the counts do not agree: %s: %+v", rule, st))
@@ -129,7 +129,7 @@ func holders(all []messages.Holder) string {
 	if unknown {
 		lines = append(lines, "With Config.LeakAfter this list says where the Get was called.")
 	}
-	return list("      ", lines)
+	return list("  ", lines)
 }
 
 // faultsAt lists what is wrong at the servers of a pool.
@@ -157,7 +157,7 @@ func faultsAt(servers []*Server, st messages.Stats) []string {
 		for _, c := range unclosed {
 			lines = append(lines, fmt.Sprintf("%v, opened at %v", c, c.opened))
 		}
-		faults = append(faults, fmt.Sprintf("the pool has %s open, and these were opened and not closed:%s", count(st.Open, "connection"), list("      ", lines)))
+		faults = append(faults, fmt.Sprintf("the pool has %s open, and these were opened and not closed:%s", count(st.Open, "connection"), list("  ", lines)))
 	}
 	return faults
 }

@@ -105,9 +105,10 @@ func TestAPoolRecoversFromAnOutageWithinTheLastPeriodOfItsBackoff(t *testing.T) 
 	}
 }
 
-// When nothing is lost for ever, nothing has to be opened anew but what callers gave up.
-func TestAPoolRecoversFromABlackholeAtOnce(t *testing.T) {
-	rehearse(t, pooltest.Blackhole, 11*time.Second, config{ConnectTimeout: time.Second}, func(t *testing.T, db *pooltest.Server, p *pool, all []outcome) {
+// Connects that hang go on when it is over. Callers that have waited for long give up what they are lent, so it
+// takes as long as they are patient.
+func TestAPoolRecoversFromABlackholeWithTheCallersThatWaitedInIt(t *testing.T) {
+	rehearse(t, pooltest.Blackhole, 3*time.Second, config{ConnectTimeout: time.Second}, func(t *testing.T, db *pooltest.Server, p *pool, all []outcome) {
 		failed, calls := failures(all, begins+time.Second, ends-2*time.Second)
 		assert.Len(t, failed, calls, "nobody is served")
 		for _, o := range failed {
