@@ -38,6 +38,9 @@ const (
 	// ReadOnly is a server that has been a primary: a Write that begins meanwhile fails with the
 	// SQLSTATE 25006. All else works.
 	ReadOnly
+	// Full is a server whose connections others have taken: connects fail with the SQLSTATE
+	// 53300 at the end of their handshake. What is open works.
+	Full
 	// Flaky is a bad line: of the connects and operations that begin meanwhile, one in
 	// Server.FlakyOneIn fails with ECONNRESET before it is done, and its connection is
 	// broken.
@@ -48,7 +51,7 @@ const (
 const Forever time.Duration = math.MaxInt64
 
 var faultNames = [...]string{
-	Refuse: "Refuse", Blackhole: "Blackhole", Slow: "Slow", Reset: "Reset", HalfOpen: "HalfOpen", ReadOnly: "ReadOnly", Flaky: "Flaky",
+	Refuse: "Refuse", Blackhole: "Blackhole", Slow: "Slow", Reset: "Reset", HalfOpen: "HalfOpen", ReadOnly: "ReadOnly", Full: "Full", Flaky: "Flaky",
 }
 
 // String returns the name of the constant, for example "Refuse".

@@ -12,7 +12,9 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/actorpool/actorpool/actors"
 	"github.com/actorpool/actorpool/client"
+	"github.com/actorpool/actorpool/messages"
 	"github.com/actorpool/actorpool/pooltest"
 )
 
@@ -246,6 +248,25 @@ func TestReadOnlyRefusesWrites(t *testing.T) {
 	})(t)
 }
 
+func TestFullRefusesConnectsAndLeavesTheRest(t *testing.T) {
+	exact(func(t *testing.T, db *pooltest.Server) {
+		db.Fault(pooltest.Full, time.Second, 2*time.Second)
+		c := dial(t, db)
+		defer c.Close()
+		connect := at(db, 950*time.Millisecond, func() error { _, err := db.Dial(ctx); return err })
+		use := at(db, 950*time.Millisecond, func() error { return c.Write(ctx) })
+		again := at(db, 1900*time.Millisecond, func() error { c, err := db.Dial(ctx); return errors.Join(err, c.Close()) })
+		assert.Equal(t, during{1050 * time.Millisecond, nil}, <-use)
+		d := <-connect
+		assert.Equal(t, 1050*time.Millisecond, d.ended)
+		var server *pooltest.ServerError
+		require.ErrorAs(t, d.err, &server)
+		assert.Equal(t, "53300", server.Code)
+		assert.Equal(t, messages.ClassOverload, actors.Classify(messages.PhaseConnect, d.err))
+		assert.Equal(t, during{2 * time.Second, nil}, <-again)
+	})(t)
+}
+
 func TestFlakyBreaksOneInSoMany(t *testing.T) {
 	inVirtualTime(t, func(t *testing.T, db *pooltest.Server) {
 		db.FlakyOneIn = 10
@@ -364,7 +385,7 @@ func TestAFaultThatCannotBeIsAMistakeOfTheTest(t *testing.T) {
 	db := pooltest.NewServer(1)
 	for text, f := range map[string]func(){
 		"pooltest: Fault(0, 1s, 2s): there is no such fault":                             func() { db.Fault(0, time.Second, 2*time.Second) },
-		"pooltest: Fault(8, 1s, 2s): there is no such fault":                             func() { db.Fault(8, time.Second, 2*time.Second) },
+		"pooltest: Fault(9, 1s, 2s): there is no such fault":                             func() { db.Fault(9, time.Second, 2*time.Second) },
 		"pooltest: Fault(Slow, -1s, 2s): it begins before the server does":               func() { db.Fault(pooltest.Slow, -time.Second, 2*time.Second) },
 		"pooltest: Fault(Refuse, 2s, 1s): it ends before it begins":                      func() { db.Fault(pooltest.Refuse, 2*time.Second, time.Second) },
 		"pooltest: Fault(Reset, 2s, 1s): it ends before it begins":                       func() { db.Fault(pooltest.Reset, 2*time.Second, time.Second) },

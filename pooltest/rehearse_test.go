@@ -177,6 +177,14 @@ func TestAReadOnlyServerIsTriedAgainAndAgain(t *testing.T) {
 	})
 }
 
+// Connections that stand are lent all the while.
+func TestAFullServerFailsNobodyWhoCanHaveAConnection(t *testing.T) {
+	rehearse(t, pooltest.Full, 0, config{}, func(t *testing.T, db *pooltest.Server, p *pool, all []outcome) {
+		failed, _ := failures(all, 0, time.Hour)
+		assert.Empty(t, failed)
+	})
+}
+
 func TestAFlakyLineFailsAFewCalls(t *testing.T) {
 	rehearse(t, pooltest.Flaky, 3*time.Second, config{}, func(t *testing.T, db *pooltest.Server, p *pool, all []outcome) {
 		failed, calls := failures(all, begins, ends)

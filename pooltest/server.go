@@ -174,7 +174,10 @@ func (s *Server) admit(c *Conn) error {
 	for {
 		old := s.unclosed.Load()
 		open := s.count(*old) + 1
-		if s.Limit > 0 && open > s.Limit {
+		switch {
+		case s.scenario.Load().has(Full, s.Now()):
+			return &ServerError{"53300", "the server has too many connections of others"}
+		case s.Limit > 0 && open > s.Limit:
 			return &ServerError{"53300", fmt.Sprintf("the server has %d connections already, its limit", s.Limit)}
 		}
 		now := append(slices.Clone(*old), c)
