@@ -137,7 +137,7 @@ func faultsAt(servers []*Server, st messages.Stats) []string {
 	var faults []string
 	var unclosed []*Conn
 	for _, s := range servers {
-		for _, m := range s.misuses() {
+		for _, m := range s.misused() {
 			if st.Revoked == 0 || !strings.HasSuffix(m.text, afterClose) {
 				faults = append(faults, "misuse: "+m.text)
 			}

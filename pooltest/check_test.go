@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -93,14 +94,18 @@ func TestCheckNamesWhoHasNotReturnedAConnectionAndWhoWaits(t *testing.T) {
 		begun := db.Now()
 		got := checked(t, p, db)
 		assert.Equal(t, pooltest.Patience, db.Now()-begun)
-		assert.Equal(t, `pooltest: pool "orders" is not as it must be at the end of a test:
+		want := `pooltest: pool "orders" is not as it must be at the end of a test:
   - 2 leases were not returned, by Put or Taint:
       "checkout" (connection 1, 2s)
       unlabelled (connection 2, 2s)
       With Config.LeakAfter this list says where the Get was called.
   - 1 Get is waiting for a connection:
       "report" (2s)
-The pool: state=ready capacity=2 open=2 borrowed=2 idle=0 connecting=0 closing=0 waiting=1`, got)
+The pool: state=ready capacity=2 open=2 borrowed=2 idle=0 connecting=0 closing=0 waiting=1`
+		assert.Equal(t, want, got)
+		page, err := os.ReadFile("../docs/rehearsing.md")
+		require.NoError(t, err)
+		assert.Contains(t, string(page), "```\n"+want+"\n```")
 		leave()
 		require.ErrorIs(t, <-left, context.Canceled)
 		require.NoError(t, leases[0].Put())

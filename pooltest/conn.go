@@ -96,7 +96,7 @@ func (c *Conn) connect(ctx context.Context) error {
 // operate is an operation on an open connection.
 func (c *Conn) operate(ctx context.Context, what string, latency Latency) error {
 	s := c.server
-	s.operations.Add(1)
+	s.opCount.Add(1)
 	if !c.busy.CompareAndSwap(nil, &what) {
 		other := what
 		if name := c.busy.Load(); name != nil {

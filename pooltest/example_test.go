@@ -46,7 +46,9 @@ func TestTheShopSurvivesAnOutageOfItsDatabase(t *testing.T) {
 	const seed = 1
 	synctest.Test(t, func(t *testing.T) {
 		db := pooltest.NewServer(seed)
-		db.Handshake, db.Op, db.Limit = pooltest.LogNormal(20*time.Millisecond, .5), pooltest.LogNormal(8*time.Millisecond, .8), 10
+		db.Handshake = pooltest.LogNormal(20*time.Millisecond, .5) // half take longer than 20ms
+		db.Op = pooltest.LogNormal(8*time.Millisecond, .8)
+		db.Limit = 10
 		db.Fault(pooltest.Refuse, 10*time.Second, 40*time.Second)
 
 		pool, err := client.New(client.Config[*pooltest.Conn]{

@@ -60,7 +60,7 @@ func (h History) String() string {
 // History is what has happened so far: connects, operations and closes that are over, and
 // faults that have begun. It is kept for as long as the server is.
 func (s *Server) History() History {
-	h := History(s.history.all())
+	h := History(s.journal.all())
 	now := s.Now()
 	for _, w := range s.scenario.Load().windows {
 		if w.from <= now {
@@ -78,13 +78,13 @@ func (s *Server) History() History {
 
 // note puts down what has just ended.
 func (s *Server) note(c *Conn, what string, at time.Duration, err error) {
-	s.history.push(Entry{
+	s.journal.push(Entry{
 		At: at, Pool: c.pool, Conn: c.id, What: what, Took: s.Now() - at, Err: err, order: c.entries.Add(1),
 	})
 }
 
-// misuse is something that no client may do.
-type misuse struct {
+// mistake is something that no client may do.
+type mistake struct {
 	at   time.Duration
 	text string
 }
@@ -95,7 +95,7 @@ const afterClose = " after Close: its lease had ended"
 // report puts down a misuse.
 func (s *Server) report(c *Conn, text string) {
 	now := s.Now()
-	s.misuse.push(misuse{now, fmt.Sprintf("%v, at %v: %s", c, now, text)})
+	s.mistakes.push(mistake{now, fmt.Sprintf("%v, at %v: %s", c, now, text)})
 }
 
 // String names the connection for people.
@@ -111,15 +111,15 @@ func (c *Conn) String() string {
 // server with a value that it cannot have. [Check] reports it.
 func (s *Server) Misuse() []string {
 	var texts []string
-	for _, m := range s.misuses() {
+	for _, m := range s.misused() {
 		texts = append(texts, m.text)
 	}
 	return texts
 }
 
-func (s *Server) misuses() []misuse {
-	all := s.misuse.all()
-	slices.SortStableFunc(all, func(a, b misuse) int {
+func (s *Server) misused() []mistake {
+	all := s.mistakes.all()
+	slices.SortStableFunc(all, func(a, b mistake) int {
 		return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.text, b.text))
 	})
 	return all

@@ -42,9 +42,10 @@ type Server struct {
 	scenario atomic.Pointer[scenario]
 	unclosed atomic.Pointer[[]*Conn] // those opened and not closed by the client; a slice does not change
 
-	dials, failed, operations, peak atomic.Uint64
-	history                         stack[Entry]
-	misuse                          stack[misuse]
+	dialCount, failedCount, opCount, peakOpen atomic.Uint64
+
+	journal  stack[Entry]
+	mistakes stack[mistake]
 }
 
 // NewServer makes a server whose random numbers come from seed: the same seed, the same
@@ -126,7 +127,7 @@ func (s *Server) rewrite(change func([]window) []window) {
 // It panics if a field of the server has a value that it cannot have. In a pool, that
 // panic is the error of the connect, and [Check] reports it.
 func (s *Server) Dial(ctx context.Context) (*Conn, error) {
-	n := s.dials.Add(1)
+	n := s.dialCount.Add(1)
 	c := &Conn{server: s, id: n, order: s.order.Add(1), closed: make(chan struct{}), begun: s.Now()}
 	if info, ok := client.HookInfo(ctx); ok {
 		c.pool, c.id = info.Pool, info.ConnID
@@ -137,7 +138,7 @@ func (s *Server) Dial(ctx context.Context) (*Conn, error) {
 	err := c.connect(ctx)
 	s.note(c, "connect", c.began, err)
 	if err != nil {
-		s.failed.Add(1)
+		s.failedCount.Add(1)
 		return nil, err
 	}
 	return c, nil
@@ -184,7 +185,7 @@ func (s *Server) admit(c *Conn) error {
 		if !s.unclosed.CompareAndSwap(old, &now) {
 			continue
 		}
-		for peak := s.peak.Load(); uint64(open) > peak && !s.peak.CompareAndSwap(peak, uint64(open)); peak = s.peak.Load() {
+		for peak := s.peakOpen.Load(); uint64(open) > peak && !s.peakOpen.CompareAndSwap(peak, uint64(open)); peak = s.peakOpen.Load() {
 		}
 		return nil
 	}
@@ -217,16 +218,16 @@ func (s *Server) count(conns []*Conn) int {
 func (s *Server) Open() int { return s.count(*s.unclosed.Load()) }
 
 // Peak is the largest number of connections that were open at once.
-func (s *Server) Peak() int { return int(s.peak.Load()) }
+func (s *Server) Peak() int { return int(s.peakOpen.Load()) }
 
 // Dials is the number of connects that have begun.
-func (s *Server) Dials() int { return int(s.dials.Load()) }
+func (s *Server) Dials() int { return int(s.dialCount.Load()) }
 
 // Failed is the number of connects that have failed.
-func (s *Server) Failed() int { return int(s.failed.Load()) }
+func (s *Server) Failed() int { return int(s.failedCount.Load()) }
 
 // Ops is the number of operations that have begun: Read, Write, Ping and Reset.
-func (s *Server) Ops() int { return int(s.operations.Load()) }
+func (s *Server) Ops() int { return int(s.opCount.Load()) }
 
 // refusal is the error of a connect to a server that is not there.
 func refusal() error {
