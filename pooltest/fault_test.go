@@ -270,9 +270,9 @@ func TestFullRefusesConnectsAndLeavesTheRest(t *testing.T) {
 func TestFlakyBreaksOneInSoMany(t *testing.T) {
 	inVirtualTime(t, func(t *testing.T, db *pooltest.Server) {
 		db.FlakyOneIn = 10
-		db.Fault(pooltest.Flaky, 0, time.Hour)
+		db.Fault(pooltest.Flaky, 0, 2*time.Minute)
 		failed, all := 0, 0
-		for ; db.Now() < time.Hour; all++ {
+		for ; db.Now() < 2*time.Minute; all++ {
 			c, err := db.Dial(ctx)
 			if err == nil {
 				err = c.Read(ctx)
@@ -285,7 +285,7 @@ func TestFlakyBreaksOneInSoMany(t *testing.T) {
 				failed++
 			}
 		}
-		assert.InEpsilon(t, 0.1, float64(failed)/float64(all), 0.02, "%d of %d", failed, all)
+		assert.InEpsilon(t, 0.1, float64(failed)/float64(all), 0.05, "%d of %d", failed, all)
 		c := dial(t, db)
 		for range 1000 {
 			require.NoError(t, c.Read(ctx))
