@@ -166,7 +166,7 @@ func (s *Server) validate(c *Conn) {
 // randomOf gives the randomness of a connection, which depends on nothing but its name.
 func (s *Server) randomOf(c *Conn) *rand.Rand {
 	h := fnv.New64a()
-	fmt.Fprintf(h, "%s %d", c.pool, c.id)
+	_, _ = fmt.Fprintf(h, "%s %d", c.pool, c.id)
 	return rand.New(rand.NewPCG(s.seed, h.Sum64()))
 }
 

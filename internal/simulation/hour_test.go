@@ -167,7 +167,7 @@ func (s *hourServer) unapply(ctx context.Context, c *hourConn) error {
 
 func (s *hourServer) disconnect(_ context.Context, c *hourConn) error {
 	defer c.call("disconnect")()
-	c.usage.close()
+	c.close()
 	err := c.Close()
 	time.Sleep(time.Duration(c.began) * 7 * time.Millisecond % hourDisconnect)
 	s.mu.Lock()
@@ -670,7 +670,7 @@ func (h *hour) use(ctx context.Context, c *hourConn, v expectation, rng *rand.Ra
 	if c.setting != v.setting {
 		h.fail("the setting of connection %d has changed to %v", c.n, c.setting)
 	}
-	if c.usage.isClosed() && c.began > h.interrupted.Load() {
+	if c.isClosed() && c.began > h.interrupted.Load() {
 		h.fail("connection %d was closed under its holder", c.n)
 	}
 	c.touch()
