@@ -74,7 +74,6 @@ func (c *Conn) Close() error {
 // connect is a handshake.
 func (c *Conn) connect(ctx context.Context) error {
 	s := c.server
-	c.began = c.begun
 	work, flaky := c.draw("Handshake", s.Handshake)
 	if err := ctx.Err(); err != nil {
 		return onNetwork("dial", err)

@@ -128,7 +128,7 @@ func (s *Server) rewrite(change func([]window) []window) {
 // panic is the error of the connect, and [Check] reports it.
 func (s *Server) Dial(ctx context.Context) (*Conn, error) {
 	n := s.dialCount.Add(1)
-	c := &Conn{server: s, id: n, order: s.order.Add(1), closed: make(chan struct{}), begun: s.Now()}
+	c := &Conn{server: s, id: n, order: s.order.Add(1), closed: make(chan struct{}), began: s.Now()}
 	if info, ok := client.HookInfo(ctx); ok {
 		c.pool, c.id = info.Pool, info.ConnID
 	}
