@@ -29,6 +29,7 @@ var layers = map[string]struct {
 	"actors":                     {[]string{"messages", "supervisor", "actors/internal/machine", "actors/internal/setmachine"}, []string{library + "/actor", library + "/ctxext"}},
 	"client":                     {[]string{"messages", "supervisor", "actors"}, []string{library + "/actor"}},
 	"page":                       {[]string{"messages"}, nil},
+	"pooltest":                   {[]string{"messages", "client"}, nil},
 	"internal/lockfree":          {nil, nil},
 	"fleet/store":                {nil, nil},
 	"fleet/internal/machine":     {[]string{"fleet/store"}, nil},
@@ -47,7 +48,7 @@ var forbidden = []struct {
 }{
 	{
 		what:   "locks guard nothing here: every change is a message to one owner",
-		folder: []string{"actors/internal/machine", "actors/internal/setmachine", "actors", "client", "supervisor", "page", "fleet", "fleet/internal/machine", "fleet/memstore", "fleet/etcdstore", "fleet/pgfence"},
+		folder: []string{"actors/internal/machine", "actors/internal/setmachine", "actors", "client", "supervisor", "page", "pooltest", "fleet", "fleet/internal/machine", "fleet/memstore", "fleet/etcdstore", "fleet/pgfence"},
 		names:  []string{"sync.Mutex", "sync.RWMutex", "sync.Cond", "sync.NewCond"},
 	},
 	{
@@ -142,13 +143,14 @@ func used(file *ast.File) []string {
 func TestOnlyTestsImportWhatIsForTests(t *testing.T) {
 	files := repository(t)
 	for folder, names := range codeOf(t, files) {
-		if folder == "internal/testkit" || folder == "internal/simulation" {
+		if folder == "internal/testkit" || folder == "internal/simulation" || folder == "pooltest" {
 			continue
 		}
 		for _, name := range names {
 			for _, spec := range parse(t, files, token.NewFileSet(), name).Imports {
 				assert.NotContains(t, spec.Path.Value, "internal/testkit", name)
 				assert.NotContains(t, spec.Path.Value, "internal/simulation", name)
+				assert.NotContains(t, spec.Path.Value, module+"/pooltest", name)
 			}
 		}
 	}
