@@ -35,7 +35,7 @@ func beginRecord[C any](p *client.Pool[C], o client.RecordOptions) *recordingOf 
 	return r
 }
 
-// ends ends the recording and gives it.
+// ends has the recording end, and gives it.
 func (r *recordingOf) ends(t testing.TB) *messages.Recording {
 	t.Helper()
 	r.end()
@@ -123,6 +123,21 @@ func TestEachGoroutineIsASessionAndSoIsEachActor(t *testing.T) {
 			assert.Equal(t, messages.RecordedGranted, g.Outcome)
 		}
 		assert.Equal(t, []uint64{1, 1, 1, 2, 3, 4, 3, 1}, sessions)
+	})
+}
+
+func TestWithoutSessionsNobodyIsAskedWhoAsks(t *testing.T) {
+	testkit.Run(t, func(t *testing.T, w *testkit.World) {
+		p := w.Pool(testkit.Capacity(1))
+		b := w.Borrower()
+		r := beginRecord(p, client.RecordOptions{NoSessions: true})
+		testkit.Put(t, testkit.Get(t, p))
+		b.Put(p, b.Borrow(t, p))
+		made := r.ends(t)
+		require.Len(t, made.Gets, 2)
+		for _, g := range made.Gets {
+			assert.Zero(t, g.Session)
+		}
 	})
 }
 
