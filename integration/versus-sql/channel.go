@@ -18,9 +18,9 @@ type channel struct {
 type channelConn struct {
 	driver.Conn
 	driver.QueryerContext
-	driver.SessionResetter
-	driver.Validator
-	home channel
+	resetter  driver.SessionResetter // nil: the driver's connections are not asked
+	validator driver.Validator
+	home      channel
 }
 
 func newChannel(connector driver.Connector) (channel, error) {
@@ -42,7 +42,10 @@ func newChannel(connector driver.Connector) (channel, error) {
 func (c channel) Connect(ctx context.Context) (driver.Conn, error) {
 	select {
 	case conn := <-c.conns:
-		return conn, conn.ResetSession(ctx)
+		if conn.resetter == nil {
+			return conn, nil
+		}
+		return conn, conn.resetter.ResetSession(ctx)
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
@@ -50,6 +53,9 @@ func (c channel) Connect(ctx context.Context) (driver.Conn, error) {
 
 // Driver implements driver.Connector.
 func (c channel) Driver() driver.Driver { return c.driver }
+
+// IsValid implements driver.Validator.
+func (c *channelConn) IsValid() bool { return c.validator == nil || c.validator.IsValid() }
 
 // Close returns the connection.
 func (c *channelConn) Close() error {
