@@ -29,9 +29,9 @@ func (*memoryConn) Ping(context.Context) error               { return nil }
 func (*memoryConn) ResetSession(context.Context) error       { return nil }
 func (*memoryConn) IsValid() bool                            { return true }
 func (*memoryConn) CheckNamedValue(*driver.NamedValue) error { return nil }
-func (*memoryConn) QueryContext(context.Context, string, []driver.NamedValue) (driver.Rows, error) {
+func (*memoryConn) QueryContext(ctx context.Context, _ string, _ []driver.NamedValue) (driver.Rows, error) {
 	runtime.Gosched()
-	return new(memoryRows), nil
+	return new(memoryRows), ctx.Err()
 }
 
 // memoryRows are one row with one number.
