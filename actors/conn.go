@@ -133,14 +133,8 @@ func (c *poolConn) giveBack() {
 // can be used again.
 func (c *poolConn) ask() {
 	c.asked = true
-	for _, q := range [...]*question{isClosedQuestion, reusableQuestion} {
-		if q.ask(c.ref) == nil {
-			continue
-		}
-		if bad, why := c.ref.condemned(q, c.conn, c.taintWith); bad {
-			c.taint, c.cause = true, why
-			return
-		}
+	if why := c.ref.condemned(c.conn, true, c.taintWith); why != nil {
+		c.taint, c.cause = true, why
 	}
 }
 
@@ -168,26 +162,14 @@ func (c *poolConn) taintWith(cause error) {
 	c.ref.process.SendUserMessage(c.ref.pid, &c.node)
 }
 
-// question is what may be asked of a connection. The answer is code of the user.
-type question struct {
-	name      string
-	ask       func(*Ref) func(conn any) bool // nil: it is not asked
-	condemns  bool                           // the answer after which the connection is closed
-	condemned error                          // why
-}
-
-var (
-	isClosedQuestion = &question{"IsClosed", func(r *Ref) func(any) bool { return r.isClosedConn }, true, errClosed}
-	reusableQuestion = &question{"Reusable", func(r *Ref) func(any) bool { return r.reusable }, false, errNotReusable}
-)
-
-// condemned asks a question of a connection, and says why it must not be used. One that
-// panics must not be, either; the panic is logged. If the question ends the goroutine,
-// abandoned is called first, so that the connection is not lost.
-func (r *Ref) condemned(q *question, conn any, abandoned func(why error)) (bad bool, why error) {
-	returned := false
+// condemned asks a connection whether it is closed; and, if it is being returned, whether it
+// can be used again. It says why the connection must not be used; nil: it may. The answers
+// are code of the user. One that panics condemns the connection, too; the panic is logged. If
+// it ends the goroutine, abandoned is called first, so that the connection is not lost.
+func (r *Ref) condemned(conn any, returned bool, abandoned func(why error)) (why error) {
+	asked, name := false, "IsClosed"
 	defer func() {
-		if returned {
+		if asked {
 			return
 		}
 		failure := &messages.PanicError{Value: recover(), Stack: debug.Stack()}
@@ -195,13 +177,14 @@ func (r *Ref) condemned(q *question, conn any, abandoned func(why error)) (bad b
 			failure.Value = errGoexit
 			abandoned(failure)
 		}
-		bad, why = true, failure
-		r.spec.logPanic("Panic in "+q.name, failure)
+		why = failure
+		r.spec.logPanic("Panic in "+name, failure)
 	}()
-	bad = q.ask(r)(conn) == q.condemns
-	returned = true
-	if bad {
-		why = q.condemned
+	if r.isClosedConn != nil && r.isClosedConn(conn) {
+		why = errClosed
+	} else if name = "Reusable"; returned && r.reusable != nil && !r.reusable(conn) {
+		why = errNotReusable
 	}
-	return bad, why
+	asked = true
+	return why
 }

@@ -143,9 +143,10 @@ func (a *connectorActor) perform(j *job) {
 		return
 	}
 	// This goroutine is the job's own, and ends with it.
-	pprof.SetGoroutineLabels(a.spec.labels[j.kind])
+	labels := a.spec.labelsOf(j.kind)
+	pprof.SetGoroutineLabels(labels)
 	if trace.IsEnabled() {
-		defer trace.StartRegion(a.spec.labels[j.kind], a.spec.regions.job+phases[j.kind]).End()
+		defer trace.StartRegion(labels, a.spec.regions.job+phases[j.kind]).End()
 	}
 	switch j.kind {
 	case machine.Open:

@@ -99,6 +99,29 @@ func (p *pool) lend(label string, setting any) (conn *poolConn, epoch uint64) {
 	return conn, epoch
 }
 
+// line goes on with the turn of a Get for which lend has found nothing: it joins the queue, or
+// is decided otherwise. False: it needs a message.
+func (p *pool) line(g *getRequest) (taken bool) {
+	if !p.life.runs() {
+		return false
+	}
+	taken, p.inTurn = true, true
+	defer func() {
+		if p.inTurn {
+			p.failDirectly(recover())
+			g.node.direct = false
+		}
+	}()
+	g.node.direct = true
+	p.get(g)
+	g.node.direct = false
+	if p.tellsChanges {
+		p.noteChanges()
+	}
+	p.inTurn = false
+	return true
+}
+
 // restore is the turn of a Put by the mailbox's runner. The waiter that the connection
 // goes to is woken after the turn: that takes longer than all the rest.
 func (p *pool) restore(c *poolConn) (served *getRequest) {
@@ -162,7 +185,9 @@ func (r *Ref) request(label string, setting any, deadline time.Time, bounded boo
 // send gives the request of a Get to the pool actor. entered: this goroutine is the
 // mailbox's runner, and is so no longer afterwards.
 func (r *Ref) send(g *getRequest, entered bool) {
-	if g.asked = entered; entered {
+	if g.asked = entered; entered && r.pool.line(g) {
+		r.box.exit()
+	} else if entered {
 		r.box.handle(&g.node)
 	} else {
 		r.process.SendUserMessage(r.pid, &g.node)

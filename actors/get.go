@@ -251,7 +251,8 @@ func (r *Ref) saysClosed(l Lease) (closed bool, why error) {
 	if !ok {
 		return true, messages.ErrLeaseEnded
 	}
-	return r.condemned(isClosedQuestion, conn, func(why error) { _ = l.Taint(why) })
+	why = r.condemned(conn, false, func(why error) { _ = l.Taint(why) })
+	return why != nil, why
 }
 
 // skipClosed refuses the connection that a request was granted, as long as that was

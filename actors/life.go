@@ -33,7 +33,7 @@ const (
 func (l life) runs() bool { return l <= drained }
 
 // init makes a new pool's state. It runs once for each spawn, and not for a restart.
-func (p *pool) init(ctx actor.Context, spec Spec) {
+func (p *pool) init(ctx actor.Context, spec *Spec) {
 	spec.start(p.out)
 	if spec.Policy.Random == nil {
 		spec.Policy.Random = rand.Float64
@@ -41,7 +41,7 @@ func (p *pool) init(ctx actor.Context, spec Spec) {
 			spec.Policy.Random = rand.New(rand.NewPCG(spec.Seed, 0)).Float64
 		}
 	}
-	p.spec = &spec
+	p.spec = spec
 	p.ctx = ctx
 	p.life = running
 	p.m = machine.New(spec.Policy)
@@ -50,7 +50,7 @@ func (p *pool) init(ctx actor.Context, spec Spec) {
 	p.conns = make(map[uint64]*poolConn)
 	p.borrowers = make(map[string]*borrower)
 	p.strategy = supervisor.Connectors(supervisor.Limit, supervisor.Window, p.connectorGivenUp)
-	p.ref = newRef(ctx, &spec)
+	p.ref = newRef(ctx, spec)
 	if m := spec.member; m != nil {
 		p.ref.member, m.ref = m, p.ref
 		p.share = &share{}

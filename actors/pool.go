@@ -16,11 +16,16 @@ import (
 // may give another mailbox and dispatcher: the pool does not depend on its own
 // mailbox, it is only faster with it.
 func Props(spec Spec, opts ...actor.PropsOption) *actor.Props {
+	return propsOf(func() *Spec { own := spec; return &own }, opts...) // they may be spawned more than once
+}
+
+// propsOf makes the props of pools, each of which owns a Spec.
+func propsOf(spec func() *Spec, opts ...actor.PropsOption) *actor.Props {
 	own := []actor.PropsOption{
 		actor.WithMailbox(NewMailbox),
 		actor.WithOnInit(func(ctx actor.Context) {
 			if p, ok := ctx.Actor().(*pool); ok {
-				p.init(ctx, spec)
+				p.init(ctx, spec())
 			}
 		}),
 	}

@@ -351,7 +351,7 @@ func (s *set) spawn(k *setKey) {
 	k.spec = nil
 	spec.member = m
 	spec.Policy.Shared = true
-	k.pid = s.ctx.Spawn(Props(spec))
+	k.pid = s.ctx.Spawn(propsOf(func() *Spec { return &spec }))
 	k.process, _ = s.ref.system.ProcessRegistry.Get(k.pid)
 	k.member = m
 	s.byPID[k.pid.Id] = k

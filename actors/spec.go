@@ -64,7 +64,7 @@ type Spec struct {
 	out     *outbox // of the pool
 	clock   clock
 	records *atomic.Int64                          // those that wait for the log handler
-	labels  map[machine.EffectKind]context.Context // for CPU profiles, by job
+	labels  map[machine.EffectKind]context.Context // for CPU profiles, by job; nil: see labelsOf
 	regions regions
 }
 
@@ -83,13 +83,28 @@ func (s *Spec) start(out *outbox) {
 	s.Policy.Coarse = true
 	name := "actorpool " + s.Policy.Name
 	s.regions = regions{wait: name + ": wait", use: name + ": use", job: name + ": "}
-	s.labels = make(map[machine.EffectKind]context.Context)
-	for job, phase := range phases {
-		s.labels[job] = pprof.WithLabels(context.Background(), pprof.Labels("actorpool", s.Policy.Name, "phase", phase))
+	if s.member == nil {
+		s.labels = make(map[machine.EffectKind]context.Context)
+		for job := range phases {
+			s.labels[job] = s.newLabels(job)
+		}
 	}
 	if !s.checked {
 		s.askLogger()
 	}
+}
+
+// labelsOf gives the labels of a job. The pools of a set make them anew for each job: they
+// may be many, and would keep 1 kB each.
+func (s *Spec) labelsOf(job machine.EffectKind) context.Context {
+	if s.labels == nil {
+		return s.newLabels(job)
+	}
+	return s.labels[job]
+}
+
+func (s *Spec) newLabels(job machine.EffectKind) context.Context {
+	return pprof.WithLabels(context.Background(), pprof.Labels("actorpool", s.Policy.Name, "phase", phases[job]))
 }
 
 // askLogger finds out which events anybody listens to. The log handler is code of the

@@ -42,6 +42,21 @@ func isClosed(conn any) bool {
 	return ok && c.IsClosing()
 }
 
+// isClosedOf gives isClosed for a type: without the method that it does not have. nil: it
+// has none of them. The values of an interface type may have the other one beside it.
+func isClosedOf(conn reflect.Type) func(conn any) bool {
+	asClosed, asClosing := conn.Implements(reflect.TypeFor[closer]()), conn.Implements(reflect.TypeFor[closing]())
+	switch {
+	case !asClosed && !asClosing:
+		return nil
+	case asClosed && asClosing, conn.Kind() == reflect.Interface:
+		return isClosed
+	case asClosed:
+		return func(conn any) bool { return conn.(closer).IsClosed() }
+	}
+	return func(conn any) bool { return conn.(closing).IsClosing() }
+}
+
 // closer is a connection that knows whether it is closed, as pgx.Conn does.
 type closer interface{ IsClosed() bool }
 

@@ -82,9 +82,7 @@ func (cfg Config[C]) spec() (actors.Spec, error) {
 	if reusable := cfg.Reusable; reusable != nil {
 		s.Reusable = func(conn any) bool { return reusable(conn.(C)) }
 	}
-	if s.ConnType.Implements(reflect.TypeFor[closer]()) || s.ConnType.Implements(reflect.TypeFor[closing]()) {
-		s.IsClosed = isClosed
-	}
+	s.IsClosed = isClosedOf(s.ConnType)
 	if s.Disconnect == nil {
 		s.Disconnect = closerOf(s.ConnType)
 	}

@@ -51,7 +51,7 @@ func (c *Conn) Release() {
 		_ = c.lease.Taint(why)
 		return
 	}
-	c.s.idleSince = c.s.pool.now()
+	c.s.idleSince, c.s.vetted = c.s.pool.now(), true
 	_ = c.lease.Put()
 }
 

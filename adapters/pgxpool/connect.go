@@ -35,6 +35,7 @@ type state struct {
 	standing   bool          // it is connected: AfterConnect has returned
 	hijacked   bool
 	unused     bool            // it is returned without having been used
+	vetted     bool            // Release has just looked whether it can be used again
 	lost       bool            // it did not answer: its end waits for nothing
 	condemned  error           // the server has said that this connection has no future
 	readOnly   *pgconn.PgError // the server has refused to write
@@ -155,7 +156,9 @@ const backgroundPing = 5 * time.Second
 // the goroutine that returns it.
 func (p *Pool) reusable(conn *pgx.Conn) bool {
 	s := stateOf(conn)
-	if s != nil && s.heard() != nil || unusable(conn) != nil {
+	if s != nil && s.vetted {
+		s.vetted = false
+	} else if s != nil && s.heard() != nil || unusable(conn) != nil {
 		return false
 	}
 	if s != nil && s.unused {

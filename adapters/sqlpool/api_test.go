@@ -295,3 +295,41 @@ func TestEveryInterfaceOfTheDriverPackageIsKnown(t *testing.T) {
 	}
 	assert.GreaterOrEqual(t, found, len(known))
 }
+
+func TestALabelSaysWhatAConnectionIsFor(t *testing.T) {
+	virtually(t, func(t *testing.T) {
+		db, pool := open(t, &server{traits: execAndQuery}, quiet(1))
+		holds := WithLabel(bg, "nightly import")
+		tx, err := db.BeginTx(holds, nil)
+		require.NoError(t, err)
+		_, err = tx.ExecContext(WithLabel(bg, "is in a transaction already"), "INSERT")
+		require.NoError(t, err)
+
+		waiting := make(chan error, 1)
+		go func() { waiting <- db.PingContext(WithLabel(deadline(t, time.Second), "report")) }()
+		synctest.Wait()
+		explained, err := pool.Explain(bg)
+		require.NoError(t, err)
+		require.Len(t, explained.Holders, 1)
+		assert.Equal(t, "nightly import", explained.Holders[0].Label)
+		require.Len(t, explained.Waiters, 1)
+		assert.Equal(t, "report", explained.Waiters[0].Label)
+		var failed *messages.GetError
+		require.ErrorAs(t, <-waiting, &failed)
+		assert.Contains(t, failed.Error(), "nightly import")
+		require.NoError(t, tx.Rollback())
+
+		for ctx, want := range map[context.Context]string{
+			bg:                            "",
+			WithLabel(holds, "the inner"): "the inner",
+			WithLabel(holds, ""):          "",
+		} {
+			c, err := db.Conn(ctx)
+			require.NoError(t, err)
+			explained, err := pool.Explain(bg)
+			require.NoError(t, err)
+			assert.Equal(t, want, explained.Holders[0].Label)
+			require.NoError(t, c.Close())
+		}
+	})
+}

@@ -39,55 +39,74 @@ type (
 	resetter conn
 )
 
-// shape gives a conn the methods that the driver's connection has.
-func (s *session) shape(c *conn) driver.Conn {
-	e, q, r := (*execer)(c), (*queryer)(c), (*resetter)(c)
+// common is a conn of a driver whose connections run queries without a statement, as most
+// do, in one piece of memory with what lends it its methods.
+type common struct {
+	*conn
+	*execer
+	*queryer
+	own conn
+}
+
+// outliving is a common that outlives transactions.
+type outliving struct {
+	*conn
+	*execer
+	*queryer
+	*resetter
+	own conn
+}
+
+// shape makes a conn with the methods that the driver's connection has: as database/sql
+// is given it, and as itself.
+func (s *session) shape() (driver.Conn, *conn) {
 	execs := s.execer != nil || s.oldExecer != nil
 	queries := s.queryer != nil || s.oldQueryer != nil
 	outlives := s.validator != nil && s.resetter != nil
 	switch {
 	case execs && queries && outlives:
-		return struct {
-			*conn
-			*execer
-			*queryer
-			*resetter
-		}{c, e, q, r}
+		o := new(outliving)
+		c := &o.own
+		o.conn, o.execer, o.queryer, o.resetter = c, (*execer)(c), (*queryer)(c), (*resetter)(c)
+		return o, c
 	case execs && queries:
-		return struct {
-			*conn
-			*execer
-			*queryer
-		}{c, e, q}
+		o := new(common)
+		c := &o.own
+		o.conn, o.execer, o.queryer = c, (*execer)(c), (*queryer)(c)
+		return o, c
+	}
+	c := new(conn)
+	e, q, r := (*execer)(c), (*queryer)(c), (*resetter)(c)
+	switch {
 	case execs && outlives:
 		return struct {
 			*conn
 			*execer
 			*resetter
-		}{c, e, r}
+		}{c, e, r}, c
 	case queries && outlives:
 		return struct {
 			*conn
 			*queryer
 			*resetter
-		}{c, q, r}
+		}{c, q, r}, c
 	case execs:
 		return struct {
 			*conn
 			*execer
-		}{c, e}
+		}{c, e}, c
 	case queries:
 		return struct {
 			*conn
 			*queryer
-		}{c, q}
+		}{c, q}, c
 	case outlives:
 		return struct {
 			*conn
 			*resetter
-		}{c, r}
+		}{c, r}, c
 	}
-	return c
+	return c, c
 }
 
 // guard calls the driver. A panic goes on to the caller, but it ends the lease first:
@@ -106,8 +125,9 @@ func (c *conn) guard(f func()) {
 }
 
 // ended says whether the driver must not be called any more: the lease is over, or the
-// pool has ended it, and closes the connection.
-func (c *conn) ended() bool { return c.gone || c.lease.Conn() == nil }
+// pool has ended it, and closes the connection. (Lease.Conn would say so a moment earlier,
+// and costs more than all the rest of a query here.)
+func (c *conn) ended() bool { return c.gone || c.s.closes.Load() }
 
 // use calls the driver for what goes to the server.
 func use[T any](c *conn, f func() (T, error)) (result T, err error) {
@@ -201,7 +221,7 @@ func (c *conn) reclaim() {
 	for len(c.lent) > 0 {
 		_ = c.lent[len(c.lent)-1].Close()
 	}
-	if !c.ended() {
+	if len(c.s.stmts.retired) > 0 && !c.ended() {
 		c.guard(c.s.stmts.sweep)
 	}
 }

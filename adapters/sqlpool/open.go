@@ -107,17 +107,35 @@ func (c *core) Driver() driver.Driver {
 	return c.inner.Driver()
 }
 
+// askedKey is the key of what a context tells Connect: a *label, or a *probe.
+type askedKey struct{}
+
+type label string
+
+// WithLabel returns a context that says what the connections are for that queries with it
+// use, such as "nightly import": in errors, events and Explain, see client.GetOptions. A
+// transaction or a *sql.Conn has the label of the context with which it was begun. An
+// empty label is none.
+func WithLabel(ctx context.Context, what string) context.Context {
+	l := label(what)
+	return context.WithValue(ctx, askedKey{}, &l)
+}
+
 // Connect borrows a connection. database/sql calls its Close to return it.
 func (c *core) Connect(ctx context.Context) (driver.Conn, error) {
 	if c.fault != nil {
 		return nil, c.fault
 	}
-	if found, ok := ctx.Value(probeKey{}).(*probe); ok {
-		found.core = c
+	var o client.GetOptions
+	switch asked := ctx.Value(askedKey{}).(type) {
+	case *probe:
+		asked.core = c
 		return nil, errProbe
+	case *label:
+		o.Label = string(*asked)
 	}
 	for tries := 1; ; tries++ {
-		lease, err := c.pool.Get(ctx)
+		lease, err := c.pool.GetWith(ctx, o)
 		if err != nil {
 			return nil, err
 		}
@@ -125,9 +143,10 @@ func (c *core) Connect(ctx context.Context) (driver.Conn, error) {
 		if s == nil || !s.state.CompareAndSwap(idle, held) {
 			_ = lease.Taint(nil) // the pool has ended the lease meanwhile
 		} else {
-			lent := &conn{s: s, lease: lease}
+			shown, lent := s.shape()
+			lent.s, lent.lease = s, lease
 			if lent.renew(ctx) {
-				return s.shape(lent), nil
+				return shown, nil
 			}
 		}
 		if tries > c.pool.Stats().Capacity { // all that there were are gone, and a new one

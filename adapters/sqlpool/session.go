@@ -38,12 +38,13 @@ type session struct {
 
 	// state keeps Disconnect from the statements while somebody holds the session: a
 	// lease that the pool ends by itself leaves them to the holder.
-	state atomic.Int32
-	stmts statements
-	used  bool   // somebody has returned it: ResetSession is due
-	seen  uint64 // deaths when it was last proved alive
-	bad   bool   // it is closed without a word to the server
-	valid bool   // database/sql has just asked IsValid
+	state  atomic.Int32
+	closes atomic.Bool // Disconnect has begun: the driver must not be called any more
+	stmts  statements
+	used   bool   // somebody has returned it: ResetSession is due
+	seen   uint64 // deaths when it was last proved alive
+	bad    bool   // it is closed without a word to the server
+	valid  bool   // database/sql has just asked IsValid
 
 	// What the driver's connection can do, nil where it cannot.
 	execer     driver.ExecerContext
@@ -126,6 +127,7 @@ func (s *session) Unwrap() driver.Conn { return s.Conn }
 
 // Close closes the connection, and its statements before it. The pool's Disconnect.
 func (s *session) Close() error {
+	s.closes.Store(true)
 	if s.state.CompareAndSwap(idle, closing) && !s.bad {
 		s.stmts.retire()
 		s.stmts.sweep()

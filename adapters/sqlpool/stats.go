@@ -55,15 +55,13 @@ func Stats(db *sql.DB) (Statistics, error) {
 // caller on to Connect.
 type probe struct{ core *core }
 
-type probeKey struct{}
-
 var errProbe = errors.New("sqlpool: the connector was asked for itself")
 
 func find(db *sql.DB) (*core, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	var found probe
-	c, err := db.Conn(context.WithValue(ctx, probeKey{}, &found))
+	c, err := db.Conn(context.WithValue(ctx, askedKey{}, &found))
 	switch {
 	case found.core != nil:
 		return found.core, nil

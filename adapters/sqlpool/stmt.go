@@ -73,19 +73,12 @@ func (s *statements) sweep() {
 	s.retired = nil
 }
 
-// harmless are the first words of queries that leave the meaning of other queries alone.
-// USE, SET, ALTER, DISCARD and whatever else may change it, or end statements.
-var harmless = map[string]bool{
-	"SELECT": true, "INSERT": true, "UPDATE": true, "DELETE": true, "REPLACE": true, "MERGE": true, "WITH": true,
-	"VALUES": true, "TABLE": true, "SHOW": true, "EXPLAIN": true, "DESCRIBE": true, "CALL": true, "EXEC": true,
-	"EXECUTE": true, "COPY": true, "BEGIN": true, "START": true, "COMMIT": true, "ROLLBACK": true, "SAVEPOINT": true,
-	"RELEASE": true, "LOCK": true, "LISTEN": true, "NOTIFY": true,
-}
-
 // changesSession says whether a query may change what others mean on its connection.
 func changesSession(query string) bool {
 	for {
-		query = strings.TrimLeft(query, " \t\r\n(;")
+		for query != "" && (query[0] <= ' ' || query[0] == '(' || query[0] == ';') {
+			query = query[1:]
+		}
 		end := ""
 		switch {
 		case strings.HasPrefix(query, "--"), strings.HasPrefix(query, "#"):
@@ -93,14 +86,33 @@ func changesSession(query string) bool {
 		case strings.HasPrefix(query, "/*") && !strings.HasPrefix(query, "/*!"):
 			end = "*/"
 		default:
-			word := query
-			if i := strings.IndexFunc(query, func(r rune) bool { return r < 'A' || r > 'z' }); i >= 0 {
-				word = query[:i]
-			}
-			return query != "" && !harmless[strings.ToUpper(word)]
+			return query != "" && !beginsHarmless(query)
 		}
 		_, query, _ = strings.Cut(query, end)
 	}
+}
+
+// beginsHarmless says whether the first word of a query leaves the meaning of other queries
+// alone. USE, SET, ALTER, DISCARD and whatever else may change it, or end statements.
+func beginsHarmless(query string) bool {
+	var word [9]byte // as long as the longest of them
+	n := 0
+	for ; n < len(query) && 'A' <= query[n] && query[n] <= 'z'; n++ {
+		if n == len(word) {
+			return false
+		}
+		word[n] = query[n]
+		if 'a' <= query[n] {
+			word[n] -= 'a' - 'A'
+		}
+	}
+	switch string(word[:n]) {
+	case "SELECT", "INSERT", "UPDATE", "DELETE", "REPLACE", "MERGE", "WITH", "VALUES", "TABLE", "SHOW", "EXPLAIN",
+		"DESCRIBE", "CALL", "EXEC", "EXECUTE", "COPY", "BEGIN", "START", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE",
+		"LOCK", "LISTEN", "NOTIFY":
+		return true
+	}
+	return false
 }
 
 // PrepareContext implements driver.ConnPrepareContext.

@@ -133,6 +133,9 @@ func (r *recent) keep(e *messages.Event) {
 	}
 	switch {
 	case len(r.events) < recentEvents:
+		if n := len(r.events); n == cap(r.events) { // append would double it: of many pools most have few events
+			r.events = append(make([]messages.Event, 0, min(n+1+n/2, recentEvents)), r.events...)
+		}
 		r.events = append(r.events, *e)
 	default:
 		r.events[r.oldest] = *e
