@@ -54,7 +54,7 @@ type pool struct {
 	performing     bool        // the machine's effects are being performed
 	performed      int         // how many of them have been, on this turn
 	replies        []reply     // the answers that follow them
-	asking         *getRequest // a Get by message that the machine is being asked for
+	asking         *getRequest // the Get that this turn decides and has not answered
 	mailbox        *mailbox    // its own; nil: it runs on another
 	out            *outbox     // what leaves for others
 
@@ -141,6 +141,7 @@ func (p *pool) bySystem() bool { return p.mailbox == nil || p.mailbox.inSystem }
 // get is the hot path of a Get: an idle connection is lent if nothing has to be
 // decided.
 func (p *pool) get(g *getRequest) {
+	p.asking = g
 	if g.ended == nil && !g.asked {
 		var now time.Duration
 		if p.m.NeedsClock() || g.waiter.Label != "" || g.waiter.Reserve > 0 {
@@ -154,6 +155,7 @@ func (p *pool) get(g *getRequest) {
 			return
 		}
 		if g.try {
+			p.asking = nil
 			g.err = errNothingIdle
 			g.answer()
 			return
@@ -174,6 +176,7 @@ func (p *pool) get(g *getRequest) {
 	if p.m.Decided() {
 		p.perform()
 	}
+	p.asking = nil // it is answered, or in the machine's hands
 }
 
 // giveBack is the hot path of a Put: the connection becomes idle, or goes to the
@@ -245,6 +248,7 @@ func (p *pool) receiveRest(message any) {
 		c.revoke(epoch) // false: the pool has ended the lease, and the machine knows
 		msg.answer <- p.m.Decline(now, &msg.request.waiter, c.slot, c.id, epoch, msg.why.err, msg.why.reason)
 	case *getAnother:
+		p.asking = msg.request
 		p.m.GetAnother(now, msg.conn.slot, msg.conn.id, msg.epoch, &msg.request.waiter, msg.cause)
 	case *job:
 		p.report(now, msg)
@@ -313,6 +317,7 @@ func (p *pool) receiveRest(message any) {
 		p.receiveRequest(now, message)
 	}
 	p.perform()
+	p.asking = nil
 }
 
 // collect ends the leases that were forgotten.
@@ -394,6 +399,9 @@ func (p *pool) do(e *machine.Effect) {
 // grant gives a connection to the caller that has asked for it.
 func (p *pool) grant(g *getRequest, s *machine.Slot) {
 	conn := s.Conn.(*poolConn)
+	if p.asking == g {
+		p.asking = nil
+	}
 	if g.sender == nil {
 		conn.fromIdle = s.Path == messages.PathIdle
 		g.lease = Lease{lent: conn, epoch: s.LeaseEpoch}
@@ -412,6 +420,9 @@ func (p *pool) grant(g *getRequest, s *machine.Slot) {
 
 // reject ends a Get with an error.
 func (p *pool) reject(g *getRequest, err error) {
+	if p.asking == g {
+		p.asking = nil
+	}
 	if g.sender == nil {
 		g.err = err
 		g.answer()

@@ -88,7 +88,6 @@ func (p *pool) getFor(now time.Duration, msg *messages.Get) {
 	}
 	p.asking = g
 	p.m.Get(now, &g.waiter)
-	p.asking = nil
 	if p.m.Waits(&g.waiter) && g.waiter.Deadline != 0 {
 		g.cancel.why = boundEnd(g)
 		g.timer = p.sendAt(g.waiter.Deadline, &g.cancel)

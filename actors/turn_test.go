@@ -1,7 +1,9 @@
 package actors
 
 import (
+	"context"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -27,5 +29,33 @@ func TestAWaiterThatIsChosenWhenTheTurnFailsIsAnswered(t *testing.T) {
 	_ = held.Put()
 	for range 2 {
 		assert.ErrorIs(t, <-errs, messages.ErrPoolFailed)
+	}
+}
+
+// The turn fails before the Get that it decides is answered, or is in the queue: on the pool's
+// own mailbox its caller waits for nothing but the answer.
+func TestAGetWhoseOwnTurnFailsIsAnswered(t *testing.T) {
+	for name, change := range map[string]func(*Spec){
+		"a direct turn": func(*Spec) {},
+		"a message":     func(s *Spec) { s.Policy.LeakAfter = time.Minute },
+		"a turn that needs a check": func(s *Spec) {
+			s.Check = func(context.Context, any) error { return nil }
+			s.Policy.Check, s.Policy.CheckAfterIdle = true, 0
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := &fake{}
+			spec := f.spec(1)
+			change(&spec)
+			_, ref := spawnPool(t, spec)
+			held, err := ref.Get(t.Context(), "", nil)
+			require.NoError(t, err)
+			slot := held.lent.slot
+			require.NoError(t, held.Put())
+			slot.Conn = nil // whatever is done with it panics
+			_, err = ref.Get(t.Context(), "", nil)
+			assert.ErrorIs(t, err, messages.ErrPoolFailed)
+			<-ref.Done()
+		})
 	}
 }

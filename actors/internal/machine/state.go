@@ -80,10 +80,10 @@ type Machine struct {
 	visits       []*Visit       // that are not over
 	descriptions []*Description // that take more than one turn and are not over
 	timers       timers
+	recording    *Recording     // that is under way; nil: there is none
+	lastRecord   uint64         // the number of the last record of the recordings that are over
 	counters     messages.Stats // Stats fills in the rest
 	output       output
-	recording    *Recording // that is under way; nil: there is none
-	lastRecord   uint64     // the number of the last record of the recordings that are over
 }
 
 // options are facts that are asked for on every turn: about the Config, and whether
