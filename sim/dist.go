@@ -98,7 +98,7 @@ func (d Dist) draw(r *rand.Rand) time.Duration {
 	case logNormal:
 		x *= math.Exp(d.sigma * r.NormFloat64())
 	case uniform:
-		x += float64(d.b-d.a) * r.Float64()
+		x += float64(float64(d.b-d.a) * r.Float64()) // the conversion keeps it the same on processors with a fused multiply-add
 	case samples:
 		x = float64(d.samples[r.IntN(len(d.samples))])
 	default:

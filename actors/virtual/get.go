@@ -163,7 +163,15 @@ func (p *Pool) ask(g *Get) {
 		if p.m.NeedsClock() || w.Label != "" || w.Reserve > 0 {
 			now = p.now
 		}
-		if s := p.m.TryGet(now, w); s != nil {
+		var s *machine.Slot
+		if w.Label == "" && w.Setting == nil && w.Reserve == 0 {
+			s = p.m.TryLend(now)
+			w.ServedAtOnce()
+		}
+		if s == nil {
+			s = p.m.TryGet(now, w)
+		}
+		if s != nil {
 			if p.trace != nil {
 				p.trace.granted("TryGet", g, s)
 			}

@@ -63,7 +63,8 @@ var tracesFlag = flag.String("traces", "testdata/*.txt", "the traces that TestTr
 // with a ~ in front. "TryGet" and "TryPut" say that a fast path has decided alone.
 // "c1 is idle" and "a waits" say what no effect says. ArmTick and DisarmTick are
 // shown with the option ticks, and errors in full with the option errors. With the
-// option quiet events are checked, and not shown.
+// option quiet events are checked, and not shown. With the option fast a Get that waits
+// and a Put while others wait use the fast paths, too, as they do in a real pool.
 func TestTraces(t *testing.T) {
 	paths, err := filepath.Glob(*tracesFlag)
 	if err != nil || len(paths) == 0 {
@@ -256,7 +257,7 @@ func (tr *trace) start() string {
 		Backoff: Backoff{Base: 5 * time.Second, Cap: time.Minute},
 	}
 	random := 0.0
-	fullErrors := false
+	fullErrors, fast := false, false
 	tr.showTicks, tr.quiet = false, false
 	var source *rand.Rand
 	for _, arg := range tr.d.CmdArgs {
@@ -336,6 +337,8 @@ func (tr *trace) start() string {
 			cfg.EventLevel = oneOf(tr, map[string]EventLevel{"all": AllEvents, "rare": RareEvents, "changes": ChangeEvents}, "events")
 		case "ticks":
 			tr.showTicks = true
+		case "fast":
+			fast = true
 		case "quiet":
 			tr.quiet = true
 		case "seed": // the random numbers of a pool with that Seed
@@ -353,7 +356,7 @@ func (tr *trace) start() string {
 	tr.descriptions = map[string]*described{}
 	tr.gets, tr.tickets, tr.visitors = map[string]*get{}, map[string]*ticket{}, map[string]*visitor{}
 	tr.world = newWorld(tr, cfg)
-	tr.world.fullErrors = fullErrors
+	tr.world.fullErrors, tr.world.fastPaths = fullErrors, fast
 	return tr.output("")
 }
 
@@ -383,7 +386,7 @@ func (tr *trace) get() string {
 	}
 	g := &get{name: name}
 	tr.gets[name] = g
-	if w.cfg.EventLevel == AllEvents {
+	if w.cfg.EventLevel == AllEvents && !tr.quiet {
 		g.Label = name
 	}
 	if tr.d.HasArg("label") {
