@@ -126,6 +126,9 @@ func run(spec actors.Spec, w Workload, s Server, seed uint64, o options) (result
 			Job: r.job, JobDone: r.server.done, Granted: r.granted, Failed: r.failed, Returned: r.returned, Answered: r.answered,
 		},
 	}
+	if w.Chaos > 0 {
+		cfg.Hooks.TimerComes = func() bool { return r.chaos.IntN(2) == 0 }
+	}
 	if o.trace {
 		cfg.Trace = &trace
 	}
