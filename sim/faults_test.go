@@ -12,6 +12,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/actorpool/actorpool/sim"
 )
 
 // faults are faults that the machine could have. Each replaces some of its source, which
@@ -166,6 +168,10 @@ func TestOneFault(t *testing.T) {
 	for seed := uint64(1); done < within; seed++ {
 		r := draw(seed).run()
 		if r.Err != nil && done+r.Steps <= within {
+			var f *sim.Failure
+			require.ErrorAs(t, r.Err, &f)
+			assert.Equal(t, f.Step, strings.Count(r.Trace, "\n----\n"), "the trace ends with the step that fails")
+			assert.Contains(t, r.String(), f.What)
 			t.Logf("caught: after %d steps, %v", done+r.Steps, r.Err)
 			return
 		}

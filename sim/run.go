@@ -24,7 +24,7 @@ type options struct {
 }
 
 // CheckEvery says after how many steps the promises are checked. 1, the default: after
-// each; while there are more than 256 Gets that wait and connections, more rarely in
+// each; while there are more than 32 Gets that wait and connections, more rarely in
 // proportion. 0: never. Checks take most of the time of a run.
 func CheckEvery(steps int) Option { return func(o *options) { o.checkEvery = steps } }
 

@@ -47,8 +47,9 @@ var rewrite = flag.Bool("rewrite", false, "write the trace of the simulation in 
 func TestASimulationIsAmongTheMachinesTraces(t *testing.T) {
 	cfg := service()
 	cfg.Capacity, cfg.MaxConnecting, cfg.Check, cfg.CheckAfterIdle = 3, 2, called, 5*time.Millisecond
+	cfg.Backoff = client.Backoff{Base: 10 * time.Millisecond, Cap: 40 * time.Millisecond}
 	r := sim.Run(cfg, sim.Workload{
-		Gets: 40, Rate: 500, Hold: sim.Exponential(4 * time.Millisecond), Patience: sim.Exactly(30 * time.Millisecond), Broken: .1,
+		Gets: 40, Rate: 500, Hold: sim.Exponential(4 * time.Millisecond), Patience: sim.Exactly(60 * time.Millisecond), Broken: .1,
 	}, sim.Server{
 		Connect: sim.Exactly(3 * time.Millisecond), Check: sim.Exactly(time.Millisecond),
 		Faults: []sim.Fault{{Kind: sim.Refuse, From: 30 * time.Millisecond, To: 50 * time.Millisecond}},

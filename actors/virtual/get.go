@@ -228,6 +228,9 @@ func (p *Pool) tellHolds(g *Get) {
 		return
 	}
 	p.beginStep()
+	if p.guard != nil {
+		p.guard.holders = true
+	}
 	if p.trace != nil {
 		p.trace.holds(g)
 	}

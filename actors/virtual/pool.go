@@ -39,7 +39,7 @@ type Config struct {
 	// Hooks are the world.
 	Hooks Hooks
 	// CheckEvery says after how many steps the pool is checked: 1 for every step, 0 for
-	// never. A check walks over everything, so it is rarer while there are more than 256
+	// never. A check walks over everything, so it is rarer while there are more than 32
 	// Gets that wait and connections, in proportion. Single steps are checked always,
 	// unless it is 0.
 	CheckEvery int
