@@ -113,9 +113,7 @@ const within = 100_000
 // real one: a child process runs simulations with each of them. So the machine itself
 // has no switch for a fault. Without a fault the child finds nothing.
 func TestEachFaultInTheMachineIsCaught(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it builds a test binary")
-	}
+	skipUnderRace(t)
 	folder, err := filepath.Abs(machineFolder)
 	require.NoError(t, err)
 	temp := t.TempDir()
