@@ -16,6 +16,7 @@ import (
 // again only after the pool actor has let go of it, which it does by answering.
 type getRequest struct {
 	node   node
+	ref    *Ref // of the pool that is asked
 	waiter machine.Waiter
 	try    bool      // TryGet: only what is idle, never wait
 	asked  bool      // a direct turn has found nothing to lend at once
@@ -52,8 +53,8 @@ type getAnother struct {
 	cause   error
 }
 
-func newGetRequest() *getRequest {
-	g := &getRequest{handover: newHandover()}
+func newGetRequest(r *Ref) *getRequest {
+	g := &getRequest{ref: r, handover: newHandover()}
 	g.node.message = g
 	g.waiter.Owner = g
 	g.cancel.request, g.other.request = g, g
@@ -63,13 +64,22 @@ func newGetRequest() *getRequest {
 // answer hands the request back to its caller.
 func (g *getRequest) answer() { g.handover.answer(g.node.direct) }
 
+// deny answers the request of a caller of ordinary Go that comes after the pool's end.
+func (g *getRequest) deny() {
+	g.err = g.ref.denial()
+	g.answer()
+}
+
 // Get borrows a connection. See client.Pool for what it promises.
 func (r *Ref) Get(ctx context.Context, label string, setting any) (Lease, error) {
 	if ctx == nil {
 		return Lease{}, messages.ErrNilContext
 	}
-	if r.isClosed() {
-		return Lease{}, r.refuse(label)
+	if r.phase.Load() != refOpen {
+		if r.isClosed() {
+			return Lease{}, r.refuse(label)
+		}
+		return r.getRecorded(ctx, label, setting)
 	}
 	if setting != nil {
 		if err := r.checkSetting(setting); err != nil {
@@ -109,20 +119,27 @@ func (r *Ref) Get(ctx context.Context, label string, setting any) (Lease, error)
 	}
 	g := r.request(label, setting, deadline, bounded, ended, held)
 	if r.findsLeaks {
-		g.waiter.Trace = r.here()
+		g.waiter.Trace = r.here(0)
 	}
 	r.send(g, entered)
+	if err := r.receive(ctx, done, g); err != nil {
+		return Lease{}, err
+	}
+	return r.finish(g)
+}
+
+// receive waits for the answer to a request that has been sent. An error ends the Get,
+// and the request must not be used again.
+func (r *Ref) receive(ctx context.Context, done <-chan struct{}, g *getRequest) error {
 	if !g.handover.wasDirect() {
 		if err := r.wait(ctx, done, g); err != nil {
-			return Lease{}, err
+			return err
 		}
 	}
 	if r.isClosedConn != nil {
-		if err := r.skipClosed(ctx, done, g); err != nil {
-			return Lease{}, err
-		}
+		return r.skipClosed(ctx, done, g)
 	}
-	return r.finish(g)
+	return nil
 }
 
 // traced is the context of a Get that is shown in an execution trace.
@@ -156,7 +173,8 @@ func (r *Ref) TryGet(label string, setting any) (Lease, error) {
 		}
 	}
 	for !r.isClosed() {
-		if r.getsDirectly {
+		recorded := r.phase.Load() == refRecording
+		if r.getsDirectly && !recorded {
 			lent, epoch, entered := r.directly(label, setting)
 			l := Lease{lent: lent, epoch: epoch}
 			switch {
@@ -181,13 +199,17 @@ func (r *Ref) TryGet(label string, setting any) (Lease, error) {
 		g := r.requests.Get().(*getRequest)
 		g.try, g.asked = true, false
 		g.waiter.Label, g.waiter.Setting = label, setting
+		if recorded {
+			g.waiter.Session = goroutine()
+		}
 		if r.findsLeaks {
-			g.waiter.Trace = r.here()
+			g.waiter.Trace = r.here(0)
 		}
 		r.process.SendUserMessage(r.pid, &g.node)
 		if !g.handover.wasDirect() && r.wait(context.Background(), nil, g) != nil {
 			break
 		}
+		g.waiter.Session = 0
 		lease, err := r.finish(g)
 		switch {
 		case r.isClosed() && err != nil:
@@ -293,8 +315,8 @@ func (r *Ref) wait(ctx context.Context, done <-chan struct{}, g *getRequest) err
 		return r.collect(ctx, done, g)
 	}
 	ended := r.ended
-	if g.handover.way == queued {
-		ended = nil // it is answered at the pool's end, too
+	if g.handover.way == queued || r.box != nil {
+		ended = nil // it is answered at the pool's end, too: see receiveStopped
 	}
 	var inSet []Lease
 	if g.held != nil {

@@ -72,9 +72,9 @@ func (p *pool) getFor(now time.Duration, msg *messages.Get) {
 		}
 		return
 	}
-	g := newGetRequest()
+	g := newGetRequest(p.ref)
 	g.sender = sender
-	g.waiter.Label, g.waiter.Setting = msg.Label, msg.Setting
+	g.waiter.Label, g.waiter.Setting, g.waiter.Session = msg.Label, msg.Setting, p.sessionOf(holder)
 	if !msg.Deadline.IsZero() {
 		p.ref.setDeadline(g, msg.Deadline)
 		if g.waiter.Deadline <= now {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -99,6 +100,7 @@ type history struct {
 	settings []any
 	tickets  int
 
+	recorded  *recorded  // the last recording; nil: there was none
 	described *described // the description under way; nil: there is none
 }
 
@@ -187,7 +189,10 @@ func (h *history) next() {
 			w.connectorLost(pick(h.t, with))
 		})
 	}
-	add(1, "set capacity", func() { w.setCapacity(h.ticket("resize"), rapid.IntRange(0, 4).Draw(h.t, "n")) })
+	add(1, "set capacity", func() {
+		notes := []string{"", "why", strings.Repeat("x", noteLength+1)}
+		w.setCapacity(h.ticket("resize"), rapid.IntRange(0, 4).Draw(h.t, "n"), rapid.SampledFrom(notes).Draw(h.t, "note"))
+	})
 	add(1, "clear", func() { w.clear(h.maybe("cause"), rapid.Bool().Draw(h.t, "interrupt")) })
 	add(1, "suspend", w.suspend)
 	add(2, "resume", w.resume)
@@ -209,6 +214,21 @@ func (h *history) next() {
 		if next := h.visitors(func(v *visitor) bool { return !v.over && !v.waits }); len(next) > 0 {
 			add(4, "next of a visit", func() { w.nextVisit(pick(h.t, next)) })
 		}
+	}
+	switch r := h.recorded; {
+	case r == nil || r.over:
+		add(2, "record", func() {
+			r := &recorded{Recording: Recording{Max: rapid.SampledFrom([]int{1, 5, 1000}).Draw(h.t, "max")}}
+			if w.record(r); w.recording == r {
+				h.recorded = r
+			}
+		})
+	case rapid.IntRange(0, 3).Draw(h.t, "seldom") == 3:
+		add(1, "second record", func() { w.record(&recorded{}) })
+		add(1, "end of a recording", func() { w.endRecording(r) })
+	}
+	if h.recorded != nil && h.recorded.over {
+		add(1, "end of a recording too late", func() { w.endRecording(h.recorded) })
 	}
 	add(1, "explain", func() { w.explain() })
 	add(1, "longest lease", w.checkLongestLease)
@@ -416,7 +436,7 @@ func (h *history) comeToRest() {
 	}
 	w.resume()
 	if w.capacity == 0 {
-		w.setCapacity(h.ticket("resize"), 1)
+		w.setCapacity(h.ticket("resize"), 1, "")
 	}
 	for round := 0; ; round++ {
 		held := h.granted(func(g *get) bool { return g.lease.out() })

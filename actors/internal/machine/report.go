@@ -19,7 +19,7 @@ func (m *Machine) Done() {
 }
 
 // Decided says whether there are effects or events that Done has not seen.
-func (m *Machine) Decided() bool { return len(m.output.effects) > 0 || len(m.output.events) > 0 }
+func (m *Machine) Decided() bool { return len(m.output.effects) > 0 || len(m.output.log.notes) > 0 }
 
 // NeedsClock says that the time given to TryGet must be exact. With a coarse clock that
 // is so while it does not run, and for a lease whose use is timed.
@@ -47,7 +47,7 @@ type JobInfo struct {
 // JobInfo describes the connection of the job that has been begun in a slot.
 func (m *Machine) JobInfo(s *Slot) JobInfo {
 	info := JobInfo{ID: s.ID, Generation: s.generation, Uses: s.uses(), Setting: s.Setting()}
-	if m.opts.needsClock {
+	if m.cfg.needsClock() {
 		info.Idle = s.idled
 	}
 	if s.waiter != nil {
@@ -140,7 +140,7 @@ func (m *Machine) LeaseInfo(now time.Duration, s *Slot, id, epoch uint64) (messa
 	info := messages.LeaseInfo{
 		ConnID: id, Wait: s.wait, Path: s.Path, Uses: s.uses(), Age: m.now - s.readyAt, Setting: s.Setting(), Generation: s.generation,
 	}
-	if m.opts.needsClock {
+	if m.cfg.needsClock() { // not for a recording: it would be the time since the last input before that
 		info.Idle = s.idled
 	}
 	return info, true
