@@ -73,6 +73,30 @@ type Fence interface {
 	Retire(ctx context.Context, incarnation string) error
 }
 
+// SlotFence is a Fence whose logins belong to slots, which members have one after the
+// other: see [Slot].
+type SlotFence interface {
+	Fence
+	// Slots is how many slots there are: members have those from 0 to below it, and a member
+	// that finds none free waits for one. 0: this is just a Fence, and Occupy is not called.
+	Slots() int
+	// Occupy lets an incarnation log in by the slot that the ledger has given it, and nobody
+	// else by that slot. It is called before the first connect, and again if it fails.
+	//
+	// alive fails if the incarnation's lease has ended. It asks the store. Occupy must call it
+	// while no Reclaim can be under way, and fail if it does: otherwise a process that was
+	// frozen could take the slot away from the member that has it now.
+	Occupy(ctx context.Context, incarnation string, slot int, alive func(ctx context.Context) error) error
+}
+
+// slotFence is the fence of a fleet whose logins belong to slots; nil: it has none.
+func (cfg *Config) slotFence() SlotFence {
+	if f, ok := cfg.Reclaim.(SlotFence); ok && f.Slots() > 0 {
+		return f
+	}
+	return nil
+}
+
 // ReclaimByAck has nothing back: what a crashed member was charged for is lost until an
 // operator calls [Forget]. The budget holds whatever happens.
 var ReclaimByAck Reclaimer = byAck{}

@@ -11,11 +11,13 @@ import (
 
 	"github.com/actorpool/actorpool/actors"
 	"github.com/actorpool/actorpool/client"
+	"github.com/actorpool/actorpool/fleet/internal/identity"
 	"github.com/actorpool/actorpool/messages"
 )
 
 // ErrNoQuota is the error of a connect that the fleet does not allow now. The pool does not
-// back off because of it.
+// back off because of it. Connect may return it, too, wrapped or not, when the server has
+// refused a connection because there are too many.
 var ErrNoQuota = errors.New("fleet: no quota: the fleet does not allow this member another connection now")
 
 // gate stands around Connect and Disconnect. It counts what may be open at the server, and
@@ -31,9 +33,9 @@ type gate struct {
 	held    atomic.Int64
 	// until is when connects are refused, in nanoseconds since started: a process that was
 	// frozen finds it passed, though its actor has not said so yet.
-	until       atomic.Int64
-	incarnation atomic.Pointer[string]
-	changed     atomic.Pointer[chan struct{}] // closed when the actor has looked
+	until    atomic.Int64
+	identity atomic.Pointer[identity.Identity]
+	changed  atomic.Pointer[chan struct{}] // closed when the actor has looked
 }
 
 func newGate() *gate {
@@ -46,9 +48,9 @@ func newGate() *gate {
 func (g *gate) now() time.Duration { return time.Since(g.started) }
 
 // set lets connects begin for an incarnation, up to the limit, until a time. It gives what
-// is held.
-func (g *gate) set(incarnation *string, limit int, until time.Duration) (held int) {
-	g.incarnation.Store(incarnation)
+// is held. nil: for none.
+func (g *gate) set(id *identity.Identity, limit int, until time.Duration) (held int) {
+	g.identity.Store(id)
 	g.limit.Store(int64(limit))
 	g.until.Store(int64(until))
 	held = int(g.held.Load())
@@ -57,42 +59,50 @@ func (g *gate) set(incarnation *string, limit int, until time.Duration) (held in
 }
 
 // enter counts a connect; false: it may not begin now.
-func (g *gate) enter() (incarnation string, ok bool) {
-	inc := g.incarnation.Load()
-	if inc == nil || g.held.Load() >= g.limit.Load() {
-		return "", false
+func (g *gate) enter() (id *identity.Identity, ok bool) {
+	id = g.identity.Load()
+	if id == nil || g.held.Load() >= g.limit.Load() {
+		return nil, false
 	}
-	// The incarnation is read again: the limit may be that of another one.
-	if g.held.Add(1) > g.limit.Load() || g.incarnation.Load() != inc || g.now() >= time.Duration(g.until.Load()) {
+	// The identity is read again: the limit may be that of another one.
+	if g.held.Add(1) > g.limit.Load() || g.identity.Load() != id || g.now() >= time.Duration(g.until.Load()) {
 		g.held.Add(-1)
-		return "", false
+		return nil, false
 	}
-	return *inc, true
+	return id, true
 }
 
 // wait is enter as soon as that is possible. The pool cancels a connect that is too many.
 // So a refused connect waits for that, and its Get stays in the queue.
-func (g *gate) wait(ctx context.Context) (incarnation string, ok bool) {
+func (g *gate) wait(ctx context.Context) (id *identity.Identity, ok bool) {
 	for {
 		changed := *g.changed.Load()
-		if incarnation, ok = g.enter(); ok {
-			return incarnation, true
+		if id, ok = g.enter(); ok {
+			return id, true
 		}
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return "", false
+			return nil, false
 		}
 	}
 }
 
-type incarnationKey struct{}
-
 // Incarnation gives, inside of Connect, the name of the member's present life: a session
 // that is named so can be found when the member has died. "" elsewhere.
 func Incarnation(ctx context.Context) string {
-	inc, _ := ctx.Value(incarnationKey{}).(string)
-	return inc
+	return identity.Of(ctx).Incarnation
+}
+
+// Slot gives, inside of Connect, the slot of the member's present life: a small number that
+// it has alone, for choosing one of the roles or accounts that an operator has prepared.
+// No other member of the fleet has the same, and no dead one whose connections may still
+// be open: the slot is free when those are reclaimed, or after Leave. The next life of a
+// member may have another slot. With a [SlotFence] there are as many slots as that has, and
+// each is free again for as long as possible before it is used; otherwise a member is given
+// the smallest free number from 0. -1 elsewhere than inside of Connect.
+func Slot(ctx context.Context) int {
+	return identity.Of(ctx).Slot
 }
 
 // guard puts the gate around Connect and Disconnect.
@@ -106,7 +116,7 @@ func guard[C any](pool *client.Config[C], g *gate) {
 	}
 	pool.Connect = func(ctx context.Context) (C, error) {
 		var none C
-		inc, ok := g.wait(ctx)
+		id, ok := g.wait(ctx)
 		if !ok {
 			return none, ErrNoQuota
 		}
@@ -116,7 +126,7 @@ func guard[C any](pool *client.Config[C], g *gate) {
 				g.held.Add(-1)
 			}
 		}()
-		conn, err := connect(context.WithValue(ctx, incarnationKey{}, inc))
+		conn, err := connect(identity.With(ctx, id))
 		if err != nil {
 			return none, err
 		}

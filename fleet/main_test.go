@@ -30,13 +30,14 @@ type server struct {
 type conn struct {
 	s           *server
 	incarnation string
+	slot        int
 }
 
 func (s *server) connect(ctx context.Context) (*conn, error) {
 	n := s.open.Add(1)
 	for w := s.worst.Load(); n > w && !s.worst.CompareAndSwap(w, n); w = s.worst.Load() {
 	}
-	return &conn{s, fleet.Incarnation(ctx)}, nil
+	return &conn{s, fleet.Incarnation(ctx), fleet.Slot(ctx)}, nil
 }
 
 func (c *conn) Close() error {

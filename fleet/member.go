@@ -9,6 +9,7 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"github.com/actorpool/actorpool/fleet/internal/identity"
 	"github.com/actorpool/actorpool/fleet/internal/machine"
 	"github.com/actorpool/actorpool/fleet/store"
 	"github.com/actorpool/actorpool/messages"
@@ -55,6 +56,7 @@ type memberActor struct {
 	joinAgainAt time.Duration
 	joinFailed  bool // the last one
 
+	occupying bool // the slot is being occupied, or will be after a failure
 	decision  machine.Decision
 	capacity  int    // as last sent to the pool
 	noted     string // with it
@@ -110,6 +112,10 @@ type (
 		incarnation string
 		row         store.Row
 	}
+	occupied struct {
+		incarnation string
+		err         error
+	}
 	dealt struct {
 		snapshot store.Snapshot
 		err      error
@@ -157,6 +163,8 @@ func (m *memberActor) Receive(ctx actor.Context) {
 		if msg.incarnation == m.incarnation && m.machine != nil {
 			m.machine.Seen(msg.row)
 		}
+	case *occupied:
+		m.occupied(msg)
 	case *messages.Stats:
 		m.asked = false
 		if !m.late {
@@ -196,6 +204,9 @@ var errStopped = errors.New("fleet: the member's actor was stopped: its quota is
 func (m *memberActor) start() {
 	m.ctx.Watch(m.pool)
 	m.coordinator = &machine.Coordinator{Floor: m.cfg.Floor, Grace: m.cfg.Reclaim.Grace(), Turn: m.cfg.TTL}
+	if f := m.cfg.slotFence(); f != nil {
+		m.coordinator.Slots = f.Slots()
+	}
 	m.decision = machine.Decision{Phase: machine.Over, Refuse: true}
 	m.dealtAt = m.now()
 	m.stopTrying = func() {}
@@ -326,8 +337,9 @@ func (m *memberActor) joined(msg *joined) {
 	hard := time.Duration(float64(m.cfg.TTL) * (1 - 2*m.cfg.Drift))
 	m.machine = machine.NewMember(machine.MemberConfig{
 		Floor: m.cfg.Floor, Soft: hard * 2 / 3, Hard: hard, Late: m.cfg.TTL / 2, Smoothing: min(time.Second, m.cfg.TTL/renewals/3),
+		Occupies: m.cfg.slotFence() != nil,
 	}, msg.asked)
-	m.lease, m.incarnation, m.interrupt = msg.lease, msg.incarnation, false
+	m.lease, m.incarnation, m.interrupt, m.occupying = msg.lease, msg.incarnation, false, false
 	m.reported, m.renewing, m.failed, m.renewedAt = store.Report{}, false, false, math.MinInt64/2
 	m.cfg.Logger.Info("fleet: joined", "key", m.cfg.Key, "incarnation", m.incarnation)
 	var ctx context.Context
@@ -338,6 +350,42 @@ func (m *memberActor) joined(msg *joined) {
 			root.Send(self, &seen{msg.incarnation, row})
 		}
 	})
+}
+
+// occupy has the fence let the incarnation log in by the slot of its row, again until that
+// succeeds.
+func (m *memberActor) occupy(after time.Duration) {
+	m.occupying = true
+	row, _ := m.machine.Row()
+	inc, cfg, fence := m.incarnation, m.cfg, m.cfg.slotFence()
+	m.async(after+cfg.TTL, func(ctx context.Context) any {
+		if after > 0 {
+			select {
+			case <-time.After(after):
+			case <-ctx.Done():
+				return &occupied{inc, ctx.Err()}
+			}
+		}
+		return &occupied{inc, fence.Occupy(ctx, inc, row.Slot, func(ctx context.Context) error {
+			v, err := cfg.Store.Snapshot(ctx, cfg.Key)
+			if _, alive := v.Reports[inc]; err == nil && !alive {
+				err = store.ErrLost
+			}
+			return err
+		})}
+	})
+}
+
+func (m *memberActor) occupied(msg *occupied) {
+	switch {
+	case msg.incarnation != m.incarnation || m.machine == nil || m.leaving:
+	case msg.err == nil:
+		m.machine.Occupied()
+	default:
+		row, _ := m.machine.Row()
+		m.cfg.Logger.Warn("fleet: the slot could not be occupied", "key", m.cfg.Key, "incarnation", m.incarnation, "slot", row.Slot, "err", msg.err)
+		m.occupy(m.cfg.TTL / renewals)
+	}
 }
 
 // answerFirst answers New. The join may be done before New asks.
@@ -365,14 +413,10 @@ func (m *memberActor) apply() {
 	if !d.Refuse {
 		until = d.Next
 	}
-	inc := m.gate.incarnation.Load()
-	switch {
-	case m.machine == nil:
-		inc = nil
-	case inc == nil:
-		inc = new(m.incarnation)
+	if d.Occupy && !m.occupying && !m.leaving {
+		m.occupy(0)
 	}
-	held = m.gate.set(inc, d.Capacity, until)
+	held = m.gate.set(m.identity(), d.Capacity, until)
 	if m.machine != nil {
 		m.machine.Applied(d.Capacity, held)
 	}
@@ -409,6 +453,20 @@ func (m *memberActor) note(capacity int) string {
 		return machine.NoteFailed
 	}
 	return machine.NoteOver
+}
+
+// identity is who connects now; nil: nobody. It is one value for an incarnation.
+func (m *memberActor) identity() *identity.Identity {
+	if m.machine == nil {
+		return nil
+	}
+	if id := m.gate.identity.Load(); id != nil && id.Incarnation == m.incarnation {
+		return id
+	}
+	if row, ok := m.machine.Row(); ok {
+		return &identity.Identity{Incarnation: m.incarnation, Slot: row.Slot}
+	}
+	return nil
 }
 
 // setCapacity sets the capacity of the pool. MinIdle follows it, and is never above.

@@ -4,7 +4,6 @@ package outage
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"image/color"
 	"os"
@@ -20,6 +19,7 @@ import (
 	"gonum.org/v1/plot/vg/draw"
 
 	"github.com/actorpool/actorpool/client"
+	"github.com/actorpool/actorpool/pooltest"
 )
 
 var drawTo = flag.String("draw", "", "write the timeline to this SVG file")
@@ -29,7 +29,7 @@ const (
 	waiters = 1000
 	base    = 200 * time.Millisecond
 	limit   = 10 * time.Second
-	refusal = time.Millisecond // how long a failed connect takes
+	refusal = time.Millisecond // a failed connect takes at most so long
 )
 
 // attempt is one connect: when it began, and how many Gets waited at that time.
@@ -70,24 +70,21 @@ func TestTheTimelineOfAnOutage(t *testing.T) {
 }
 
 func run(t *testing.T) []attempt {
-	start := time.Now()
+	db := pooltest.NewServer(1)
+	db.Handshake, db.Op = pooltest.Exactly(5*time.Millisecond), pooltest.Exactly(time.Millisecond)
+	db.Fault(pooltest.Refuse, 0, away)
 	seen := make(chan attempt, 10*waiters)
 	var served, failedGets atomic.Int64
-	var pool *client.Pool[int]
-	pool, err := client.New(client.Config[int]{
-		Disconnect: client.NoDisconnect[int],
-		Capacity:   8,
-		Backoff:    client.Backoff{Base: base, Cap: limit, Jitter: client.NoJitter},
-		Connect: func(context.Context) (int, error) {
-			at := time.Since(start)
-			a := attempt{at: at, worked: at >= away, waiting: pool.Stats().Waiting}
+	var pool *client.Pool[*pooltest.Conn]
+	pool, err := client.New(client.Config[*pooltest.Conn]{
+		Capacity: 8,
+		Backoff:  client.Backoff{Base: base, Cap: limit, Jitter: client.NoJitter},
+		Connect: func(ctx context.Context) (*pooltest.Conn, error) {
+			a := attempt{at: db.Now(), waiting: pool.Stats().Waiting}
+			conn, err := db.Dial(ctx)
+			a.worked = err == nil
 			seen <- a
-			if !a.worked {
-				time.Sleep(refusal)
-				return 0, errors.New("connection refused")
-			}
-			time.Sleep(5 * time.Millisecond)
-			return 1, nil
+			return conn, err
 		},
 	})
 	if err != nil {
@@ -96,10 +93,7 @@ func run(t *testing.T) []attempt {
 	for range waiters {
 		go func() {
 			for {
-				err := pool.Do(context.Background(), func(context.Context, int) error {
-					time.Sleep(time.Millisecond)
-					return nil
-				})
+				err := pool.Do(context.Background(), func(ctx context.Context, conn *pooltest.Conn) error { return conn.Read(ctx) })
 				if err == nil {
 					served.Add(1)
 					return
@@ -113,9 +107,11 @@ func run(t *testing.T) []attempt {
 	if served.Load() != waiters {
 		t.Errorf("%d of %d were served", served.Load(), waiters)
 	}
+	pooltest.Check(t, pool, db)
 	if err := pool.Close(context.Background()); err != nil {
 		t.Fatal(err)
 	}
+	pooltest.Check(t, pool, db)
 	close(seen)
 	var attempts []attempt
 	for a := range seen {

@@ -68,6 +68,9 @@ func readRow(key string, data []byte, revision int64) (row store.Row, err error)
 	if err = read(key, data, &row, restoreRow); err == nil && (row.Target < 0 || row.Target > row.Charge) {
 		err = fmt.Errorf("etcdstore: the row %q has target %d and charge %d; %s", key, row.Target, row.Charge, restoreRow)
 	}
+	if err == nil && row.Slot < 0 {
+		err = fmt.Errorf("etcdstore: the row %q has slot %d", key, row.Slot)
+	}
 	row.Seq = revision
 	return row, err
 }
@@ -141,6 +144,7 @@ func (s *Store) Snapshot(ctx context.Context, key string) (store.Snapshot, error
 		return store.Snapshot{}, err
 	}
 	v := store.Snapshot{Rows: make(map[string]store.Row), Reports: make(map[string]store.Report)}
+	slots := make(map[int]string)
 	for _, kv := range answer.Kvs {
 		name := strings.TrimPrefix(string(kv.Key), string(l))
 		kind, incarnation, _ := strings.Cut(name, "/")
@@ -148,7 +152,12 @@ func (s *Store) Snapshot(ctx context.Context, key string) (store.Snapshot, error
 		case name == "sum":
 			v.Sum, err = readSum(string(kv.Key), kv.Value, kv.ModRevision)
 		case kind == "q":
-			v.Rows[incarnation], err = readRow(string(kv.Key), kv.Value, kv.ModRevision)
+			var row store.Row
+			row, err = readRow(string(kv.Key), kv.Value, kv.ModRevision)
+			if other, taken := slots[row.Slot]; taken && err == nil {
+				err = fmt.Errorf("etcdstore: the rows %q and %q both have slot %d", other, kv.Key, row.Slot)
+			}
+			v.Rows[incarnation], slots[row.Slot] = row, string(kv.Key)
 		case kind == "m":
 			var report store.Report
 			err = read(string(kv.Key), kv.Value, &report, restoreRow)

@@ -78,6 +78,28 @@ func TestAMemberWhoseRowCannotBeReadHoldsNothingInTheEnd(t *testing.T) {
 	<-m.Done()
 }
 
+func TestARowThatIsWrongIsAnErrorThatNamesIt(t *testing.T) {
+	client := etcd(t)
+	s := etcdstore.New(client)
+	_, err := s.Open(t.Context(), "a", 5)
+	require.NoError(t, err)
+	put := func(incarnation, row string) {
+		_, err := client.Put(t.Context(), "actorpool/fleet/a/q/"+incarnation, row)
+		require.NoError(t, err)
+	}
+	for _, c := range []struct{ row, text string }{
+		{`{"charge":1,"target":1,"slot":-1}`, `"actorpool/fleet/a/q/two" has slot -1`},
+		{`{"charge":1,"target":1,"slot":3}`, `the rows "actorpool/fleet/a/q/one" and "actorpool/fleet/a/q/two" both have slot 3`},
+		{`{"charge":1,"target":2,"slot":0}`, `"actorpool/fleet/a/q/two" has target 2 and charge 1`},
+		{`3`, `the value of "actorpool/fleet/a/q/two" cannot be read`},
+	} {
+		put("one", `{"charge":1,"target":1,"slot":3}`)
+		put("two", c.row)
+		_, err = s.Snapshot(t.Context(), "a")
+		require.ErrorContains(t, err, c.text)
+	}
+}
+
 // etcd starts a server of its own, in a temporary folder.
 func etcd(t *testing.T, options ...string) *clientv3.Client {
 	t.Helper()

@@ -173,7 +173,8 @@ func (s *Store) Commit(ctx context.Context, key string, base, sum store.Sum, cha
 				delete(l.rows, c.Incarnation)
 				continue
 			}
-			row := store.Row{Charge: c.Row.Charge, Target: c.Row.Target, Seq: sum.Revision}
+			row := c.Row
+			row.Seq = sum.Revision
 			l.rows[c.Incarnation] = row
 			l.tell(c.Incarnation, row)
 		}

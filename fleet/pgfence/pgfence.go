@@ -4,7 +4,7 @@
 // and dropped when it has left, and is never used again. To have back what a dead one was
 // charged for, the fence refuses the role's logins (NOLOGIN), ends its sessions, and counts
 // them. Once there are none, none can come: also not from a process that was frozen and
-// goes on. It needs PostgreSQL 14 or later.
+// goes on. With [Roles] it uses roles that are there instead. It needs PostgreSQL 14 or later.
 //
 // The role of the admin URL needs CREATEROLE and pg_signal_backend, and with ActAs the right
 // to grant that role (ADMIN OPTION). Give it a CONNECTION LIMIT of 1: then the fence has at
@@ -39,6 +39,10 @@ type options struct {
 	actAs  string
 	settle time.Duration
 	weak   bool
+
+	prepared bool // Roles
+	format   string
+	n        int
 }
 
 // Option changes a Fence.
@@ -91,7 +95,11 @@ func (f *Fence) Identify(ctx context.Context, cfg *pgx.ConnConfig) {
 		cfg.RuntimeParams = make(map[string]string)
 	}
 	cfg.RuntimeParams["application_name"] = inc
-	if !f.weak {
+	switch {
+	case f.weak:
+	case f.prepared:
+		cfg.User, cfg.Password = f.roleOf(fleet.Slot(ctx)), f.password(inc)
+	default:
 		cfg.User, cfg.Password = role(inc), f.password(inc)
 	}
 }
@@ -133,6 +141,11 @@ func (f *Fence) with(ctx context.Context, do func(*pgx.Conn) error) error {
 
 // Check implements fleet.Fence: it does everything once, and takes it back.
 func (f *Fence) Check(ctx context.Context) error {
+	if f.prepared {
+		if err := f.checkRoles(); err != nil {
+			return err
+		}
+	}
 	return f.with(ctx, func(conn *pgx.Conn) error {
 		var ends bool
 		err := conn.QueryRow(ctx, "SELECT pg_has_role(current_user, 'pg_signal_backend', 'USAGE')").Scan(&ends)
@@ -145,6 +158,9 @@ func (f *Fence) Check(ctx context.Context) error {
 		}
 		if f.weak {
 			return nil
+		}
+		if f.prepared {
+			return f.checkPrepared(ctx, conn)
 		}
 		tx, err := conn.Begin(ctx)
 		if err != nil {
@@ -179,18 +195,21 @@ func (f *Fence) create(ctx context.Context, on executor, incarnation string) err
 	return err
 }
 
-// Admit implements fleet.Fence: it creates the role.
+// Admit implements fleet.Fence: it creates the role, if there is one for each incarnation.
 func (f *Fence) Admit(ctx context.Context, incarnation string) error {
-	if f.weak {
+	if f.weak || f.prepared {
 		return nil
 	}
 	return f.with(ctx, func(conn *pgx.Conn) error { return f.create(ctx, conn, incarnation) })
 }
 
-// Retire implements fleet.Fence: it drops the role.
+// Retire implements fleet.Fence: it drops the role, or closes that of the slot.
 func (f *Fence) Retire(ctx context.Context, incarnation string) error {
 	if f.weak {
 		return nil
+	}
+	if f.prepared {
+		return f.closeRoleOf(ctx, incarnation)
 	}
 	return f.with(ctx, func(conn *pgx.Conn) error { return drop(ctx, conn, incarnation) })
 }
@@ -215,15 +234,9 @@ func (f *Fence) Reclaim(ctx context.Context, suspects []string) (gone []string, 
 	if err = conn.QueryRow(ctx, "SELECT pg_try_advisory_lock($1)", lock).Scan(&locked); err != nil || !locked {
 		return nil, err
 	}
-	names := make([]string, len(suspects))
-	for i, inc := range suspects {
-		names[i] = inc
-		if !f.weak {
-			names[i] = role(inc)
-			if err = refuse(ctx, conn, names[i]); err != nil {
-				return nil, err
-			}
-		}
+	names, err := f.refuseAll(ctx, conn, suspects)
+	if err != nil {
+		return nil, err
 	}
 	if _, err = f.left(ctx, conn, names); err != nil {
 		return nil, err
@@ -241,7 +254,7 @@ func (f *Fence) Reclaim(ctx context.Context, suspects []string) (gone []string, 
 		if left[names[i]] {
 			continue
 		}
-		if !f.weak {
+		if !f.weak && !f.prepared {
 			if err = drop(ctx, conn, inc); err != nil {
 				return nil, err
 			}
@@ -249,6 +262,29 @@ func (f *Fence) Reclaim(ctx context.Context, suspects []string) (gone []string, 
 		gone = append(gone, inc)
 	}
 	return gone, nil
+}
+
+// refuseAll refuses the logins of the suspects, and gives the names that their sessions have;
+// "": there are none.
+func (f *Fence) refuseAll(ctx context.Context, conn *pgx.Conn, suspects []string) (names []string, err error) {
+	if f.weak {
+		return suspects, nil
+	}
+	names = make([]string, len(suspects))
+	if f.prepared {
+		of, err := f.refuseRoles(ctx, conn, suspects)
+		for i, inc := range suspects {
+			names[i] = of[inc]
+		}
+		return names, err
+	}
+	for i, inc := range suspects {
+		names[i] = role(inc)
+		if err = refuse(ctx, conn, names[i]); err != nil {
+			return nil, err
+		}
+	}
+	return names, nil
 }
 
 // refuse refuses the logins of a role from now on. One that is not there cannot log in.

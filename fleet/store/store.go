@@ -4,8 +4,8 @@
 // # The ledger
 //
 // The ledger has one sum, and one row and one report for each incarnation of a member.
-// A row says how many connections the budget is charged for, and to how many the member
-// shall shrink. Coordinators write rows; the member deletes its own when it leaves, which
+// A row says how many connections the budget is charged for, to how many the member shall
+// shrink, and which slot it has. Coordinators write rows; the member deletes its own when it leaves, which
 // only frees. A report is what the member says of itself. It lives as long as the member's
 // lease. The sum has the budget. Every commit writes it, and succeeds only if nobody else
 // has written it since the snapshot that the commit was decided on. So of two coordinators
@@ -27,6 +27,8 @@ type Row struct {
 	Charge int `json:"charge"`
 	// Target is what it shall shrink to. It is not above Charge.
 	Target int `json:"target"`
+	// Slot is a number from 0 that no other row has. It stays while the row is there.
+	Slot int `json:"slot"`
 	// Seq is the revision that wrote the row. It grows with every change of it.
 	Seq int64 `json:"-"`
 }
@@ -49,6 +51,8 @@ type Sum struct {
 	// Rotations counts the times that connections were passed on to members that had
 	// waited longest.
 	Rotations int64 `json:"rotations"`
+	// NextSlot is where the search for a free slot begins, where their number is bounded.
+	NextSlot int `json:"nextSlot,omitempty"`
 	// Revision is the revision that wrote the sum; 0: there is none.
 	Revision int64 `json:"-"`
 }

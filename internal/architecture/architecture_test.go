@@ -31,6 +31,7 @@ var layers = map[string]struct {
 	"client":                     {[]string{"messages", "supervisor", "actors"}, []string{library + "/actor"}},
 	"page":                       {[]string{"messages"}, nil},
 	"sim":                        {[]string{"messages", "actors", "actors/virtual", "client"}, nil},
+	"pooltest":                   {[]string{"messages", "client"}, nil},
 	"internal/lockfree":          {nil, nil},
 	"fleet/store":                {nil, nil},
 	"fleet/internal/machine":     {[]string{"fleet/store"}, nil},
@@ -49,7 +50,7 @@ var forbidden = []struct {
 }{
 	{
 		what:   "locks guard nothing here: every change is a message to one owner",
-		folder: []string{"actors/internal/machine", "actors/internal/setmachine", "actors", "actors/virtual", "client", "sim", "supervisor", "page", "fleet", "fleet/internal/machine", "fleet/memstore", "fleet/etcdstore", "fleet/pgfence"},
+		folder: []string{"actors/internal/machine", "actors/internal/setmachine", "actors", "actors/virtual", "client", "supervisor", "page", "pooltest", "sim", "fleet", "fleet/internal/machine", "fleet/memstore", "fleet/etcdstore", "fleet/pgfence"},
 		names:  []string{"sync.Mutex", "sync.RWMutex", "sync.Cond", "sync.NewCond"},
 	},
 	{
@@ -144,13 +145,14 @@ func used(file *ast.File) []string {
 func TestOnlyTestsImportWhatIsForTests(t *testing.T) {
 	files := repository(t)
 	for folder, names := range codeOf(t, files) {
-		if folder == "internal/testkit" || folder == "internal/simulation" {
+		if folder == "internal/testkit" || folder == "internal/simulation" || folder == "pooltest" {
 			continue
 		}
 		for _, name := range names {
 			for _, spec := range parse(t, files, token.NewFileSet(), name).Imports {
 				assert.NotContains(t, spec.Path.Value, "internal/testkit", name)
 				assert.NotContains(t, spec.Path.Value, "internal/simulation", name)
+				assert.NotContains(t, spec.Path.Value, module+"/pooltest", name)
 			}
 		}
 	}

@@ -17,8 +17,9 @@ var recipes = map[string]struct {
 	tests []string
 	conn  string
 }{
-	"docs/recipes.md": {[]string{"client/recipes_test.go"}, "*testkit.Conn"},
-	"docs/metrics.md": {[]string{"metrics/otelmetrics/recipes_test.go", "metrics/prommetrics/recipes_test.go"}, "*conn"},
+	"docs/recipes.md":    {[]string{"client/recipes_test.go"}, "*testkit.Conn"},
+	"docs/rehearsing.md": {[]string{"pooltest/example_test.go"}, "*pooltest.Conn"},
+	"docs/metrics.md":    {[]string{"metrics/otelmetrics/recipes_test.go", "metrics/prommetrics/recipes_test.go"}, "*conn"},
 }
 
 func TestTheCodeOfTheRecipesIsThatOfTheirTests(t *testing.T) {

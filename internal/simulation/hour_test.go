@@ -1,13 +1,16 @@
 package simulation_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,6 +20,7 @@ import (
 	"github.com/actorpool/actorpool/client"
 	"github.com/actorpool/actorpool/internal/testkit"
 	"github.com/actorpool/actorpool/messages"
+	"github.com/actorpool/actorpool/pooltest"
 )
 
 // Bounds of what happens in an hour. The functions of the server keep to their
@@ -34,36 +38,29 @@ const (
 	hourCap        = 8 * time.Second
 )
 
-// hourServer is a server whose health changes. It keeps a list of its connections.
+// hourServer is a database whose faults come and go. It keeps a list of its connections.
 type hourServer struct {
 	t     testing.TB
 	start time.Time
 	order atomic.Uint64 // numbers connects and Clears as they begin
+	db    *pooltest.Server
 
-	mu         sync.Mutex
-	rng        *rand.Rand
-	health     health
-	checksFail bool
-	limit      int // the largest capacity that may be in force
-	dialing    int
-	most       int // connects at once
-	opened     int
-	live       map[*hourConn]bool
+	troubled   atomic.Bool // a function may hang now and then
+	checksFail atomic.Bool
+
+	mu      sync.Mutex
+	limit   int // the largest capacity that may be in force
+	dialing int
+	most    int // connects at once
+	opened  int
+	live    map[*hourConn]bool
 }
-
-type health int
-
-const (
-	healthy  health = iota // nothing fails
-	flaky                  // something fails now and then
-	refusing               // connects are refused
-	hanging                // connects hang
-)
 
 // hourConn is a connection to it. Only its holder, or the one function of the pool
 // that works on it, touches the setting: the race detector sees whether that is so.
 type hourConn struct {
 	usage
+	*pooltest.Conn
 	server  *hourServer
 	n       int
 	began   uint64 // the server's order when its connect began
@@ -72,44 +69,38 @@ type hourConn struct {
 	touched atomic.Int64 // when it was last used, in nanoseconds
 }
 
+func newHourServer(t testing.TB, seed uint64) *hourServer {
+	s := &hourServer{t: t, start: time.Now(), db: pooltest.NewServer(seed), live: make(map[*hourConn]bool), limit: hourCapacity}
+	s.db.Handshake, s.db.Op = s.orHangs(hourConnect), s.orHangs(hourWork)
+	s.db.FlakyOneIn = 40
+	return s
+}
+
+// orHangs is a latency of at most so much, that now and then is longer than every timeout.
+func (s *hourServer) orHangs(most time.Duration) pooltest.Latency {
+	usual := pooltest.Uniform(0, most)
+	return func(r *rand.Rand) time.Duration {
+		if hangs := r.IntN(1000) == 0; hangs && s.troubled.Load() {
+			return hourTimeout + time.Second
+		}
+		return usual(r)
+	}
+}
+
 func (s *hourServer) fail(format string, args ...any) {
 	s.t.Errorf("%v: "+format, append([]any{time.Since(s.start)}, args...)...)
 }
 
-// draw says how long something takes, and whether it fails: one time in odds,
-// unless the server is healthy.
-func (s *hourServer) draw(most time.Duration, odds int) (time.Duration, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	d := time.Duration(s.rng.Int64N(int64(most) + 1))
-	switch n := s.rng.IntN(odds); {
-	case s.health == healthy || n > 0:
-		return d, nil
-	case s.rng.IntN(10) == 0:
-		return hourTimeout + time.Second, io.EOF // it hangs
-	}
-	return d, io.EOF
-}
-
 func (s *hourServer) connect(ctx context.Context) (*hourConn, error) {
 	c := &hourConn{usage: usage{fail: s.fail, revocable: true}, server: s, began: s.order.Add(1)}
-	d, err := s.draw(hourConnect, 40)
 	s.mu.Lock()
 	s.dialing++
 	s.most = max(s.most, s.dialing)
 	if n := len(s.live) + s.dialing; n > s.limit {
 		s.fail("%d connections are open or being opened, capacity %d", n, s.limit)
 	}
-	switch s.health {
-	case refusing:
-		err = testkit.ErrRefused
-	case hanging:
-		d = hourTimeout + time.Second
-	}
 	s.mu.Unlock()
-	if ended := testkit.Sleep(ctx, d); ended != nil {
-		err = ended
-	}
+	conn, err := s.db.Dial(ctx)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.dialing--
@@ -118,7 +109,7 @@ func (s *hourServer) connect(ctx context.Context) (*hourConn, error) {
 	}
 	s.opened++
 	s.live[c] = true
-	c.n, c.born = s.opened, time.Now()
+	c.Conn, c.n, c.born = conn, s.opened, time.Now()
 	c.touch()
 	return c, nil
 }
@@ -131,21 +122,10 @@ func (c *hourConn) call(what string) (end func()) {
 	return func() { c.touch(); done() }
 }
 
-// work is a function of the pool that takes a while.
-func (c *hourConn) work(ctx context.Context, what string, odds int) error {
-	defer c.call(what)()
-	d, err := c.server.draw(hourWork, odds)
-	if ended := testkit.Sleep(ctx, d); ended != nil {
-		return ended
-	}
-	return err
-}
-
 func (s *hourServer) check(ctx context.Context, c *hourConn) error {
-	err := c.work(ctx, "check", 200)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.checksFail {
+	defer c.call("check")()
+	err := c.Ping(ctx)
+	if s.checksFail.Load() {
 		return io.EOF
 	}
 	return err
@@ -153,18 +133,20 @@ func (s *hourServer) check(ctx context.Context, c *hourConn) error {
 
 func (s *hourServer) reset(wipes bool) func(context.Context, *hourConn) error {
 	return func(ctx context.Context, c *hourConn) error {
+		defer c.call("reset")()
 		if wipes {
 			c.setting = nil
 		}
-		return c.work(ctx, "reset", 300)
+		return c.Reset(ctx)
 	}
 }
 
 func (s *hourServer) apply(ctx context.Context, c *hourConn, setting any) error {
+	defer c.call("apply")()
 	if c.setting != nil {
 		s.fail("%v is applied to connection %d, which has %v", setting, c.n, c.setting)
 	}
-	err := c.work(ctx, "apply", 100)
+	err := c.Write(ctx)
 	if err == nil {
 		c.setting = setting
 	}
@@ -172,10 +154,11 @@ func (s *hourServer) apply(ctx context.Context, c *hourConn, setting any) error 
 }
 
 func (s *hourServer) unapply(ctx context.Context, c *hourConn) error {
+	defer c.call("unapply")()
 	if c.setting == nil {
 		s.fail("unapply of connection %d, which has no setting", c.n)
 	}
-	err := c.work(ctx, "unapply", 100)
+	err := c.Write(ctx)
 	if err == nil {
 		c.setting = nil
 	}
@@ -184,19 +167,29 @@ func (s *hourServer) unapply(ctx context.Context, c *hourConn) error {
 
 func (s *hourServer) disconnect(_ context.Context, c *hourConn) error {
 	defer c.call("disconnect")()
-	d, err := s.draw(hourDisconnect, 1_000_000)
 	c.close()
-	time.Sleep(d)
+	err := c.Close()
+	time.Sleep(time.Duration(c.began) * 7 * time.Millisecond % hourDisconnect)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.live, c)
 	return err
 }
 
-func (s *hourServer) setHealth(to health, checksFail bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.health, s.checksFail = to, checksFail
+// heal ends all faults.
+func (s *hourServer) heal() {
+	s.db.Recover()
+	s.troubled.Store(false)
+	s.checksFail.Store(false)
+}
+
+// trouble ends all faults, and begins others: these, and those of a bad line.
+func (s *hourServer) trouble(faults ...pooltest.Fault) {
+	s.heal()
+	s.troubled.Store(true)
+	for _, fault := range append(faults, pooltest.Flaky) {
+		s.db.Fault(fault, s.db.Now(), pooltest.Forever)
+	}
 }
 
 // allow says that n is the capacity in force, and that no reduction to it is under
@@ -208,6 +201,12 @@ func (s *hourServer) allow(n int) {
 	if n := len(s.live) + s.dialing; n > s.limit {
 		s.fail("%d connections are open or being opened, capacity %d", n, s.limit)
 	}
+}
+
+// hourFaults are what may be wrong for a while.
+var hourFaults = []pooltest.Fault{
+	pooltest.Refuse, pooltest.Blackhole, pooltest.Slow, pooltest.Reset, pooltest.HalfOpen, pooltest.ReadOnly,
+	pooltest.Full, pooltest.Full, // twice: what is open goes on being lent
 }
 
 // hour is a pool, its server, ten borrowers, and one goroutine that disturbs them.
@@ -233,10 +232,8 @@ type hour struct {
 func newHour(w *testkit.World, seed uint64) *hour {
 	rng := rand.New(rand.NewPCG(seed, 0))
 	h := &hour{
-		hourServer: &hourServer{
-			t: w.T, start: time.Now(), rng: rand.New(rand.NewPCG(seed, 1)), live: make(map[*hourConn]bool), limit: hourCapacity,
-		},
-		rng: rng,
+		hourServer: newHourServer(w.T, seed),
+		rng:        rng,
 	}
 	h.events = newEventCounts(h.fail)
 	h.pace.Store(int64(time.Second))
@@ -314,6 +311,7 @@ func (h *hour) run(seed uint64) {
 	borrowers.Wait()
 	synctest.Wait()
 	h.checkClosed()
+	pooltest.Check(h.t, h.pool, h.db)
 }
 
 func (h *hour) checkClosed() {
@@ -331,9 +329,9 @@ func (h *hour) checkClosed() {
 	case h.most > h.cfg.MaxConnecting:
 		h.fail("%d connects at once", h.most)
 	}
-	h.t.Logf("gets %d, grants %d, revoked %d, opened %d, backoffs %d, clears %d, leaks %d; "+
+	h.t.Logf("connects %d, failed %d; operations %d; gets %d, grants %d, revoked %d, opened %d, backoffs %d, clears %d, leaks %d; "+
 		"closed idle %d, lifetime %d, stale %d, broken %d, capacity %d; settings hit %d, switched %d, reset %d",
-		st.Gets, st.Grants, h.ended.Load(), h.opened, st.Backoffs, st.Generation, st.Leaks,
+		h.db.Dials(), h.db.Failed(), h.db.Ops(), st.Gets, st.Grants, h.ended.Load(), h.opened, st.Backoffs, st.Generation, st.Leaks,
 		st.ClosedIdle, st.ClosedLifetime, st.ClosedStale, st.ClosedBroken, st.ClosedCapacity,
 		st.SettingHits, st.SettingSwitches, st.SettingResets)
 }
@@ -341,7 +339,7 @@ func (h *hour) checkClosed() {
 // disturb does a few random things to the pool or to its server.
 func (h *hour) disturb() {
 	h.pace.Store(int64(200*time.Millisecond) << h.rng.IntN(7))
-	h.setHealth(flaky, false)
+	h.trouble()
 	for range 1 + h.rng.IntN(6) {
 		time.Sleep(time.Duration(h.rng.Int64N(int64(8 * time.Second))))
 		switch h.rng.IntN(10) {
@@ -354,9 +352,10 @@ func (h *hour) disturb() {
 		case 5:
 			h.resume()
 		case 6, 7:
-			h.setHealth([]health{refusing, hanging}[h.rng.IntN(2)], false)
+			h.trouble(hourFaults[h.rng.IntN(len(hourFaults))])
 		case 8:
-			h.setHealth(flaky, h.rng.IntN(2) == 0)
+			h.trouble()
+			h.checksFail.Store(h.rng.IntN(2) == 0)
 		case 9:
 			bounded, cancel := context.WithTimeout(ctx, time.Second)
 			h.expected(h.pool.Ready(bounded))
@@ -415,7 +414,7 @@ func (h *hour) resume() {
 // checkRecovery makes the server healthy and the borrowers pause, and checks that
 // the pool comes back to a normal state.
 func (h *hour) checkRecovery() {
-	h.setHealth(healthy, false)
+	h.heal()
 	h.resume()
 	h.quiet.Store(true)
 	begun := time.Now()
@@ -498,6 +497,7 @@ func (h *hour) checkBooks() {
 			return
 		}
 	}
+	pooltest.Check(h.t, h.pool, h.db)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	closed := st.ClosedIdle + st.ClosedLifetime + st.ClosedStale + st.ClosedBroken + st.ClosedCapacity
@@ -589,10 +589,12 @@ func (h *hour) useOnce(rng *rand.Rand) (closed bool) {
 		return false
 	case n < 4:
 		h.gets.Add(1)
-		err = h.pool.DoWith(bounded, o, func(_ context.Context, c *hourConn) error {
+		err = h.pool.DoWith(bounded, o, func(ctx context.Context, c *hourConn) error {
 			h.grants.Add(1)
 			lent = c
-			h.use(c, v, rng)
+			if err := h.use(ctx, c, v, rng); err != nil {
+				return err
+			}
 			return []error{nil, nil, testkit.ErrApp, testkit.ErrApp, io.EOF}[rng.IntN(5)]
 		})
 	case n < 5:
@@ -637,10 +639,11 @@ func (h *hour) expect(setting any) expectation {
 	return expectation{at: time.Now(), setting: setting, stale: h.stale.Load(), suspensions: h.suspensions.Load()}
 }
 
-// use checks a connection that has been lent, and keeps it for a while.
-func (h *hour) use(c *hourConn, v expectation, rng *rand.Rand) {
+// use checks a connection that has been lent, and keeps it for a while. Its error is that
+// of the server.
+func (h *hour) use(ctx context.Context, c *hourConn, v expectation, rng *rand.Rand) (err error) {
 	if c == nil { // a Clear has revoked the lease already
-		return
+		return nil
 	}
 	c.take()
 	age := time.Since(c.born)
@@ -659,6 +662,10 @@ func (h *hour) use(c *hourConn, v expectation, rng *rand.Rand) {
 		time.Sleep(time.Duration(rng.Int64N(int64(hourHold))))
 	case n < 20:
 		time.Sleep(time.Duration(rng.Int64N(int64(300 * time.Millisecond))))
+	case n < 30:
+		bounded, cancel := context.WithTimeout(ctx, hourHold/2)
+		defer cancel()
+		err = c.Read(bounded)
 	}
 	if c.setting != v.setting {
 		h.fail("the setting of connection %d has changed to %v", c.n, c.setting)
@@ -668,17 +675,18 @@ func (h *hour) use(c *hourConn, v expectation, rng *rand.Rand) {
 	}
 	c.touch()
 	c.release()
+	return err
 }
 
 // hold uses a lease and ends it.
 func (h *hour) hold(l client.Lease[*hourConn], v expectation, rng *rand.Rand) {
 	h.grants.Add(1)
 	c := l.Conn()
-	h.use(c, v, rng)
+	used := h.use(ctx, c, v, rng)
 	revoked := h.revoked.Load()
 	var err error
-	if rng.IntN(40) == 0 {
-		err = l.Taint(io.EOF)
+	if used != nil || rng.IntN(40) == 0 {
+		err = l.Taint(cmp.Or(used, io.EOF))
 	} else {
 		err = l.Put()
 	}
@@ -701,14 +709,16 @@ func (h *hour) hold(l client.Lease[*hourConn], v expectation, rng *rand.Rand) {
 // expected fails the test unless an error is one of those that an hour may bring.
 func (h *hour) expected(err error) {
 	for _, known := range []error{
-		nil, messages.ErrClosed, messages.ErrConnectFailed, testkit.ErrRefused, testkit.ErrApp, io.EOF, context.DeadlineExceeded, context.Canceled,
+		nil, messages.ErrClosed, messages.ErrConnectFailed, syscall.ECONNREFUSED, syscall.ECONNRESET, net.ErrClosed, testkit.ErrApp, io.EOF,
+		context.DeadlineExceeded, context.Canceled,
 	} {
 		if errors.Is(err, known) {
 			return
 		}
 	}
 	var backoff *messages.BackoffError
-	if !errors.As(err, &backoff) {
+	var server *pooltest.ServerError
+	if !errors.As(err, &backoff) && !errors.As(err, &server) {
 		h.fail("unexpected error: %v", err)
 	}
 }

@@ -7,26 +7,15 @@ import (
 	"github.com/stretchr/testify/assert"
 
 	"github.com/actorpool/actorpool/client"
+	"github.com/actorpool/actorpool/pooltest"
 )
 
 // Consistent checks what holds in every snapshot of a pool, at any time. It may
 // be called outside of virtual time and from any goroutine.
 func Consistent(t testing.TB, st client.Stats) {
 	t.Helper()
-	for _, rule := range []struct {
-		name  string
-		holds bool
-	}{
-		{"Open = Idle + Borrowed + InTransition", st.Open == st.Idle+st.Borrowed+st.InTransition},
-		{"no gauge is negative", min(st.Idle, st.Borrowed, st.InTransition, st.Connecting, st.Closing, st.Waiting, st.Capacity) >= 0},
-		{"Grants = Borrowed + Puts + Taints + Revoked + Hijacks", st.Grants == uint64(st.Borrowed)+st.Puts+st.Taints+st.Revoked+st.Hijacks},
-		{"Grants + Timeouts + Cancels <= Gets", st.Grants+st.Timeouts+st.Cancels <= st.Gets},
-		{"Waits <= Gets", st.Waits <= st.Gets},
-		{"Open + Connecting + ConnectErrors <= Connects", uint64(st.Open+st.Connecting)+st.ConnectErrors <= st.Connects},
-	} {
-		if !rule.holds {
-			t.Errorf("not true of a snapshot: %s: %+v", rule.name, st)
-		}
+	for _, rule := range pooltest.Unbalanced(st) {
+		t.Errorf("not true of a snapshot: %s: %+v", rule, st)
 	}
 }
 

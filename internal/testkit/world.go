@@ -13,6 +13,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/actorpool/actorpool/client"
+	"github.com/actorpool/actorpool/messages"
+	"github.com/actorpool/actorpool/pooltest"
 )
 
 type (
@@ -141,11 +143,15 @@ func (w *World) SpawnUnderParent(cfg Config) (*Pool, *actor.PID) {
 	return p, pid
 }
 
-// CloseAndCheck closes a pool. Every connection of the world's server must be
-// closed then.
+// CloseAndCheck closes a pool. Nothing may be left of it then, and every connection of
+// the world's server must be closed.
 func (w *World) CloseAndCheck(p *Pool) {
 	w.T.Helper()
+	stopped := p.Stats().State == messages.StateClosed // from outside: its last snapshot is of before
 	Close(w.T, p)
+	if !stopped {
+		pooltest.Check(w.T, p)
+	}
 	_, opened, closed := w.Server.Counts()
 	assert.Equal(w.T, opened, closed, "connections opened, closed")
 }

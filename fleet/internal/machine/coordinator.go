@@ -19,6 +19,9 @@ type Coordinator struct {
 	Grace time.Duration
 	// Turn is how long a member holds what others lack, before it is passed on.
 	Turn time.Duration
+	// Slots is how many slots there are. A member that finds none free waits without a row.
+	// 0: as many as there are members.
+	Slots int
 
 	dead      map[string]time.Duration // since when
 	rotations int64                    // as last seen
@@ -57,6 +60,7 @@ func (c *Coordinator) Decide(v store.Snapshot, gone []string, now time.Duration)
 	d := newDeal(v, c.Floor)
 	d.takeBack(gone)
 	sum := v.Sum
+	d.seat(c.Slots, &sum.NextSlot)
 	if rotating := c.turnIsOver(v.Sum.Rotations, now); d.share(rotating) && rotating {
 		sum.Rotations++
 	}
@@ -86,6 +90,7 @@ type deal struct {
 type party struct {
 	incarnation string
 	row         store.Row
+	hasRow      bool
 	want, share int
 }
 
@@ -94,11 +99,12 @@ type party struct {
 func newDeal(v store.Snapshot, floor int) *deal {
 	d := &deal{before: v.Rows, budget: v.Sum.Budget}
 	for _, inc := range slices.Sorted(maps.Keys(v.Reports)) {
-		report, row := v.Reports[inc], v.Rows[inc]
+		report := v.Reports[inc]
+		row, hasRow := v.Rows[inc]
 		if report.AckSeq == row.Seq && row.Seq != 0 && row.Target < row.Charge && report.AckN < row.Charge {
 			row.Charge = max(report.AckN, row.Target)
 		}
-		d.living = append(d.living, &party{incarnation: inc, row: row, want: max(report.Want, floor)})
+		d.living = append(d.living, &party{incarnation: inc, row: row, hasRow: hasRow, want: max(report.Want, floor)})
 	}
 	return d
 }
@@ -121,6 +127,40 @@ func (d *deal) takeBack(gone []string) {
 			d.budget -= row.Charge
 		}
 	}
+}
+
+// seat gives those that have no row a slot: one that no row has, not even a row that is
+// being deleted. Where slots are bounded, they are given in turn, so that one that has been
+// used is used again as late as possible. Who finds none waits, and has no share.
+func (d *deal) seat(slots int, next *int) {
+	taken := make(map[int]bool, len(d.before))
+	for _, row := range d.before {
+		taken[row.Slot] = true
+	}
+	n := slots
+	if slots == 0 { // then the first free one is below this
+		n = len(d.before) + len(d.living)
+	}
+	d.living = slices.DeleteFunc(d.living, func(p *party) bool {
+		if p.hasRow {
+			return false
+		}
+		for i := range n {
+			slot := i
+			if slots > 0 {
+				slot = (max(*next, 0) + i) % n
+			}
+			if taken[slot] {
+				continue
+			}
+			taken[slot], p.row.Slot = true, slot
+			if slots > 0 {
+				*next = (slot + 1) % n
+			}
+			return false
+		}
+		return true
+	})
 }
 
 // share finds the max-min fair share of each living member: none has more than it wants,
@@ -217,7 +257,8 @@ func (d *deal) changes() []store.Change {
 	}
 	for _, p := range d.living {
 		old, had := d.before[p.incarnation]
-		row := store.Row{Charge: p.row.Charge, Target: p.row.Target}
+		row := p.row
+		row.Seq = 0
 		switch {
 		case had && old.Charge == row.Charge && old.Target == row.Target:
 		case had && row.Charge <= old.Charge:

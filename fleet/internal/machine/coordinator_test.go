@@ -29,7 +29,7 @@ func TestEveryDecisionKeepsTheBudgetAndComesToRest(t *testing.T) {
 			if charge := rapid.IntRange(0, left).Draw(t, "charge"); rapid.Bool().Draw(t, "has a row") {
 				left -= charge
 				seq++
-				v.Rows[inc] = store.Row{Charge: charge, Target: rapid.IntRange(0, charge).Draw(t, "target"), Seq: seq}
+				v.Rows[inc] = store.Row{Charge: charge, Target: rapid.IntRange(0, charge).Draw(t, "target"), Slot: 2*n - i, Seq: seq}
 			}
 			if rapid.IntRange(0, 3).Draw(t, "lives") > 0 {
 				v.Reports[inc] = store.Report{Want: rapid.IntRange(0, 12).Draw(t, "want")}
@@ -38,7 +38,11 @@ func TestEveryDecisionKeepsTheBudgetAndComesToRest(t *testing.T) {
 		if rapid.Bool().Draw(t, "the budget is changed") {
 			v.Sum.Budget = rapid.IntRange(0, 20).Draw(t, "new budget")
 		}
-		c := &Coordinator{Floor: rapid.IntRange(0, 2).Draw(t, "floor")}
+		c := &Coordinator{Floor: rapid.IntRange(0, 2).Draw(t, "floor"), Slots: rapid.SampledFrom([]int{0, 3, 20}).Draw(t, "slots")}
+		bound := c.Slots
+		if bound == 0 {
+			bound = n
+		}
 		charged := func() (sum int) {
 			for _, r := range v.Rows {
 				sum += r.Charge
@@ -49,7 +53,14 @@ func TestEveryDecisionKeepsTheBudgetAndComesToRest(t *testing.T) {
 		for {
 			rounds++
 			require.Less(t, rounds, 8, "it does not come to rest: %+v", v)
-			_, changes := c.Decide(v, nil, 0)
+			for inc, r := range v.Reports { // they do what is asked of them
+				if row := v.Rows[inc]; row.Target < row.Charge {
+					r.AckSeq, r.AckN = row.Seq, row.Target
+					v.Reports[inc] = r
+				}
+			}
+			sum, changes := c.Decide(v, nil, 0)
+			v.Sum.NextSlot = sum.NextSlot
 			if len(changes) == 0 {
 				break
 			}
@@ -69,21 +80,35 @@ func TestEveryDecisionKeepsTheBudgetAndComesToRest(t *testing.T) {
 				if had && ch.Row.Charge < old.Charge {
 					require.True(t, report.AckSeq == old.Seq && report.AckN <= ch.Row.Charge, "a charge falls without a promise: %+v", ch)
 				}
+				if had {
+					require.Equal(t, old.Slot, ch.Row.Slot, "it keeps its slot")
+				} else {
+					require.Less(t, ch.Row.Slot, bound)
+				}
 				seq++
 				ch.Row.Seq = seq
 				v.Rows[ch.Incarnation] = ch.Row
-				require.LessOrEqual(t, charged(), max(before, v.Sum.Budget))
-			}
-			for inc, r := range v.Reports { // they do what is asked of them
-				if row := v.Rows[inc]; row.Target < row.Charge {
-					r.AckSeq, r.AckN = row.Seq, row.Target
-					v.Reports[inc] = r
+				slots := map[int]bool{}
+				for _, row := range v.Rows {
+					slots[row.Slot] = true
 				}
+				require.Len(t, slots, len(v.Rows), "a slot has one row: %+v", v.Rows)
+				require.LessOrEqual(t, charged(), max(before, v.Sum.Budget))
 			}
 		}
 		// Nobody that lacks something has less than another one by more than one.
 		free := v.Sum.Budget - charged()
 		for a, ra := range v.Reports {
+			if _, seated := v.Rows[a]; !seated { // the slots below the bound are all taken
+				taken := 0
+				for _, row := range v.Rows {
+					if row.Slot < c.Slots {
+						taken++
+					}
+				}
+				require.Equal(t, c.Slots, taken)
+				continue
+			}
 			lacks := max(ra.Want, c.Floor) - v.Rows[a].Target
 			if lacks <= 0 {
 				continue

@@ -12,7 +12,7 @@ type Phase uint8
 // The phases, in their order. Between Live, Soft and Hard an incarnation goes back as
 // soon as its lease is renewed; Over is for ever.
 const (
-	New  Phase = iota // no row has been seen: it holds nothing
+	New  Phase = iota // no row has been seen, or its slot is not occupied yet: it holds nothing
 	Live              // it holds what its row allows
 	Soft              // no renewal was confirmed for long: nothing new is opened, and idle connections above the floor close
 	Hard              // the lease may have ended: nothing may be held
@@ -36,15 +36,19 @@ type MemberConfig struct {
 	Late time.Duration
 	// Smoothing is how long a change of the demand must last before it is reported.
 	Smoothing time.Duration
+	// Occupies: the slot that comes with the row must be occupied before anything is held.
+	Occupies bool
 }
 
-// Member decides for one incarnation. Its inputs are Seen, Renewed, Lost, Left and Applied;
+// Member decides for one incarnation. Its inputs are Seen, Occupied, Renewed, Lost, Left and Applied;
 // Decide says what follows from them at a moment, and Report what to tell the others.
 type Member struct {
 	cfg    MemberConfig
 	phase  Phase
 	newest store.Row
 	hasRow bool
+
+	seated bool // the slot is occupied
 
 	proof time.Duration // when the last renewal that was confirmed was sent
 
@@ -71,6 +75,9 @@ func (m *Member) Seen(row store.Row) {
 	m.newest, m.hasRow = row, true
 }
 
+// Occupied says that the slot is occupied: who had it before cannot log in by it any more.
+func (m *Member) Occupied() { m.seated = true }
+
 // Renewed is a confirmation of the renewal that was sent at the given time. What counts
 // is when it was sent: the store may have received it at once, and the lease runs from
 // then.
@@ -92,6 +99,8 @@ type Decision struct {
 	Capacity int
 	// Refuse: a connect that begins now must fail.
 	Refuse bool
+	// Occupy: the slot of the row is to be occupied.
+	Occupy bool
 	// Interrupt: leases end now, and what they hold is closed.
 	Interrupt bool
 	// Next is when to decide again if nothing happens before; 0: never.
@@ -107,7 +116,7 @@ func (m *Member) Decide(now time.Duration) Decision {
 	d := Decision{Phase: m.phase}
 	switch m.phase {
 	case New:
-		d.Refuse = true
+		d.Refuse, d.Occupy = true, m.hasRow
 	case Live:
 		d.Capacity = m.allowed()
 		d.Next = m.proof + m.cfg.Soft
@@ -126,7 +135,7 @@ func (m *Member) phaseAt(now time.Duration) Phase {
 	switch since := now - m.proof; {
 	case since >= m.cfg.Hard:
 		return Hard
-	case !m.hasRow:
+	case !m.hasRow, m.cfg.Occupies && !m.seated:
 		return New
 	case since >= m.cfg.Soft:
 		return Soft

@@ -18,13 +18,14 @@ import (
 // TestTraces runs the traces in testdata: histories of members, of coordinators, and of
 // both with a ledger between them. -rewrite writes the outputs anew. The inputs:
 //
-//	fleet budget=n floor=n grace=d turn=d   begin, with an empty ledger
+//	fleet budget=n floor=n grace=d turn=d slots=n   begin, with an empty ledger
 //	budget n                     the budget is changed
 //	join NAME                    a member's lease begins
 //	holds NAME n                 its pool holds n connections, or as many as it may if fewer
 //	wants NAME n                 its pool has a use for n
 //	renew NAME [lost|unconfirmed]  it reports; the answer brings its row
 //	see NAME                     the watch brings its row
+//	occupied NAME                it has occupied its slot
 //	old NAME                     the watch brings the row before it, late
 //	dies NAME                    its lease ends, without it being told
 //	deal [gone=NAME]             a coordinator reads, decides and commits
@@ -32,8 +33,8 @@ import (
 //	note NAME n                  the note if its pool is set to n
 //
 // Every input takes t=, the time, counted from the start. Each member has a TTL of 15s:
-// Soft begins 10s after the last confirmed renewal was sent, and Hard after 15s. What
-// stands in brackets is the note.
+// Soft begins 10s after the last confirmed renewal was sent, and Hard after 15s. With slots
+// it occupies its own first. What stands in brackets is the note.
 func TestTraces(t *testing.T) {
 	paths, err := filepath.Glob("testdata/*.txt")
 	require.NoError(t, err)
@@ -75,6 +76,7 @@ func newTrace(t *testing.T, d *datadriven.TestData) *trace {
 	d.MaybeScanArgs(t, "floor", &tr.coordinator.Floor)
 	tr.coordinator.Grace, _ = duration(t, d, "grace")
 	tr.coordinator.Turn, _ = duration(t, d, "turn")
+	d.MaybeScanArgs(t, "slots", &tr.coordinator.Slots)
 	tr.v.Sum.Revision = 1
 	return tr
 }
@@ -108,7 +110,10 @@ func (tr *trace) run(t *testing.T, d *datadriven.TestData) string {
 		_, _ = fmt.Sscan(name, &tr.v.Sum.Budget)
 		return "ok\n"
 	case "join":
-		cfg := MemberConfig{Floor: tr.coordinator.Floor, Soft: 10 * time.Second, Hard: 15 * time.Second, Late: 7500 * time.Millisecond}
+		cfg := MemberConfig{
+			Floor: tr.coordinator.Floor, Soft: 10 * time.Second, Hard: 15 * time.Second, Late: 7500 * time.Millisecond,
+			Occupies: tr.coordinator.Slots > 0,
+		}
 		m = &traced{Member: NewMember(cfg, tr.now)}
 		tr.members[name], tr.v.Reports[name] = m, store.Report{}
 	case "holds":
@@ -120,6 +125,8 @@ func (tr *trace) run(t *testing.T, d *datadriven.TestData) string {
 		return tr.renew(m, name, d)
 	case "see":
 		m.Seen(tr.v.Rows[name])
+	case "occupied":
+		m.Occupied()
 	case "old":
 		m.Seen(tr.before[name])
 	case "note":
@@ -167,6 +174,9 @@ func (tr *trace) decision(m *traced) string {
 	if d.Refuse {
 		out += ", connects are refused"
 	}
+	if d.Occupy {
+		out += fmt.Sprintf(", slot %d is to be occupied", m.newest.Slot)
+	}
 	if d.Interrupt {
 		out += ", everything is closed"
 	}
@@ -204,13 +214,14 @@ func (tr *trace) deal(t *testing.T, d *datadriven.TestData) string {
 			delete(tr.v.Rows, c.Incarnation)
 			continue
 		}
-		tr.v.Rows[c.Incarnation] = store.Row{Charge: c.Row.Charge, Target: c.Row.Target, Seq: tr.revision}
+		c.Row.Seq = tr.revision
+		tr.v.Rows[c.Incarnation] = c.Row
 	}
 	charged := 0
 	for _, inc := range slices.Sorted(maps.Keys(tr.v.Rows)) {
 		row := tr.v.Rows[inc]
 		charged += row.Charge
-		fmt.Fprintf(&out, "%s: charge %d, target %d, row %d\n", inc, row.Charge, row.Target, row.Seq)
+		fmt.Fprintf(&out, "%s: charge %d, target %d, row %d, slot %d\n", inc, row.Charge, row.Target, row.Seq, row.Slot)
 	}
 	fmt.Fprintf(&out, "charged %d of %d\n", charged, sum.Budget)
 	return out.String()

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // MissingError says that a program is not installed, and which package has it.
@@ -185,4 +186,42 @@ func Postgres(t testing.TB, settings ...string) *Server {
 // URL is that of a role of PostgreSQL.
 func (s *Server) URL(role string) string {
 	return fmt.Sprintf("postgres://%s@%s/postgres?sslmode=disable", role, s.Address)
+}
+
+// SlotRoles makes n roles, app_0 and so on, that must give a password. Another role may
+// change them.
+func (s *Server) SlotRoles(t testing.TB, admin string, n int) {
+	t.Helper()
+	root, err := pgx.Connect(t.Context(), s.URL("postgres"))
+	require(t, err)
+	defer func() { _ = root.Close(context.Background()) }()
+	exec := func(sql string) {
+		t.Helper()
+		_, err := root.Exec(t.Context(), sql)
+		require(t, err)
+	}
+	var version int
+	require(t, root.QueryRow(t.Context(), "SELECT current_setting('server_version_num')::int").Scan(&version))
+	exec("CREATE ROLE slots")
+	for i := range n {
+		exec(fmt.Sprintf("CREATE ROLE app_%d NOLOGIN IN ROLE slots", i))
+		if version >= 160000 {
+			exec(fmt.Sprintf("GRANT app_%d TO %s WITH ADMIN OPTION", i, admin))
+		}
+	}
+	var file string
+	require(t, root.QueryRow(t.Context(), "SHOW hba_file").Scan(&file))
+	lines := "('host all +slots 127.0.0.1/32 scram-sha-256'), ('host all postgres,app,admin,weak 127.0.0.1/32 trust')"
+	exec(fmt.Sprintf("COPY (VALUES %s) TO '%s'", lines, file))
+	exec("SELECT pg_reload_conf()")
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		_, err := pgx.Connect(t.Context(), s.URL("app_0"))
+		var refused *pgconn.PgError
+		if errors.As(err, &refused) && refused.Code == "28P01" { // invalid_password
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("no password is demanded: %v", err)
+		}
+	}
 }

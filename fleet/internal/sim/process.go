@@ -29,6 +29,7 @@ type Process struct {
 	memory      map[string]store.Row // TrustMemory
 	renewing    bool
 	renewAgain  bool
+	occupying   bool
 	lastHeld    int
 	wanted      int           // as last reported
 	renewedAt   time.Duration // when that was sent
@@ -115,12 +116,12 @@ func (p *Process) start() {
 	p.run++
 	p.up, p.frozen, p.thaw = true, false, nil
 	p.incarnation = fmt.Sprintf("%04d/%d", p.index, p.run)
-	p.conns, p.young, p.dials, p.capacity, p.refuses, p.renewing, p.renewAgain = nil, nil, 0, 0, true, false, false
+	p.conns, p.young, p.dials, p.capacity, p.refuses, p.renewing, p.renewAgain, p.occupying = nil, nil, 0, 0, true, false, false, false
 	hard := time.Duration(float64(w.TTL) * (1 - 2*w.Drift))
 	p.member = machine.NewMember(machine.MemberConfig{
-		Floor: w.Floor, Soft: hard * 2 / 3, Hard: hard, Smoothing: w.Refresh / 3,
+		Floor: w.Floor, Soft: hard * 2 / 3, Hard: hard, Smoothing: w.Refresh / 3, Occupies: w.Reclaim == BySlotRoles,
 	}, p.clock())
-	p.coordinator = &machine.Coordinator{Floor: w.Floor, Grace: w.Grace, Turn: w.Turn}
+	p.coordinator = &machine.Coordinator{Floor: w.Floor, Grace: w.Grace, Turn: w.Turn, Slots: w.Slots}
 	p.memory = nil
 	w.ledger.reports[p.incarnation] = &lease{} // the answer to Join has come
 	w.extend(p.incarnation)
@@ -138,6 +139,7 @@ func (p *Process) crash() {
 	}
 	w := p.w
 	p.up, p.frozen, p.thaw = false, false, nil
+	p.leaveAdmin(w.ServerLag)
 	for _, c := range p.conns {
 		lag := w.spread(w.ServerLag)
 		if c.busyUntil > w.now {
@@ -232,6 +234,9 @@ func (p *Process) apply() {
 	p.capacity, p.refuses = d.Capacity, d.Refuse
 	p.trim(d.Interrupt)
 	p.member.Applied(p.capacity, p.held())
+	if d.Occupy {
+		p.occupy()
+	}
 	if d.Phase == machine.Over && p.held() == 0 { // only now may a new one begin
 		p.up = false
 		p.start()
@@ -330,13 +335,13 @@ func (p *Process) hold() time.Duration {
 func (p *Process) dial() {
 	w := p.w
 	p.dials++
-	leave := func() {
-		if w.Reclaim == ByLoginFence && w.server.fenced[p.incarnation] {
-			w.Refused++
-			p.dials--
-			return
-		}
-		k := w.connect(p.incarnation)
+	row, _ := p.member.Row()
+	refused := func() {
+		w.Refused++
+		p.dials--
+	}
+	open := func() {
+		k := w.connect(p.incarnation, row.Slot)
 		p.young = append(p.young, k)
 		p.after(w.spread(5*time.Millisecond), func() {
 			p.dials--
@@ -345,14 +350,30 @@ func (p *Process) dial() {
 			p.apply()
 		})
 	}
+	leave := func() {
+		switch {
+		case w.Reclaim == ByLoginFence && w.server.fenced[p.incarnation]:
+			refused()
+		case w.Reclaim == BySlotRoles:
+			p.logIn(row.Slot, open, refused)
+		default:
+			open()
+		}
+	}
 	if w.FreezeInDial {
 		p.after(w.spread(5*time.Millisecond), leave)
-		if p.freezesNext {
-			p.freeze()
-		}
+		p.freezeNow()
 		return
 	}
 	leave()
+}
+
+// freezeNow freezes the process if it is one of the moments at which that is worst, and
+// about as often at each of them.
+func (p *Process) freezeNow() {
+	if p.freezesNext && (p.w.Reclaim != BySlotRoles || p.w.random.IntN(2) == 0) {
+		p.freeze()
+	}
 }
 
 // coordinate is one turn of a coordinator: it reads, decides, and commits.
@@ -376,11 +397,21 @@ func (p *Process) coordinate() {
 				}
 			}
 			suspects := p.coordinator.Suspects(v, p.clock())
+			if w.Fault == ForgetSlots {
+				for inc, row := range v.Rows {
+					if _, alive := v.Reports[inc]; !alive {
+						row.Slot = -1
+						v.Rows[inc] = row
+					}
+				}
+			}
 			switch {
 			case w.Reclaim == ByAck || len(suspects) == 0:
 				p.commit(v, nil)
 			case w.Reclaim == ByTime:
 				p.commit(v, suspects)
+			case w.Reclaim == BySlotRoles:
+				p.reclaimRoles(v, suspects)
 			default:
 				p.reclaim(v, suspects)
 			}
@@ -392,21 +423,27 @@ func (p *Process) coordinate() {
 func (p *Process) reclaim(v store.Snapshot, suspects []string) {
 	w := p.w
 	p.after(w.spread(2*time.Millisecond), func() {
-		var gone []string
 		for _, inc := range suspects {
 			w.server.fenced[inc] = true
-			if w.server.of[inc] == 0 {
-				gone = append(gone, inc)
-			}
 		}
-		sockets := slices.SortedFunc(maps.Keys(w.server.sockets), func(a, b *socket) int { return cmp.Compare(a.order, b.order) })
-		for _, k := range sockets {
-			if slices.Contains(suspects, k.incarnation) {
-				w.after(w.spread(5*time.Millisecond), func() { w.disconnect(k) })
-			}
-		}
-		p.commit(v, gone)
+		p.commit(v, w.count(suspects))
 	})
+}
+
+// count says which of the suspects have no session, and ends those of the others.
+func (w *World) count(suspects []string) (gone []string) {
+	for _, inc := range suspects {
+		if w.server.of[inc] == 0 {
+			gone = append(gone, inc)
+		}
+	}
+	sockets := slices.SortedFunc(maps.Keys(w.server.sockets), func(a, b *socket) int { return cmp.Compare(a.order, b.order) })
+	for _, k := range sockets {
+		if slices.Contains(suspects, k.incarnation) {
+			w.after(w.spread(5*time.Millisecond), func() { w.disconnect(k) })
+		}
+	}
+	return gone
 }
 
 func (p *Process) commit(v store.Snapshot, gone []string) {
@@ -422,7 +459,7 @@ func (p *Process) commit(v store.Snapshot, gone []string) {
 					if c.Delete {
 						delete(p.memory, c.Incarnation)
 					} else {
-						p.memory[c.Incarnation] = store.Row{Charge: c.Row.Charge, Target: c.Row.Target, Seq: p.w.ledger.rows[c.Incarnation].Seq}
+						p.memory[c.Incarnation] = p.w.ledger.rows[c.Incarnation]
 					}
 				}
 			}

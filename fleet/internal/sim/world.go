@@ -17,6 +17,7 @@ type Reclaim int
 const (
 	ByAck        Reclaim = iota // never
 	ByLoginFence                // its logins are refused, its sessions are ended, and none is left
+	BySlotRoles                 // the same with roles that are used again: see roles.go
 	ByEvidence                  // the same without refusing logins
 	ByTime                      // it has been dead for Grace
 )
@@ -24,6 +25,7 @@ const (
 // Scenario says what the run is like, and what may go wrong in it.
 type Scenario struct {
 	Members, Budget, Floor, Coordinators int
+	Slots                                int // 0: as many as there are members
 
 	TTL, Refresh, Allocate time.Duration // lease; time between renewals, and between decisions of a coordinator
 	Turn                   time.Duration
@@ -39,6 +41,7 @@ type Scenario struct {
 	Delay                time.Duration // mean of one way; one message in 50 takes 100 times as long
 	Loss, Repeat         float64
 	ServerLag            time.Duration // until the server has noticed a close
+	AuthTimeout          time.Duration // the server ends a login that takes longer
 	BusyAfterDeath       time.Duration // a session that works when its client dies goes on for up to so long
 	LongLeases           bool          // one lease in 20 lasts up to a minute
 	DemandLasts          time.Duration
@@ -63,6 +66,11 @@ const (
 	AckWithoutSeq           // a promise counts for any row
 	AckBeforeClose          // a promise is made before the connections are closed
 	ClosedAtTheClient       // a connection counts as closed when the client has closed it
+	ForgetSlots             // a dead member's slot is given away while it is charged
+	SamePassword            // whoever has a slot logs in with the password of those before it
+	OccupyUnchecked         // a slot is occupied by a member that may be dead
+	KeepPassword            // a role that is refused keeps its password
+	NoRest                  // a role is used again though a login may be under way
 )
 
 // World is one run.
@@ -80,12 +88,14 @@ type World struct {
 	// What was seen.
 	Steps                             int
 	OverLedger, OverRow, OverServer   int // moments at which a bound was broken
+	OverSlot                          int // moments at which two had one slot
 	Worst                             int // the largest excess at the server
 	Most                              int // the most connections at the server
 	First                             string
 	Commits, Conflicts, Operations    int
 	JainSum, UsedSum, Observations    float64
 	Reclaimed, Refused, Interruptions int
+	Occupied                          int
 }
 
 type event struct {
@@ -130,10 +140,15 @@ type server struct {
 	of      map[string]int // by incarnation
 	sockets map[*socket]bool
 	fenced  map[string]bool // their logins are refused
+	bySlot  map[int]map[string]int
+	roles   []role
+	admin   *Process // has the admin connection and the lock
+	session int      // of the admin
 }
 
 type socket struct {
 	incarnation string
+	slot        int
 	order       int
 	gone        bool
 }
@@ -143,7 +158,7 @@ func Run(s Scenario, seed uint64) *World {
 	w := &World{Scenario: s, random: rand.New(rand.NewPCG(seed, 1))}
 	w.ledger = ledger{rows: map[string]store.Row{}, reports: map[string]*lease{}}
 	w.ledger.sum = store.Sum{Budget: s.Budget, Revision: w.write()}
-	w.server = server{of: map[string]int{}, sockets: map[*socket]bool{}, fenced: map[string]bool{}}
+	w.server = server{of: map[string]int{}, sockets: map[*socket]bool{}, fenced: map[string]bool{}, bySlot: map[int]map[string]int{}, roles: make([]role, s.Slots)}
 	for i := range s.Members {
 		p := &Process{w: w, index: i, rate: 1 + s.Drift*(2*w.random.Float64()-1)}
 		w.Members = append(w.Members, p)
@@ -288,7 +303,8 @@ func (w *World) commit(base, sum store.Sum, changes []store.Change) bool {
 			w.Reclaimed++
 			continue
 		}
-		row := store.Row{Charge: c.Row.Charge, Target: c.Row.Target, Seq: sum.Revision}
+		row := c.Row
+		row.Seq = sum.Revision
 		w.ledger.rows[c.Incarnation] = row
 		w.tell(c.Incarnation, row)
 	}
@@ -322,9 +338,16 @@ func (w *World) tell(incarnation string, row store.Row) {
 
 // The server.
 
-func (w *World) connect(incarnation string) *socket {
+func (w *World) connect(incarnation string, slot int) *socket {
 	w.events++
-	k := &socket{incarnation: incarnation, order: w.events}
+	k := &socket{incarnation: incarnation, slot: slot, order: w.events}
+	if w.server.bySlot[slot] == nil {
+		w.server.bySlot[slot] = map[string]int{}
+	}
+	if w.server.bySlot[slot][incarnation]++; len(w.server.bySlot[slot]) > 1 {
+		w.OverSlot++
+		w.note("%v have connections of slot %d", sortedKeys(w.server.bySlot[slot]), slot)
+	}
 	w.server.sockets[k] = true
 	w.server.open++
 	w.server.of[incarnation]++
@@ -338,14 +361,23 @@ func (w *World) disconnect(k *socket) {
 		delete(w.server.sockets, k)
 		w.server.open--
 		w.server.of[k.incarnation]--
+		if w.server.bySlot[k.slot][k.incarnation]--; w.server.bySlot[k.slot][k.incarnation] == 0 {
+			delete(w.server.bySlot[k.slot], k.incarnation)
+		}
 	}
 }
 
 // check looks at what must always hold.
 func (w *World) check() {
 	charged := 0
-	for _, r := range w.ledger.rows {
+	slots := make(map[int]bool, len(w.ledger.rows))
+	for inc, r := range w.ledger.rows {
 		charged += r.Charge
+		if slots[r.Slot] {
+			w.OverSlot++
+			w.note("%s and another one have slot %d", inc, r.Slot)
+		}
+		slots[r.Slot] = true
 	}
 	if charged > w.Budget {
 		w.OverLedger++

@@ -3,6 +3,7 @@
 package storm_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"flag"
@@ -19,6 +20,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -37,6 +39,22 @@ const (
 	budget    = 20
 	processes = 5
 	ttl       = 3 * time.Second
+	slots     = 12
+)
+
+// The kinds of fleets.
+const (
+	byEvidence = "by evidence"
+	byRoles    = "by evidence, with roles of slots"
+	byTime     = "by time"
+	limited    = "by time, with a limit of the role"
+)
+
+// What a member writes for each Get that succeeds, and for each connect that the limit of the
+// role refuses.
+const (
+	got     = "g"
+	refused = "r"
 )
 
 func TestMain(m *testing.M) {
@@ -81,40 +99,26 @@ func (c untilEOF) SetDeadline(t time.Time) error {
 // connection that pgx closes in the background, because a query was interrupted.
 func disconnect(_ context.Context, conn *pgx.Conn) error { return conn.PgConn().Conn().Close() }
 
+func newClient(endpoint string) (*clientv3.Client, error) {
+	return clientv3.New(clientv3.Config{
+		Endpoints: []string{endpoint}, DialTimeout: 10 * time.Second, Logger: zap.NewNop(),
+		DialKeepAliveTime: time.Second, DialKeepAliveTimeout: time.Second,
+	})
+}
+
 // member is one process of the fleet. It works until it is killed.
 func member() error {
 	ctx := context.Background()
-	etcd, err := clientv3.New(clientv3.Config{
-		Endpoints: []string{os.Getenv("FLEET_STORM_ETCD")}, DialTimeout: 10 * time.Second, Logger: zap.NewNop(),
-		DialKeepAliveTime: time.Second, DialKeepAliveTimeout: time.Second,
-	})
+	etcd, err := newClient(os.Getenv("FLEET_STORM_ETCD"))
 	if err != nil {
 		return err
 	}
-	url, byTime := os.Getenv("FLEET_STORM_POSTGRES"), os.Getenv("FLEET_STORM_MEMBER") == "by time"
-	fence := pgfence.New(os.Getenv("FLEET_STORM_ADMIN"), pgfence.ActAs("app"))
-	cfg := fleet.Config{Key: "storm", Budget: budget, TTL: ttl, Store: etcdstore.New(etcd), Reclaim: fence, Name: "storm"}
-	if byTime {
-		cfg.Reclaim = fleet.ReclaimByTime(time.Second)
+	lasts, err := time.ParseDuration(os.Getenv("FLEET_STORM_TTL"))
+	if err != nil {
+		return err
 	}
-	connect := func(ctx context.Context) (*pgx.Conn, error) {
-		c, err := pgx.ParseConfig(url)
-		if err != nil {
-			return nil, err
-		}
-		if !byTime {
-			fence.Identify(ctx, c)
-		}
-		c.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
-			var d net.Dialer
-			conn, err := d.DialContext(ctx, network, address)
-			if err != nil {
-				return nil, err
-			}
-			return untilEOF{conn.(*net.TCPConn), new(atomic.Bool)}, nil
-		}
-		return pgx.ConnectConfig(ctx, c)
-	}
+	cfg := fleet.Config{Key: "storm", Budget: budget, TTL: lasts, Store: etcdstore.New(etcd), Name: "storm"}
+	connect := configure(&cfg, os.Getenv("FLEET_STORM_MEMBER"), os.Getenv("FLEET_STORM_POSTGRES"), os.Getenv("FLEET_STORM_ADMIN"))
 	var pool *client.Pool[*pgx.Conn]
 	for { // etcd or the fence may be away just now
 		try, cancel := context.WithTimeout(ctx, 5*time.Second)
@@ -136,15 +140,69 @@ func member() error {
 					continue
 				}
 				get, cancel := context.WithTimeout(ctx, 2*time.Second)
-				_ = pool.Do(get, func(ctx context.Context, conn *pgx.Conn) error {
-					_, err := conn.Exec(ctx, "SELECT pg_sleep(0.02)")
-					return err
-				})
+				err := pool.Do(get, work)
 				cancel()
+				if err == nil {
+					_, _ = os.Stdout.WriteString(got)
+				}
 			}
 		}()
 	}
 	select {}
+}
+
+func work(ctx context.Context, conn *pgx.Conn) error {
+	_, err := conn.Exec(ctx, "SELECT pg_sleep(0.02)")
+	return err
+}
+
+// configure completes the configuration of a member of a kind, and gives its Connect.
+func configure(cfg *fleet.Config, kind, url, admin string) func(context.Context) (*pgx.Conn, error) {
+	var fence *pgfence.Fence
+	switch kind {
+	case byEvidence:
+		fence = pgfence.New(admin, pgfence.ActAs("app"))
+	case byRoles:
+		fence = pgfence.New(admin, pgfence.Roles("app_%d", slots))
+	}
+	cfg.Reclaim = fleet.ReclaimByTime(time.Second)
+	if fence != nil {
+		cfg.Reclaim = fence
+	}
+	return func(ctx context.Context) (*pgx.Conn, error) {
+		c, err := pgx.ParseConfig(url)
+		if err != nil {
+			return nil, err
+		}
+		if fence != nil {
+			fence.Identify(ctx, c)
+		}
+		c.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
+			var d net.Dialer
+			conn, err := d.DialContext(ctx, network, address)
+			if err != nil {
+				return nil, err
+			}
+			return untilEOF{conn.(*net.TCPConn), new(atomic.Bool)}, nil
+		}
+		conn, err := pgx.ConnectConfig(ctx, c)
+		return conn, atLimit(ctx, err)
+	}
+}
+
+// atLimit makes of PostgreSQL's refusal because of a limit an error that starts no backoff.
+// It comes a moment later, so that the pool does not try again at once.
+func atLimit(ctx context.Context, err error) error {
+	var answer *pgconn.PgError
+	if !errors.As(err, &answer) || answer.Code != "53300" { // too_many_connections
+		return err
+	}
+	_, _ = os.Stdout.WriteString(refused)
+	select {
+	case <-time.After(100 * time.Millisecond):
+	case <-ctx.Done():
+	}
+	return fmt.Errorf("%w: %w", fleet.ErrNoQuota, err)
 }
 
 // storm is what a test runs in.
@@ -152,12 +210,17 @@ type storm struct {
 	t              *testing.T
 	etcd, postgres *servers.Server
 	kind           string
+	ttl            time.Duration
 	members        []*exec.Cmd
+	gets, refusals []atomic.Int64 // of each member, over all its processes
 }
 
-func begin(t *testing.T, kind string) *storm {
+func begin(t *testing.T, kind string, n int, ttl time.Duration) *storm {
 	t.Helper()
-	s := &storm{t: t, kind: kind, etcd: servers.Etcd(t), postgres: servers.Postgres(t, "max_connections=80")}
+	s := &storm{
+		t: t, kind: kind, ttl: ttl, gets: make([]atomic.Int64, n), refusals: make([]atomic.Int64, n),
+		etcd: servers.Etcd(t), postgres: servers.Postgres(t, "max_connections=80", "authentication_timeout=5s"),
+	}
 	root, err := pgx.Connect(t.Context(), s.postgres.URL("postgres"))
 	require.NoError(t, err)
 	defer root.Close(context.Background())
@@ -166,7 +229,14 @@ func begin(t *testing.T, kind string) *storm {
 		CREATE ROLE admin LOGIN CREATEROLE CONNECTION LIMIT 1 IN ROLE pg_signal_backend;
 		GRANT app TO admin WITH ADMIN OPTION;`)
 	require.NoError(t, err)
-	s.members = make([]*exec.Cmd, processes)
+	switch kind {
+	case limited:
+		_, err = root.Exec(t.Context(), fmt.Sprintf("ALTER ROLE app CONNECTION LIMIT %d", budget))
+		require.NoError(t, err)
+	case byRoles:
+		s.postgres.SlotRoles(t, "admin", slots)
+	}
+	s.members = make([]*exec.Cmd, n)
 	for i := range s.members {
 		s.start(i)
 	}
@@ -182,11 +252,24 @@ func (s *storm) start(i int) {
 	s.t.Helper()
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), "FLEET_STORM_MEMBER="+s.kind, "FLEET_STORM_ETCD=http://"+s.etcd.Address,
-		"FLEET_STORM_POSTGRES="+s.postgres.URL("app"), "FLEET_STORM_ADMIN="+s.postgres.URL("admin"), "GOMAXPROCS=1")
+		"FLEET_STORM_POSTGRES="+s.postgres.URL("app"), "FLEET_STORM_ADMIN="+s.postgres.URL("admin"), "FLEET_STORM_TTL="+s.ttl.String(), "GOMAXPROCS=1")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	cmd.Stderr = os.Stderr
+	output, err := cmd.StdoutPipe()
+	require.NoError(s.t, err)
 	require.NoError(s.t, cmd.Start())
 	s.members[i] = cmd
+	go func() {
+		buffer := make([]byte, 4096)
+		for {
+			n, err := output.Read(buffer)
+			s.gets[i].Add(int64(bytes.Count(buffer[:n], []byte(got))))
+			s.refusals[i].Add(int64(bytes.Count(buffer[:n], []byte(refused))))
+			if err != nil {
+				return
+			}
+		}
+	}()
 }
 
 func (s *storm) kill(i int) {
@@ -222,7 +305,7 @@ func (s *storm) sample() (stop func() samples) {
 			default:
 			}
 			var n int
-			if seen.err = conn.QueryRow(ctx, "SELECT count(*) FROM pg_stat_activity WHERE usename LIKE 'fleet_%' OR usename = 'app'").Scan(&n); seen.err != nil {
+			if seen.err = conn.QueryRow(ctx, "SELECT count(*) FROM pg_stat_activity WHERE usename LIKE 'fleet_%' OR usename LIKE 'app%'").Scan(&n); seen.err != nil {
 				return
 			}
 			seen.n++
@@ -243,7 +326,7 @@ func (s *storm) sessions() int {
 	require.NoError(s.t, err)
 	defer conn.Close(ctx)
 	var n int
-	require.NoError(s.t, conn.QueryRow(ctx, "SELECT count(*) FROM pg_stat_activity WHERE usename LIKE 'fleet_%' OR usename = 'app'").Scan(&n))
+	require.NoError(s.t, conn.QueryRow(ctx, "SELECT count(*) FROM pg_stat_activity WHERE usename LIKE 'fleet_%' OR usename LIKE 'app%'").Scan(&n))
 	return n
 }
 
@@ -259,12 +342,17 @@ func (s *storm) reaches(n int, within time.Duration) {
 // Processes are killed, frozen and started, and etcd is killed and started. The server never
 // has more sessions than the budget, and in the end all of it is in use.
 func TestNeverMoreThanTheBudget(t *testing.T) {
-	s := begin(t, "by evidence")
+	t.Run("a role for each life", func(t *testing.T) { stormOf(t, byEvidence, *length) })
+	t.Run("a role for each slot", func(t *testing.T) { stormOf(t, byRoles, *length/2) })
+}
+
+func stormOf(t *testing.T, kind string, length time.Duration) {
+	s := begin(t, kind, processes, ttl)
 	stop := s.sample()
 	s.reaches(budget*3/4, 30*time.Second)
 	random := rand.New(rand.NewPCG(1, uint64(time.Now().UnixNano())))
 	kills, freezes, outages := 0, 0, 0
-	for deadline := time.Now().Add(*length); time.Now().Before(deadline); {
+	for deadline := time.Now().Add(length); time.Now().Before(deadline); {
 		victim := random.IntN(processes)
 		switch random.IntN(5) {
 		case 0, 1:
@@ -289,15 +377,15 @@ func TestNeverMoreThanTheBudget(t *testing.T) {
 	seen := stop()
 	require.NoError(t, seen.err)
 	t.Logf("%d samples, one every %v; worst %d of %d, mean %.1f, full in %d; %d kills, %d freezes, %d outages of etcd",
-		seen.n, *length/time.Duration(seen.n), seen.worst, budget, float64(seen.sum)/float64(seen.n), seen.full, kills, freezes, outages)
+		seen.n, length/time.Duration(seen.n), seen.worst, budget, float64(seen.sum)/float64(seen.n), seen.full, kills, freezes, outages)
 	assert.LessOrEqual(t, seen.worst, budget)
-	assert.Greater(t, seen.n, int(*length/time.Millisecond)/10, "it looks often")
+	assert.Greater(t, seen.n, int(length/time.Millisecond)/10, "it looks often")
 }
 
 // By time it is not so: processes that are frozen keep their sessions, which others are
 // given. So the sampler is known to see an excess.
 func TestByTimeFrozenProcessesMakeAnExcess(t *testing.T) {
-	s := begin(t, "by time")
+	s := begin(t, byTime, processes, ttl)
 	s.reaches(budget*3/4, 30*time.Second)
 	stop := s.sample()
 	for i := range processes - 1 {

@@ -84,16 +84,17 @@ func firstBudget(t *testing.T, s *suite) {
 func commits(t *testing.T, s *suite) {
 	base := s.open(t, 10)
 	sum := base
-	sum.Rotations = 7
+	sum.Rotations, sum.NextSlot = 7, 6
 	require.NoError(t, s.Commit(s.ctx, s.key, base, sum, []store.Change{
-		{Incarnation: "a", Row: store.Row{Charge: 4, Target: 3, Seq: 99}},
+		{Incarnation: "a", Row: store.Row{Charge: 4, Target: 3, Slot: 5, Seq: 99}},
 		{Incarnation: "b", Row: store.Row{Charge: 6, Target: 6}},
 	}))
 	v := s.snapshot(t)
 	assert.EqualValues(t, 7, v.Sum.Rotations)
+	assert.Equal(t, 6, v.Sum.NextSlot)
 	require.Len(t, v.Rows, 2)
 	a, b := v.Rows["a"], v.Rows["b"]
-	assert.Equal(t, [4]int{4, 3, 6, 6}, [4]int{a.Charge, a.Target, b.Charge, b.Target})
+	assert.Equal(t, [6]int{4, 3, 5, 6, 6, 0}, [6]int{a.Charge, a.Target, a.Slot, b.Charge, b.Target, b.Slot})
 	assert.Equal(t, a.Seq, b.Seq, "one revision")
 	assert.Greater(t, a.Seq, base.Revision)
 
@@ -133,7 +134,7 @@ func largest(t *testing.T, s *suite) {
 	base := s.open(t, 1000)
 	changes := make([]store.Change, store.MaxChanges+1)
 	for i := range changes {
-		changes[i] = store.Change{Incarnation: strconv.Itoa(i), Row: store.Row{Charge: 1, Target: 1}}
+		changes[i] = store.Change{Incarnation: strconv.Itoa(i), Row: store.Row{Charge: 1, Target: 1, Slot: i}}
 	}
 	require.Error(t, s.Commit(s.ctx, s.key, base, base, changes))
 	assert.Empty(t, s.snapshot(t).Rows, "none of them")
