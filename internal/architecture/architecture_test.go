@@ -27,8 +27,10 @@ var layers = map[string]struct {
 	"actors/internal/machine":    {[]string{"messages"}, nil},
 	"actors/internal/setmachine": {nil, nil},
 	"actors":                     {[]string{"messages", "supervisor", "actors/internal/machine", "actors/internal/setmachine"}, []string{library + "/actor", library + "/ctxext"}},
+	"actors/virtual":             {[]string{"messages", "actors/internal/machine"}, nil},
 	"client":                     {[]string{"messages", "supervisor", "actors"}, []string{library + "/actor"}},
 	"page":                       {[]string{"messages"}, nil},
+	"sim":                        {[]string{"messages", "actors", "actors/virtual", "client"}, nil},
 	"pooltest":                   {[]string{"messages", "client"}, nil},
 	"internal/lockfree":          {nil, nil},
 	"fleet/store":                {nil, nil},
@@ -48,12 +50,12 @@ var forbidden = []struct {
 }{
 	{
 		what:   "locks guard nothing here: every change is a message to one owner",
-		folder: []string{"actors/internal/machine", "actors/internal/setmachine", "actors", "client", "supervisor", "page", "pooltest", "fleet", "fleet/internal/machine", "fleet/memstore", "fleet/etcdstore", "fleet/pgfence"},
+		folder: []string{"actors/internal/machine", "actors/internal/setmachine", "actors", "actors/virtual", "client", "supervisor", "page", "pooltest", "sim", "fleet", "fleet/internal/machine", "fleet/memstore", "fleet/etcdstore", "fleet/pgfence"},
 		names:  []string{"sync.Mutex", "sync.RWMutex", "sync.Cond", "sync.NewCond"},
 	},
 	{
 		what:   "the time is read in actors/clock.go only",
-		folder: []string{"messages", "actors/internal/machine", "actors/internal/setmachine", "actors", "client", "supervisor"},
+		folder: []string{"messages", "actors/internal/machine", "actors/internal/setmachine", "actors", "actors/virtual", "client", "sim", "supervisor"},
 		except: []string{"actors/clock.go"},
 		names:  []string{"time.Now", "time.Since", "time.Until", "time.AfterFunc", "time.Sleep"},
 	},

@@ -6,7 +6,9 @@ package machine
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
+	"math/rand/v2"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -19,7 +21,9 @@ import (
 	"github.com/actorpool/actorpool/messages"
 )
 
-// TestTraces runs the traces in testdata, each in a world that checks every step. A
+var tracesFlag = flag.String("traces", "testdata/*.txt", "the traces that TestTraces runs")
+
+// TestTraces runs the traces in testdata, or those that the flag -traces names, each in a world that checks every step. A
 // trace is a list of inputs, each with its output below it; -rewrite writes the
 // outputs anew. The inputs:
 //
@@ -61,9 +65,11 @@ import (
 // it a timer comes when it is due. The output is the effects, then the events, each
 // with a ~ in front. "TryGet" and "TryPut" say that a fast path has decided alone.
 // "c1 is idle" and "a waits" say what no effect says. ArmTick and DisarmTick are
-// shown with the option ticks, and errors in full with the option errors.
+// shown with the option ticks, and errors in full with the option errors. With the
+// option quiet events are checked, and not shown. With the option fast a Get that waits
+// and a Put while others wait use the fast paths, too, as they do in a real pool.
 func TestTraces(t *testing.T) {
-	paths, err := filepath.Glob("testdata/*.txt")
+	paths, err := filepath.Glob(*tracesFlag)
 	if err != nil || len(paths) == 0 {
 		t.Fatalf("no traces: %v", err)
 	}
@@ -87,6 +93,7 @@ type trace struct {
 	d         *datadriven.TestData // the input that is running
 	world     *world
 	showTicks bool
+	quiet     bool
 	gets      map[string]*get
 	tickets   map[string]*ticket
 	visitors  map[string]*visitor
@@ -265,8 +272,9 @@ func (tr *trace) start() string {
 		Backoff: Backoff{Base: 5 * time.Second, Cap: time.Minute},
 	}
 	random := 0.0
-	fullErrors := false
-	tr.showTicks = false
+	fullErrors, fast := false, false
+	tr.showTicks, tr.quiet = false, false
+	var source *rand.Rand
 	for _, arg := range tr.d.CmdArgs {
 		switch arg.Key {
 		case "capacity":
@@ -320,6 +328,8 @@ func (tr *trace) start() string {
 		case "codel":
 			cfg.CoDel.Target = tr.duration(arg.Key)
 			cfg.CoDel.Interval = 10 * cfg.CoDel.Target
+		case "codel-interval":
+			cfg.CoDel.Interval = tr.duration(arg.Key)
 		case "base":
 			cfg.Backoff.Base = tr.duration(arg.Key)
 		case "cap":
@@ -342,6 +352,12 @@ func (tr *trace) start() string {
 			cfg.EventLevel = oneOf(tr, map[string]EventLevel{"all": AllEvents, "rare": RareEvents, "changes": ChangeEvents}, "events")
 		case "ticks":
 			tr.showTicks = true
+		case "fast":
+			fast = true
+		case "quiet":
+			tr.quiet = true
+		case "seed": // the random numbers of a pool with that Seed
+			source = rand.New(rand.NewPCG(uint64(tr.number(arg.Key)), 0))
 		case "errors":
 			fullErrors = true
 		default:
@@ -349,10 +365,13 @@ func (tr *trace) start() string {
 		}
 	}
 	cfg.Random = func() float64 { return random }
+	if source != nil {
+		cfg.Random = source.Float64
+	}
 	tr.descriptions, tr.recordings = map[string]*described{}, map[string]*recorded{}
 	tr.gets, tr.tickets, tr.visitors = map[string]*get{}, map[string]*ticket{}, map[string]*visitor{}
 	tr.world = newWorld(tr, cfg)
-	tr.world.fullErrors = fullErrors
+	tr.world.fullErrors, tr.world.fastPaths = fullErrors, fast
 	return tr.output("")
 }
 
@@ -382,7 +401,7 @@ func (tr *trace) get() string {
 	}
 	g := &get{name: name}
 	tr.gets[name] = g
-	if w.cfg.EventLevel == AllEvents {
+	if w.cfg.EventLevel == AllEvents && !tr.quiet {
 		g.Label = name
 	}
 	if tr.d.HasArg("label") {
@@ -603,7 +622,9 @@ func (tr *trace) output(first string) string {
 		}
 	}
 	for _, e := range tr.world.events {
-		lines = append(lines, "~ "+tr.event(e))
+		if !tr.quiet {
+			lines = append(lines, "~ "+tr.event(e))
+		}
 	}
 	if len(lines) == 0 {
 		return "nothing"
@@ -634,75 +655,6 @@ func (tr *trace) event(e messages.Event) string {
 		add(true, "- %s", tr.world.shortError(e.Err))
 	}
 	return strings.Replace(strings.Join(out, " "), "PoolBackoff after", "PoolBackoff for", 1)
-}
-
-// stats gives Stats in words.
-func (tr *trace) stats() string {
-	st := tr.world.m.Stats()
-	line := fmt.Sprintf("%s: capacity %d, open %d (idle %d, borrowed %d, in transition %d), connecting %d, closing %d, waiting %d",
-		st.State, st.Capacity, st.Open, st.Idle, st.Borrowed, st.InTransition, st.Connecting, st.Closing, st.Waiting)
-	if st.CapacityNote != "" {
-		line += "; " + st.CapacityNote
-	}
-	if len(tr.d.CmdArgs) == 0 || tr.d.CmdArgs[0].Key != "all" {
-		return line
-	}
-	for _, c := range []struct {
-		name string
-		n    any
-	}{
-		{"gets", st.Gets},
-		{"grants", st.Grants},
-		{"waits", st.Waits},
-		{"wait time", st.WaitTime},
-		{"timeouts", st.Timeouts},
-		{"cancels", st.Cancels},
-		{"connects", st.Connects},
-		{"connect errors", st.ConnectErrors},
-		{"puts", st.Puts},
-		{"taints", st.Taints},
-		{"setting hits", st.SettingHits},
-		{"setting switches", st.SettingSwitches},
-		{"setting resets", st.SettingResets},
-		{"closed idle", st.ClosedIdle},
-		{"closed lifetime", st.ClosedLifetime},
-		{"closed stale", st.ClosedStale},
-		{"closed broken", st.ClosedBroken},
-		{"closed capacity", st.ClosedCapacity},
-		{"backoffs", st.Backoffs},
-		{"leaks", st.Leaks},
-		{"revoked", st.Revoked},
-		{"sheds", st.Sheds},
-		{"deadlocks", st.Deadlocks},
-	} {
-		if s := fmt.Sprint(c.n); s != "0" && s != "0s" {
-			line += fmt.Sprintf("\n%s %s", c.name, s)
-		}
-	}
-	return line
-}
-
-// measures gives Measures in words: each histogram with the upper bounds of its buckets.
-func (tr *trace) measures() string {
-	e := tr.world.m.Measures(tr.world.now)
-	var b strings.Builder
-	for _, h := range []struct {
-		name string
-		messages.Histogram
-	}{{"wait", e.Wait}, {"use", e.Use}, {"connect", e.Connect}} {
-		fmt.Fprintf(&b, "%s: %d of %v", h.name, h.Count, h.Sum)
-		if n := h.Zeros(); n > 0 {
-			fmt.Fprintf(&b, ", %d of 0", n)
-		}
-		for i, n := range h.Buckets {
-			if n > 0 {
-				fmt.Fprintf(&b, ", %d up to %v", n, h.Bound(h.Offset+i))
-			}
-		}
-		b.WriteString("\n")
-	}
-	fmt.Fprintf(&b, "one lease in %d is timed; the longest wait is %v", e.UseEvery, e.LongestWait)
-	return b.String()
 }
 
 // ticket makes a control request with the name that the input gives.
