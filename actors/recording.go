@@ -24,7 +24,7 @@ type recording struct {
 	machine machine.Recording
 	over    chan error // of capacity 1
 
-	sessions  *sessions         // of the goroutines that ask; nil: it does not want to know
+	who       bool              // it wants to know who asks
 	borrowers map[string]uint64 // the sessions of the actors that ask, by the id of their PID
 }
 
@@ -47,10 +47,7 @@ func (r *Ref) Record(ctx context.Context, gets int, who bool) (*messages.Recordi
 	if r.isClosed() {
 		return nil, r.endError()
 	}
-	q := &recording{machine: machine.Recording{Max: gets}, over: make(chan error, 1)}
-	if who {
-		q.sessions = newSessions()
-	}
+	q := &recording{machine: machine.Recording{Max: gets}, over: make(chan error, 1), who: who}
 	r.process.SendUserMessage(r.pid, q)
 	var err error
 	select {
@@ -85,7 +82,7 @@ func (p *pool) record(now time.Duration, q *recording) {
 	}
 	q.borrowers = make(map[string]uint64)
 	p.recording = q
-	p.ref.sessions.Store(q.sessions)
+	p.ref.recordsWho.Store(q.who)
 	p.ref.phase.CompareAndSwap(refOpen, refRecording)
 }
 
@@ -94,7 +91,7 @@ func (p *pool) recorded() {
 	q := p.recording
 	p.recording = nil
 	p.ref.phase.CompareAndSwap(refRecording, refOpen)
-	p.ref.sessions.Store(nil)
+	p.ref.recordsWho.Store(false)
 	var err error
 	if q.machine.Closed() {
 		err = messages.ErrClosed
@@ -119,7 +116,7 @@ func (p *pool) abandonRecording() {
 
 // sessionOf is the session of an actor that asks by message; 0: nothing is recorded.
 func (p *pool) sessionOf(borrower *actor.PID) uint64 {
-	if p.recording == nil || p.recording.sessions == nil {
+	if p.recording == nil || !p.recording.who {
 		return 0
 	}
 	n, ok := p.recording.borrowers[borrower.Id]
@@ -132,8 +129,8 @@ func (p *pool) sessionOf(borrower *actor.PID) uint64 {
 
 // session is the number of this goroutine, if the recording that is made asks for it.
 func (r *Ref) session() uint64 {
-	if s := r.sessions.Load(); s != nil {
-		return s.number()
+	if r.recordsWho.Load() {
+		return goroutine()
 	}
 	return 0
 }

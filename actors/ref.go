@@ -53,7 +53,7 @@ type Ref struct {
 	changes changes
 	member  *Member // of a set; nil: the pool stands alone
 
-	sessions atomic.Pointer[sessions] // of the recording that is made; nil: it does not want to know
+	recordsWho atomic.Bool // the recording that is made wants to know who asks
 
 	phase atomic.Uint32 // refOpen, refRecording, refClosed, refFailed
 	ended chan struct{} // closed when the pool actor has stopped, or is torn down
