@@ -69,6 +69,9 @@ func (m *Machine) IsLent(s *Slot, id, epoch uint64) bool { return s.hasLease(id,
 // Waits says whether a Get is still waiting for its answer.
 func (m *Machine) Waits(w *Waiter) bool { return w.queued }
 
+// JobFor gives the slot whose job is under way for a Get that waits; nil: there is none.
+func (m *Machine) JobFor(w *Waiter) *Slot { return w.slot }
+
 // Answered says that the waiter which TryHandOff has chosen has its answer.
 func (m *Machine) Answered() { m.queue.chosen = nil }
 

@@ -1,0 +1,242 @@
+package virtual
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/actorpool/actorpool/actors/internal/machine"
+	"github.com/actorpool/actorpool/messages"
+)
+
+// Kind is what a job does.
+type Kind uint8
+
+// The kinds.
+const (
+	Connect Kind = iota + 1
+	Check
+	Reset
+	Apply
+	Unapply
+	Disconnect
+)
+
+var kinds = map[machine.EffectKind]Kind{
+	machine.Open: Connect, machine.Check: Check, machine.Reset: Reset,
+	machine.Apply: Apply, machine.Unapply: Unapply, machine.Disconnect: Disconnect,
+}
+
+// Job is a job that begins now.
+type Job struct {
+	Kind Kind
+	// Conn is the number of the connection, from 1 in the order of the connects.
+	Conn uint64
+	// Opened is when its connect had succeeded; for a Connect it is 0.
+	Opened time.Duration
+	// Setting is the one that is applied, or taken off.
+	Setting any
+	// Timeout is when its context ends, counted from now.
+	Timeout time.Duration
+}
+
+// Outcome is how a job will go.
+type Outcome struct {
+	// After is how long it takes. A job that would take longer than its Timeout ends then,
+	// with context.DeadlineExceeded.
+	After time.Duration
+	// Err is its error; nil: it succeeds. That of a Disconnect means nothing.
+	Err error
+	// Class says what the error of a Connect means; 0: messages.ClassOverload.
+	Class messages.Class
+	// Deaf says that it ignores its context: neither its Timeout nor a Close ends it.
+	Deaf bool
+}
+
+// connector is what does the jobs of a slot.
+type connector struct {
+	slot *machine.Slot
+
+	id      uint64 // of the connection that it serves, or has served last
+	stands  bool   // that connection is open
+	opened  time.Duration
+	setting any
+	uses    int  // of that connection
+	holder  *Get // of that connection; nil: nobody
+	stale   bool // the pool was cleared since its connect began
+
+	job     uint64 // the number of the last job, by which the end of an older one is known
+	running machine.EffectKind
+	outcome Outcome
+	since   time.Duration // when the job began
+	due     time.Duration // when the pool gives it up
+	ends    time.Duration // of the grace of a job that was cancelled; Never: it was not
+}
+
+func connectorOf(s *machine.Slot) *connector { return s.Shell.(*connector) }
+
+// idle says that the connection can be lent.
+func (c *connector) idle() bool { return c.stands && c.running == 0 && c.holder == nil }
+
+// gone notes that the connection is no more.
+func (c *connector) gone() { c.stands, c.setting, c.holder = false, nil, nil }
+
+// grace is how long the pool waits for a job that it has cancelled.
+const grace = 20 * time.Millisecond
+
+// beginJob begins a job.
+func (p *Pool) beginJob(kind machine.EffectKind, s *machine.Slot) {
+	c, ok := s.Shell.(*connector)
+	if !ok {
+		c = &connector{slot: s}
+		s.Shell = c
+		p.connectors = append(p.connectors, c)
+	}
+	if kind == machine.Open {
+		*c = connector{slot: s, id: s.ID, job: c.job}
+		p.countOpen()
+	}
+	timeout := p.m.JobTimeout(s)
+	j := Job{Kind: kinds[kind], Conn: c.id, Opened: c.opened, Timeout: timeout}
+	switch kind {
+	case machine.Apply:
+		j.Setting = s.Want
+	case machine.Unapply:
+		j.Setting = c.setting
+	}
+	c.outcome = Outcome{}
+	if p.cfg.Hooks.Job != nil {
+		c.outcome = p.cfg.Hooks.Job(j)
+	}
+	if c.outcome.After > timeout && !c.outcome.Deaf {
+		c.outcome.After, c.outcome.Err = timeout, context.DeadlineExceeded
+	}
+	c.running, c.since, c.ends = kind, p.now, Never
+	c.due = sooner(p.now, sooner(timeout, timeout/4))
+	c.job++
+	p.events.push(event{at: sooner(p.now, c.outcome.After), what: report, n: c.job, of: c})
+}
+
+// countOpen notes how many connections there are.
+func (p *Pool) countOpen() {
+	n := 0
+	for _, c := range p.connectors {
+		if c.counts(p.now) {
+			n++
+		}
+	}
+	p.seen.PeakOpen = max(p.seen.PeakOpen, n)
+}
+
+// counts says that a connection counts against the capacity: it is open, being opened or
+// being closed, and its job is not given up.
+func (c *connector) counts(now time.Duration) bool {
+	if c.running != 0 && now >= min(c.due, c.ends) {
+		return false
+	}
+	return c.stands || c.running != 0
+}
+
+// interrupt cancels the job of a connector, if that heeds its context.
+func (p *Pool) interrupt(c *connector) {
+	if c.running == 0 || c.running == machine.Disconnect {
+		return
+	}
+	c.ends = min(c.ends, p.now+grace)
+	if c.outcome.Deaf {
+		return
+	}
+	c.outcome.Err = context.Canceled
+	c.job++
+	p.events.push(event{at: p.now, what: report, n: c.job, of: c})
+}
+
+// retire ends a connector, whose slot is no more.
+func (p *Pool) retire(c *connector) {
+	i := slices.Index(p.connectors, c)
+	if i < 0 || c.stands || c.running != 0 {
+		p.fail("the connector of c%d is retired, and is in use", c.id)
+		return
+	}
+	p.connectors = slices.Delete(p.connectors, i, i+1)
+}
+
+// reportJob tells the pool that a job is done.
+func (p *Pool) reportJob(c *connector) {
+	p.beginStep()
+	kind, err, class := c.running, c.outcome.Err, c.outcome.Class
+	if class == 0 {
+		class = messages.ClassOverload
+	}
+	if p.trace != nil {
+		p.trace.report(c, kind, err, class)
+	}
+	c.running = 0
+	switch kind {
+	case machine.Open:
+		if err != nil {
+			p.m.ConnectFailed(p.now, c.slot, err, class)
+			break
+		}
+		c.stands, c.opened = true, p.now
+		p.m.Connected(p.now, c.slot, c)
+	case machine.Check:
+		p.m.Checked(p.now, c.slot, err)
+	case machine.Reset:
+		if err == nil && p.cfg.Policy.ResetWipes {
+			c.setting = nil
+		}
+		p.m.WasReset(p.now, c.slot, err)
+	case machine.Apply:
+		if err == nil {
+			c.setting = c.slot.Want
+		}
+		p.m.Applied(p.now, c.slot, err)
+	case machine.Unapply:
+		if err == nil {
+			c.setting = nil
+		}
+		p.m.Unapplied(p.now, c.slot, err)
+	case machine.Disconnect:
+		c.gone()
+		p.m.Disconnected(p.now, c.slot)
+	}
+	if p.trace != nil {
+		p.trace.conn = c
+	}
+	p.endStep()
+}
+
+var errLost = &fault{"connector lost"}
+
+// LoseConnector ends the connector of a connection, for example because somebody has
+// stopped that actor. One that connects or closes is left alone: its job goes to another.
+func (p *Pool) LoseConnector(conn uint64) {
+	p.do(func() {
+		for _, c := range p.connectors {
+			if c.id != conn || !c.stands || c.running == machine.Disconnect {
+				continue
+			}
+			p.beginStep()
+			if p.trace != nil {
+				p.trace.say("connector-lost c%d", c.id)
+			}
+			c.job++
+			c.running = 0
+			p.m.ConnectorLost(p.now, c.slot, errLost)
+			p.endStep()
+			return
+		}
+	})
+}
+
+// Conns gives the numbers of the connections that are open.
+func (p *Pool) Conns() []uint64 {
+	var conns []uint64
+	for _, c := range p.connectors {
+		if c.stands {
+			conns = append(conns, c.id)
+		}
+	}
+	return conns
+}
