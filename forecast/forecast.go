@@ -59,7 +59,7 @@ type Band struct {
 	Low, Middle, High Waits
 	// MeanFrom and MeanTo are the band of the mean wait. Up to a load of [MeanUpTo], it reaches
 	// from half of Middle.Mean, or Low.Mean if that is less, to twice Middle.Mean, or High.Mean
-	// if that is more, and [Resolution] beyond. Up to [NumbersUpTo] it reaches from Low.Mean to
+	// if that is more, plus [Resolution]. Up to [NumbersUpTo] it reaches from Low.Mean to
 	// High.Mean, and promises nothing. Above, it is zero.
 	MeanFrom, MeanTo time.Duration
 	// Words says the forecast in a sentence or two. With an Err they say why there is none.
@@ -173,7 +173,7 @@ func (t *traffic) fill(b *Band) error {
 func (b *Band) meanBand() (from, to time.Duration) {
 	switch load := b.Middle.Load; {
 	case load <= MeanUpTo:
-		return max(0, min(b.Low.Mean, b.Middle.Mean/2)-Resolution), max(b.High.Mean, 2*b.Middle.Mean) + Resolution
+		return min(b.Low.Mean, b.Middle.Mean/2), max(b.High.Mean, 2*b.Middle.Mean) + Resolution
 	case load <= NumbersUpTo:
 		return b.Low.Mean, b.High.Mean
 	}

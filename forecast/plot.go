@@ -15,9 +15,9 @@ import (
 
 // The picture, in pixels.
 const (
-	plotWidth, plotHeight = 760, 440
+	plotWidth, plotHeight = 760, 470
 	plotLeft, plotRight   = 72, 736
-	plotTop, plotBottom   = 84, 360
+	plotTop, plotBottom   = 124, 390
 	linearUpTo            = 100 * time.Microsecond // the axis of the waits is linear up to here, and logarithmic above
 	linearHeight          = 34                     // pixels of the linear part
 )
@@ -48,14 +48,16 @@ func WriteSVG(out io.Writer, r *messages.Recording, bands []Band) error {
 	if len(p.bands) == 0 {
 		return fmt.Errorf("there is nothing to draw: none of the %d bands is a forecast", len(bands))
 	}
-	title, under := "How long Gets wait, by capacity", "Bands: holds 10 % shorter and 10 % longer"
+	const title, of = "How long Gets wait, by capacity", "The bands are for holds that are 10 % shorter and 10 % longer"
+	recorded := ""
 	if r != nil {
-		under = summary(r) + ". " + under
+		recorded = cut(summary(r), 95) // as much as fits
 	}
 	fmt.Fprintf(&p.s, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%[1]d" height="%[2]d" role="img">`+"\n", plotWidth, plotHeight)
-	fmt.Fprintf(&p.s, "  <title>%s</title>\n  <style>%s</style>\n", escape(title+". "+under), plotStyle)
+	fmt.Fprintf(&p.s, "  <title>%s</title>\n  <style>%s</style>\n", escape(title+". "+recorded+". "+of), plotStyle)
 	p.text(plotLeft, 26, "title", "", title)
-	p.text(plotLeft, 46, "", "", under)
+	p.text(plotLeft, 46, "", "", recorded)
+	p.text(plotLeft, 64, "", "", of)
 	p.axes()
 	p.curve("p99", "99 % of the Gets wait no longer than this", 0, func(w *Waits) time.Duration { return w.P99 })
 	p.curve("p50", "half of them", 1, func(w *Waits) time.Duration { return w.P50 })
@@ -191,7 +193,7 @@ func (p *picture) curve(class, name string, row int, of func(*Waits) time.Durati
 		fmt.Fprintf(&p.s, `  <polyline class="line %s" points="%s"/>`+"\n", class, strings.Join(middle, " "))
 		p.s.WriteString(bars.String())
 	}
-	y := float64(66 + 18*row)
+	y := float64(plotTop - 38 + 18*row)
 	fmt.Fprintf(&p.s, `  <path class="line %s" d="M%d,%.1fh26"/>`+"\n", class, plotRight-300, y)
 	p.text(plotRight-266, y+4, "", "", name)
 }
@@ -205,6 +207,14 @@ func (p *picture) text(x, y float64, class, anchor, s string) {
 		attributes += fmt.Sprintf(` text-anchor="%s"`, anchor)
 	}
 	fmt.Fprintf(&p.s, `  <text x="%.1f" y="%.1f"%s>%s</text>`+"\n", x, y, attributes, escape(s))
+}
+
+// cut shortens a text to at most so many characters.
+func cut(s string, most int) string {
+	if r := []rune(s); len(r) > most {
+		return string(r[:most-1]) + "…"
+	}
+	return s
 }
 
 // escape makes a text fit for XML.

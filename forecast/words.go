@@ -23,7 +23,11 @@ func (b *Band) say() string {
 	default:
 		fmt.Fprintf(&s, "Keeps up at %s load.", percent(m.Load))
 	}
-	if m.Load <= NumbersUpTo {
+	switch {
+	case m.Load > NumbersUpTo:
+	case b.High.Waited == 0:
+		s.WriteString(" No Get waits.")
+	default:
 		fmt.Fprintf(&s, " %s of the Gets wait. The mean wait is %s", percent(m.Waited), short(m.Mean))
 		if m.Load <= MeanUpTo {
 			fmt.Fprintf(&s, " and should lie between %s and %s.", short(b.MeanFrom), short(b.MeanTo))
@@ -42,17 +46,17 @@ func (b *Band) say() string {
 // notesOn are those on one capacity.
 func (t *traffic) notesOn(b *Band, r *messages.Recording) []string {
 	var notes []string
-	load, m := percent(b.Middle.Load), &b.Middle
+	m := &b.Middle
 	switch {
 	case m.Load > NumbersUpTo:
-		notes = append(notes, "Above 90 % load a forecast only says whether the pool keeps up: the predicted load is "+load+
-			", where a hold that is a little longer makes waits many times as long.")
+		notes = append(notes, "Above 90 % load a forecast only says whether the pool keeps up: there, holds that are a little longer "+
+			"make waits many times as long.")
 	case m.Load > MeanUpTo:
-		notes = append(notes, "Above 65 % load the mean within a factor of two does not hold any more: the predicted load is "+load+
-			". The band only shows holds that are 10 % shorter or longer.")
+		notes = append(notes, "Above 65 % load, the mean within a factor of two does not hold any more. The band only shows holds that are "+
+			"10 % shorter or longer.")
 	}
-	if waited := int(m.Waited*float64(m.Gets) + 0.5); waited < 100 && m.Load <= NumbersUpTo {
-		notes = append(notes, fmt.Sprintf("%s of %s Gets wait: so few that another recording may give a mean that is several times this one.",
+	if waited := int(m.Waited*float64(m.Gets) + 0.5); waited > 0 && waited < 100 && m.Load <= NumbersUpTo {
+		notes = append(notes, fmt.Sprintf("Only %s of %s Gets wait: another recording may give a mean that is several times this one.",
 			count(waited), count(m.Gets)))
 	}
 	switch {
