@@ -68,8 +68,11 @@ func (r *Ref) Get(ctx context.Context, label string, setting any) (Lease, error)
 	if ctx == nil {
 		return Lease{}, messages.ErrNilContext
 	}
-	if r.isClosed() {
-		return Lease{}, r.refuse(label)
+	if r.phase.Load() != refOpen {
+		if r.isClosed() {
+			return Lease{}, r.refuse(label)
+		}
+		return r.getRecorded(ctx, label, setting)
 	}
 	if setting != nil {
 		if err := r.checkSetting(setting); err != nil {
@@ -109,20 +112,27 @@ func (r *Ref) Get(ctx context.Context, label string, setting any) (Lease, error)
 	}
 	g := r.request(label, setting, deadline, bounded, ended, held)
 	if r.findsLeaks {
-		g.waiter.Trace = r.here()
+		g.waiter.Trace = r.here(0)
 	}
 	r.send(g, entered)
+	if err := r.receive(ctx, done, g); err != nil {
+		return Lease{}, err
+	}
+	return r.finish(g)
+}
+
+// receive waits for the answer to a request that has been sent. An error ends the Get,
+// and the request must not be used again.
+func (r *Ref) receive(ctx context.Context, done <-chan struct{}, g *getRequest) error {
 	if !g.handover.wasDirect() {
 		if err := r.wait(ctx, done, g); err != nil {
-			return Lease{}, err
+			return err
 		}
 	}
 	if r.isClosedConn != nil {
-		if err := r.skipClosed(ctx, done, g); err != nil {
-			return Lease{}, err
-		}
+		return r.skipClosed(ctx, done, g)
 	}
-	return r.finish(g)
+	return nil
 }
 
 // traced is the context of a Get that is shown in an execution trace.
@@ -156,7 +166,8 @@ func (r *Ref) TryGet(label string, setting any) (Lease, error) {
 		}
 	}
 	for !r.isClosed() {
-		if r.getsDirectly {
+		recorded := r.phase.Load() == refRecording
+		if r.getsDirectly && !recorded {
 			lent, epoch, entered := r.directly(label, setting)
 			l := Lease{lent: lent, epoch: epoch}
 			switch {
@@ -181,13 +192,17 @@ func (r *Ref) TryGet(label string, setting any) (Lease, error) {
 		g := r.requests.Get().(*getRequest)
 		g.try, g.asked = true, false
 		g.waiter.Label, g.waiter.Setting = label, setting
+		if recorded {
+			g.waiter.Session = goroutine()
+		}
 		if r.findsLeaks {
-			g.waiter.Trace = r.here()
+			g.waiter.Trace = r.here(0)
 		}
 		r.process.SendUserMessage(r.pid, &g.node)
 		if !g.handover.wasDirect() && r.wait(context.Background(), nil, g) != nil {
 			break
 		}
+		g.waiter.Session = 0
 		lease, err := r.finish(g)
 		switch {
 		case r.isClosed() && err != nil:

@@ -75,7 +75,7 @@ func (p *pool) receiveStopped(message any) {
 		msg.ref <- p.ref
 	case *getRequest, *poolConn, *cancelGet, *decline, *getAnother, *holdsLeases, *control, *cancelControl, *job, *batch,
 		*connectorStopped, *observerStopped, *undelivered, *deliveryOverdue, *visit, *endVisit, *tryAll, *hijack, *infoRequest,
-		*goOnExplaining, *watchChanges, *units, *lookAround, *retirePool, *messages.Tick, *messages.BackoffElapsed:
+		*goOnExplaining, *watchChanges, *recording, *endRecording, *units, *lookAround, *retirePool, *messages.Tick, *messages.BackoffElapsed:
 	default:
 		system, self := p.ctx.ActorSystem(), p.ctx.Self()
 		p.out.send(recipient(self), func() { system.DeadLetter.SendUserMessage(self, message) })

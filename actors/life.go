@@ -148,6 +148,7 @@ func (p *pool) tearDown(panicked bool) {
 		p.reply(c, &messages.Done{Err: p.ref.endError()})
 	}
 	p.explaining = nil
+	p.abandonRecording()
 	p.rejectAll()
 	p.performing = false
 	p.ref.changes.tell()
@@ -241,6 +242,8 @@ func (p *pool) receiveAfterEnd(ctx actor.Context) {
 		msg.answer <- nil
 	case *visit:
 		msg.answer <- visited{err: p.ref.endError()}
+	case *recording:
+		msg.over <- p.endError()
 	case *getAnother:
 		p.reject(msg.request, p.ref.denial())
 	case *control:

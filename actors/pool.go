@@ -74,6 +74,7 @@ type pool struct {
 	closing []*control // Closes that are answered once all events are delivered
 
 	explaining []*control // ExplainRequests that take more than one turn
+	recording  *recording // that is under way; nil: there is none
 }
 
 // Receive implements actor.Actor.
@@ -284,6 +285,10 @@ func (p *pool) receiveRest(message any) {
 		p.m.EndVisit(now, &msg.visit.machine)
 	case *goOnExplaining:
 		p.explain(now, msg.control)
+	case *recording:
+		p.record(now, msg)
+	case *endRecording:
+		p.m.EndRecording(now, &msg.recording.machine)
 	case *watchChanges:
 		p.noteChanges()
 	case *units:
@@ -371,6 +376,8 @@ func (p *pool) do(e *machine.Effect) {
 		stop(p.tickTimer)
 	case machine.Visited:
 		p.visited(e)
+	case machine.Recorded:
+		p.recorded()
 	case machine.CancelLifetime:
 		p.ref.phase.Store(refClosed)
 		p.cancel()

@@ -53,7 +53,7 @@ type Ref struct {
 	changes changes
 	member  *Member // of a set; nil: the pool stands alone
 
-	phase atomic.Uint32 // refOpen, refClosed, refFailed
+	phase atomic.Uint32 // refOpen, refRecording, refClosed, refFailed
 	ended chan struct{} // closed when the pool actor has stopped, or is torn down
 	gone  chan struct{} // closed when no actor of the pool is left
 
@@ -66,9 +66,10 @@ type Ref struct {
 
 // The phases of a Ref.
 const (
-	refOpen   uint32 = iota
-	refClosed        // Close has begun, or the pool was stopped: no Get is sent any more
-	refFailed        // the pool actor has panicked
+	refOpen      uint32 = iota
+	refRecording        // it is open, and what is asked of it is recorded
+	refClosed           // Close has begun, or the pool was stopped: no Get is sent any more
+	refFailed           // the pool actor has panicked
 )
 
 func newRef(ctx actor.Context, spec *Spec) *Ref {
@@ -154,7 +155,7 @@ func (r *Ref) ConnType() reflect.Type { return r.typeOfConns }
 func (r *Ref) Broken(err error) bool { return r.condemns(err) }
 
 // isClosed says that Close has begun, or that the pool has ended otherwise.
-func (r *Ref) isClosed() bool { return r.phase.Load() != refOpen }
+func (r *Ref) isClosed() bool { return r.phase.Load() >= refClosed }
 
 // endError is the error of whatever is asked of a pool that has ended.
 func (r *Ref) endError() error {

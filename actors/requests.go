@@ -74,7 +74,7 @@ func (p *pool) getFor(now time.Duration, msg *messages.Get) {
 	}
 	g := newGetRequest()
 	g.sender = sender
-	g.waiter.Label, g.waiter.Setting = msg.Label, msg.Setting
+	g.waiter.Label, g.waiter.Setting, g.waiter.Session = msg.Label, msg.Setting, p.sessionOf(holder)
 	if !msg.Deadline.IsZero() {
 		p.ref.setDeadline(g, msg.Deadline)
 		if g.waiter.Deadline <= now {

@@ -21,10 +21,11 @@ type origin struct {
 // maxFrames bounds a captured stack.
 const maxFrames = 16
 
-// here captures which code outside this package has called Get: two calls up.
-func (r *Ref) here() *origin {
+// here captures which code outside this package has called Get: two calls up, and so many
+// more.
+func (r *Ref) here(more int) *origin {
 	o := &origin{}
-	o.frames = runtime.Callers(3, o.pcs[:])
+	o.frames = runtime.Callers(3+more, o.pcs[:])
 	if r.numbersGoroutines {
 		o.goroutine = goroutine()
 	}

@@ -22,7 +22,7 @@ func (r *Ref) TryGetAll() []Lease {
 	}
 	q := &tryAll{answer: make(chan []Lease, 1)}
 	if r.findsLeaks {
-		q.trace = r.here()
+		q.trace = r.here(0)
 	}
 	r.process.SendUserMessage(r.pid, q)
 	leases, _ := answerOf(r, q.answer)

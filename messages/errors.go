@@ -25,6 +25,8 @@ var (
 	ErrCleared = errors.New("actorpool: pool was cleared")
 	// ErrSuperseded: a later SetCapacity overtook this one.
 	ErrSuperseded = errors.New("actorpool: superseded by a later SetCapacity")
+	// ErrRecording: another recording of this pool is being made.
+	ErrRecording = errors.New("actorpool: a recording is being made already")
 	// ErrNilContext: the context is nil.
 	ErrNilContext = errors.New("actorpool: nil context")
 	// ErrLeaseEnded: the lease had ended before, by Put, Taint or Hijack, or by the pool;

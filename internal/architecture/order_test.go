@@ -42,6 +42,7 @@ var machineOrder = []layer{
 	{"backoff.go", "the blocking period, a part of the state"},
 	{"timers.go", "what is due next; whatever changes that sets the timer"},
 	{"report.go", "what the outside reads"},
+	{"recording.go", "what Gets and leases leave behind, one by one"},
 	{"ages.go", "since when, which errors, explanations and reports say"},
 	{"measures.go", "what leases and grants leave behind, in numbers"},
 	{"events.go", "everything above emits events"},

@@ -20,6 +20,19 @@ import "time"
 //
 // An idle connection is the same with TryPut in the place of TryGet.
 
+// refreshClock works out anew whether the fast paths need the time, and whether they tell
+// of each Get. A recording needs the exact time of everything.
+func (m *Machine) refreshClock() {
+	m.opts.needsClock = m.cfg.needsClock() || m.recording != nil
+	m.opts.watchesGets = m.cfg.EventLevel == AllEvents || m.recording != nil
+	m.timers.coarseTick, m.timers.coarseWhile = 0, 0
+	if m.recording == nil {
+		m.timers.coarseTick, m.timers.coarseWhile = m.cfg.coarseClock()
+	}
+	m.noteClock()
+	m.refreshFastPath()
+}
+
 // noteClock notes whether the fast paths do without the exact time. What has begun
 // meanwhile stays inexact when they do so no longer.
 func (m *Machine) noteClock() { m.savesClock = m.savesClock || !m.exactClock() }

@@ -4,6 +4,7 @@
 //	Clear Suspend Resume HealthOK            whether it lends
 //	Warm                                     connections that shall stand
 //	BeginVisit NextVisit EndVisit            a walk over the connections
+//	Record EndRecording                      what is asked of it, for a while
 //	Close CancelControl TearDown             the end
 
 package machine
@@ -128,10 +129,7 @@ func (m *Machine) SetMinIdle(now time.Duration, n int) error {
 		return err
 	}
 	m.cfg.MinIdle = n
-	m.opts.needsClock = m.cfg.needsClock()
-	m.timers.coarseTick, m.timers.coarseWhile = m.cfg.coarseClock()
-	m.noteClock()
-	m.refreshFastPath()
+	m.refreshClock()
 	if m.count[idle] > 0 {
 		m.timers.idleDue = min(m.timers.idleDue, m.expiryDue(m.oldestIdle()))
 	}
@@ -248,6 +246,31 @@ func (m *Machine) EndVisit(now time.Duration, v *Visit) {
 	m.finishVisit(v, context.Canceled)
 }
 
+// Record begins a recording. It is over when the effect Recorded says so: when it has as
+// many Gets as it may have, when EndRecording ends it, or when the pool is closed. There
+// is one at a time.
+func (m *Machine) Record(now time.Duration, r *Recording) error {
+	m.advance(now)
+	switch {
+	case m.phase != phaseOpen:
+		return messages.ErrClosed
+	case m.recording != nil:
+		return messages.ErrRecording
+	}
+	m.beginRecording(r)
+	m.settle()
+	return nil
+}
+
+// EndRecording ends a recording, if it is not over.
+func (m *Machine) EndRecording(now time.Duration, r *Recording) {
+	m.advance(now)
+	if m.recording == r {
+		m.endRecording()
+		m.settle()
+	}
+}
+
 // Close ends the pool: first of all jobs under way are cancelled, then all waits
 // end, and what is idle is closed. t is answered once no connection is left.
 func (m *Machine) Close(now time.Duration, t *Ticket) {
@@ -261,6 +284,10 @@ func (m *Machine) Close(now time.Duration, t *Ticket) {
 			m.effect(Effect{Kind: DisarmBackoff})
 		}
 		m.rejectAll(messages.ErrClosed, messages.ReasonPoolClosed)
+		if m.recording != nil {
+			m.recording.closed = true
+			m.endRecording()
+		}
 		m.answerAll(&m.drain.readies, messages.ErrClosed)
 		for len(m.visits) > 0 {
 			m.finishVisit(m.visits[0], messages.ErrClosed)

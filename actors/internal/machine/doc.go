@@ -32,6 +32,7 @@
 //	backoff.go       the backoff after failed connects
 //	timers.go        when something is due next
 //	report.go        what the shell may ask
+//	recording.go     what Record records
 //	ages.go          since when a connection is idle or lent, where no clock is read
 //	events.go        what the pool tells about its life
 //	state.go         the state, explained field by field, and questions about it

@@ -49,6 +49,8 @@ const (
 	// Visited: give the slot's connection, with the slot's LeaseEpoch, to the caller of
 	// the Visit; without a slot the visit is over, for the reason Err, nil for success.
 	Visited
+	// Recorded: the recording is over. Whoever has asked for it may read it.
+	Recorded
 	// CancelLifetime: cancel the context of every connect, check and reset.
 	CancelLifetime
 	// Stopped: nothing is left; the pool may end.
@@ -60,7 +62,7 @@ var effectKinds = [...]string{
 	Unapply: "Unapply", Disconnect: "Disconnect", Interrupt: "Interrupt", Revoke: "Revoke",
 	Retire: "Retire", Grant: "Grant", Reject: "Reject", Answer: "Answer", ArmBackoff: "ArmBackoff",
 	DisarmBackoff: "DisarmBackoff", ArmTick: "ArmTick", DisarmTick: "DisarmTick",
-	Watch: "Watch", Unwatch: "Unwatch", Visited: "Visited", CancelLifetime: "CancelLifetime",
+	Watch: "Watch", Unwatch: "Unwatch", Visited: "Visited", Recorded: "Recorded", CancelLifetime: "CancelLifetime",
 	Stopped: "Stopped",
 }
 

@@ -116,8 +116,7 @@ func (m *Machine) newEvent(kind messages.EventKind) *messages.Event {
 // wall turns a time of the machine into a wall time.
 func (m *Machine) wall(t time.Duration) time.Time { return m.cfg.Start.Add(t) }
 
-// The events of the hot path. They are emitted only if opts.allEvents says so;
-// the caller asks, which saves a call.
+// The events of the hot path. See tellStarted.
 
 func (m *Machine) emitStarted(w *Waiter) { m.newEvent(messages.CheckOutStarted).Label = w.Label }
 

@@ -46,8 +46,8 @@ func (m *Machine) Get(now time.Duration, w *Waiter) {
 	m.advance(now)
 	m.counters.Gets++
 	w.since, w.position, w.waits = m.now, 0, false
-	if m.opts.allEvents {
-		m.emitStarted(w)
+	if m.opts.watchesGets {
+		m.tellStarted(w)
 	}
 	switch {
 	case m.phase != phaseOpen:
@@ -109,9 +109,9 @@ func (m *Machine) TryGet(now time.Duration, w *Waiter) *Slot {
 	if w.Setting != nil {
 		m.counters.SettingHits++
 	}
-	if m.opts.allEvents {
-		m.emitStarted(w)
-		m.emitCheckedOut(s, w, 0)
+	if m.opts.watchesGets {
+		m.tellStarted(w)
+		m.tellCheckedOut(s, w, 0)
 	}
 	w.position, s.Path, s.wait = 0, messages.PathIdle, 0
 	m.borrowNewest(s)
@@ -188,8 +188,8 @@ func (m *Machine) TryQueue(now time.Duration, w *Waiter) bool {
 	m.advance(now)
 	m.counters.Gets++
 	m.counters.Waits++
-	if m.opts.allEvents {
-		m.emitStarted(w)
+	if m.opts.watchesGets {
+		m.tellStarted(w)
 	}
 	w.since, w.waits = m.now, true
 	m.setDeadline(w)
@@ -233,6 +233,8 @@ func (m *Machine) Decline(now time.Duration, w *Waiter, s *Slot, id, epoch uint6
 		return m.getError(w, err)
 	}
 	m.forgetGrant(w, s)
+	m.recordRefusal(s, w)
+	m.recordEnd(w, err, reason)
 	m.countFailure(reason)
 	m.checkIn(s)
 	m.notUsed(s)
@@ -251,8 +253,8 @@ func (m *Machine) RejectGet(now time.Duration, w *Waiter, err error, reason mess
 	m.advance(now)
 	m.counters.Gets++
 	w.since, w.position = m.now, 0
-	if m.opts.allEvents {
-		m.emitStarted(w)
+	if m.opts.watchesGets {
+		m.tellStarted(w)
 	}
 	m.reject(w, err, reason)
 }
@@ -269,13 +271,14 @@ func (m *Machine) GetAnother(now time.Duration, s *Slot, id, epoch uint64, w *Wa
 	}
 	if s.hasLease(id, epoch) {
 		m.forgetGrant(w, s)
+		m.recordRefusal(s, w)
 		m.checkIn(s)
 		m.closeConn(s, m.brokenReason(), err)
 	} else {
 		m.counters.Gets++
 		w.since, w.waits = m.now, false
-		if m.opts.allEvents {
-			m.emitStarted(w)
+		if m.opts.watchesGets {
+			m.tellStarted(w)
 		}
 	}
 	switch {
@@ -357,8 +360,8 @@ func (m *Machine) TryPut(now time.Duration, s *Slot, id, epoch uint64) bool {
 		}
 	}
 	m.counters.Puts++
-	if m.opts.allEvents {
-		m.emitCheckedIn(s)
+	if m.opts.watchesGets {
+		m.tellCheckedIn(s)
 	}
 	if s.timedEpoch == epoch {
 		m.advance(now)
@@ -396,9 +399,9 @@ func (m *Machine) TryHandOff(now time.Duration, s *Slot, id, epoch uint64) *Wait
 			m.queue.codel.emptied(m.counters.Grants)
 		}
 	}
-	if m.opts.allEvents {
-		m.emitCheckedIn(s)
-		m.emitCheckedOut(s, w, wait)
+	if m.opts.watchesGets {
+		m.tellCheckedIn(s)
+		m.tellCheckedOut(s, w, wait)
 	}
 	m.useEnds(s)
 	s.LeaseEpoch++
@@ -460,8 +463,8 @@ func (m *Machine) BorrowerGone(now time.Duration, b *Borrower, err error) {
 	for len(b.slots) > 0 {
 		s := b.slots[0]
 		m.revoke(s)
-		if m.opts.allEvents {
-			m.emitCheckedIn(s)
+		if m.opts.watchesGets {
+			m.tellCheckedIn(s)
 		}
 		switch reason := m.condemned(s); {
 		case reason != 0:
@@ -537,6 +540,7 @@ func (m *Machine) Connected(now time.Duration, s *Slot, conn any) {
 		m.endBackoff()
 		m.lastConnect = m.now - s.since
 		m.timings.connect.add(m.lastConnect)
+		m.recordConnect(m.lastConnect)
 		m.prove(s)
 		if s.Want != nil && m.queue.n == 0 && m.condemned(s) == 0 {
 			m.beginJob(s, applying, Apply) // it replaces one that had this setting
@@ -659,8 +663,8 @@ func (m *Machine) ConnectorLost(now time.Duration, s *Slot, err error) {
 		return
 	case borrowed:
 		m.revoke(s)
-		if m.opts.allEvents {
-			m.emitCheckedIn(s)
+		if m.opts.watchesGets {
+			m.tellCheckedIn(s)
 		}
 		m.closeConn(s, m.brokenReason(), err)
 	default:

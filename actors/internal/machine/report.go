@@ -47,7 +47,7 @@ type JobInfo struct {
 // JobInfo describes the connection of the job that has been begun in a slot.
 func (m *Machine) JobInfo(s *Slot) JobInfo {
 	info := JobInfo{ID: s.ID, Generation: s.generation, Uses: s.uses(), Setting: s.Setting()}
-	if m.opts.needsClock {
+	if m.cfg.needsClock() {
 		info.Idle = s.idled
 	}
 	if s.waiter != nil {
@@ -140,7 +140,7 @@ func (m *Machine) LeaseInfo(now time.Duration, s *Slot, id, epoch uint64) (messa
 	info := messages.LeaseInfo{
 		ConnID: id, Wait: s.wait, Path: s.Path, Uses: s.uses(), Age: m.now - s.readyAt, Setting: s.Setting(), Generation: s.generation,
 	}
-	if m.opts.needsClock {
+	if m.cfg.needsClock() { // not for a recording: it would be the time since the last input before that
 		info.Idle = s.idled
 	}
 	return info, true

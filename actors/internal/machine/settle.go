@@ -343,9 +343,9 @@ func (m *Machine) lendOutOfTurn(s *Slot, w *Waiter) {
 	w.since = m.now
 	m.counters.Gets++
 	m.counters.Grants++
-	if m.opts.allEvents {
-		m.emitStarted(w)
-		m.emitCheckedOut(s, w, 0)
+	if m.opts.watchesGets {
+		m.tellStarted(w)
+		m.tellCheckedOut(s, w, 0)
 	}
 	m.noteOrigin(s, 0)
 	m.lend(s, w, true)
@@ -384,8 +384,8 @@ func (m *Machine) grant(w *Waiter, s *Slot) {
 	if m.opts.measuresWaits {
 		m.observeWait(wait)
 	}
-	if m.opts.allEvents {
-		m.emitCheckedOut(s, w, wait)
+	if m.opts.watchesGets {
+		m.tellCheckedOut(s, w, wait)
 	}
 	m.noteOrigin(s, wait)
 	m.lend(s, w, true)
@@ -547,6 +547,7 @@ func (m *Machine) rejectInBackoff(w *Waiter) {
 // picture of the pool: it must cost no more than a Get that succeeds (B8).
 func (m *Machine) failFast(w *Waiter) {
 	err := m.failFastError()
+	m.recordEnd(w, err, messages.ReasonBackoff)
 	m.emit(messages.Event{Kind: messages.CheckOutFailed, Reason: messages.ReasonBackoff, Label: w.Label, Err: err})
 	m.effect(Effect{Kind: Reject, Waiter: w, Err: err})
 }

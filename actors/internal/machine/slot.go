@@ -82,6 +82,8 @@ type Slot struct {
 	borrowerIndex int       // in Borrower.slots
 
 	groupPrev, groupNext *Slot // in the list of its group
+
+	record uint64 // the number of its lease's record, see Recording
 }
 
 // Setting gives the setting on the slot's connection, nil if it is clean.

@@ -79,15 +79,18 @@ type Machine struct {
 	drain        drain
 	visits       []*Visit       // that are not over
 	descriptions []*Description // that take more than one turn and are not over
+	recording    *Recording     // that is under way; nil: there is none
+	lastRecord   uint64         // the number of the last record of the recordings that are over
 	timers       timers
 	output       output
 	counters     messages.Stats // Stats fills in the rest
 }
 
-// options are facts about the Config that are asked for on every turn.
+// options are facts that are asked for on every turn: about the Config, and whether
+// there is a recording.
 type options struct {
-	needsClock    bool // see Config.needsClock
-	allEvents     bool // somebody listens to all events, not only to the rare ones
+	needsClock    bool // see refreshClock
+	watchesGets   bool // somebody is told of each Get and Put: by events, or by a recording
 	tracksLeases  bool // see Config.tracksLeases
 	limitsQueue   bool // see Config.limitsQueue
 	measuresWaits bool // see Config.measuresWaits
@@ -194,7 +197,7 @@ func New(cfg Config) *Machine {
 		cfg: cfg,
 		opts: options{
 			needsClock:    cfg.needsClock(),
-			allEvents:     cfg.EventLevel == AllEvents,
+			watchesGets:   cfg.EventLevel == AllEvents,
 			tracksLeases:  cfg.tracksLeases(),
 			limitsQueue:   cfg.limitsQueue(),
 			measuresWaits: cfg.measuresWaits(),

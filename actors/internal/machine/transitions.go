@@ -507,6 +507,7 @@ func (m *Machine) observeWait(wait time.Duration) {
 // reject ends a Get, whether it is in the queue or not, with an error that says
 // what the pool looked like.
 func (m *Machine) reject(w *Waiter, err error, reason messages.Reason) {
+	m.recordEnd(w, err, reason)
 	m.countFailure(reason)
 	if w.queued || m.phase == phaseOpen {
 		err = m.getError(w, err)
@@ -612,8 +613,8 @@ func (m *Machine) releaseBorrower(b *Borrower) {
 func (m *Machine) checkIn(s *Slot) {
 	m.useEnds(s)
 	s.LeaseEpoch++
-	if m.opts.allEvents {
-		m.emitCheckedIn(s)
+	if m.opts.watchesGets {
+		m.tellCheckedIn(s)
 	}
 }
 
@@ -623,6 +624,9 @@ func (m *Machine) revoke(s *Slot) {
 	m.effect(Effect{Kind: Revoke, Slot: s, Epoch: s.LeaseEpoch})
 	m.useEnds(s)
 	s.LeaseEpoch++
+	if m.recording != nil {
+		m.recordReturn(s)
+	}
 }
 
 // takeBack revokes a lease that is lost or too old, reports it as a leak, and closes

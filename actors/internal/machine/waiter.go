@@ -28,6 +28,8 @@ type Waiter struct {
 	Borrower *Borrower
 	// Trace says where the Get came from; nil: unknown.
 	Trace Trace
+	// Session is the number of whoever asks, for a recording; 0: unknown.
+	Session uint64
 
 	queued        bool
 	position      int           // the place in the queue that it was given, from 1; 0: it never waited
@@ -44,6 +46,8 @@ type Waiter struct {
 
 	group                *waiterGroup // the waiters that ask for the same setting
 	groupPrev, groupNext *Waiter
+
+	record uint64 // the number of its record, see Recording
 }
 
 // ServedAtOnce says that the Get of this waiter was served by TryGet with another one.
