@@ -12,8 +12,7 @@ import (
 
 // WriteText writes what was recorded and the bands as a table of plain text, followed by the words
 // and the notes of each. Waits are in milliseconds; the column of the mean has the band from
-// MeanFrom to MeanTo, the others those of Low and High. No line is longer than 110 characters,
-// but for what follows from the name of the pool or an error. An error is that of out.
+// MeanFrom to MeanTo, the others those of Low and High. The error is that of out.
 func WriteText(out io.Writer, r *messages.Recording, bands []Band) error {
 	var s strings.Builder
 	if r != nil {
@@ -51,7 +50,7 @@ func summary(r *messages.Recording) string {
 	return s
 }
 
-var columns = []string{"capacity", "load", "keeps up", "Gets that wait", "mean wait", "half wait up to", "90 % up to", "99 % up to", "timeouts"}
+var columns = []string{"capacity", "load", "keeps up", "Gets that wait", "mean", "p50", "p90", "p99", "timeouts"}
 
 func writeTable(s *strings.Builder, bands []Band) {
 	rows := [][]string{columns}
@@ -76,7 +75,7 @@ func writeTable(s *strings.Builder, bands []Band) {
 		}
 		s.WriteString(strings.TrimRight(line.String(), " ") + "\n")
 	}
-	s.WriteString("Waits in milliseconds. In brackets: the band of the mean, and holds that are 10 % shorter and longer.\n")
+	s.WriteString("The mean wait and its quantiles in milliseconds. In brackets: the band of the mean, and holds that\nare 10 % shorter and longer.\n")
 }
 
 func (b *Band) row() []string {
