@@ -145,7 +145,7 @@ func TestOfABadRecordingWhatIsGoodIsUsedAndTheRestIsSaid(t *testing.T) {
 	} {
 		r := command([]byte(c.of(append([]string(nil), content...))), "-capacities", "4", "-")
 		assert.Equal(t, c.status, r.status, name)
-		golden(t, "bad, "+name+".txt", fmt.Sprintf("exit status %d\n%s%s", r.status, r.problems, r.out))
+		golden(t, "bad-"+strings.ReplaceAll(name, " ", "-")+".txt", fmt.Sprintf("exit status %d\n%s%s", r.status, r.problems, r.out))
 	}
 }
 
