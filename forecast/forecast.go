@@ -14,9 +14,10 @@ import (
 // accidents.
 const Least = 1000
 
-// Loads up to which something is promised. See the comment of the package.
+// Loads up to which something is said. See the comment of the package.
 const (
-	// MeanUpTo is the predicted load up to which the mean wait is promised within a factor of two.
+	// MeanUpTo is the predicted load up to which the mean wait is promised within a factor of two,
+	// if the load of the busiest part is not above NumbersUpTo.
 	MeanUpTo = 0.65
 	// NumbersUpTo is the predicted load above which a forecast says only whether the pool keeps up.
 	NumbersUpTo = 0.90
@@ -54,14 +55,21 @@ type WhatIf struct {
 type Band struct {
 	// Capacity is what the forecast is for.
 	Capacity int
+	// Busiest is the load in the busiest part of the recording, with holds as recorded. The parts
+	// are equally long, at most 60, and have 300 Gets or more on average, so that chance alone
+	// makes none of them much busier than the others. See Waits.Load for the load of the whole.
+	Busiest float64
 	// Low, Middle and High are what comes of holds that are 0.9, 1 and 1.1 times as long as
 	// recorded. All are zero with an Err.
 	Low, Middle, High Waits
-	// MeanFrom and MeanTo are the band of the mean wait. Up to a load of [MeanUpTo], it reaches
-	// from half of Middle.Mean, or Low.Mean if that is less, to twice Middle.Mean, or High.Mean
-	// if that is more, plus [Resolution]. Up to [NumbersUpTo] it reaches from Low.Mean to
-	// High.Mean, and promises nothing. Above, it is zero.
+	// MeanFrom and MeanTo are the band of the mean wait. If Promised, it reaches from half of
+	// Middle.Mean, or Low.Mean if that is less, to twice Middle.Mean, or High.Mean if that is
+	// more, plus [Resolution]. Otherwise it reaches from the least to the greatest of the three
+	// means, and above a load of [NumbersUpTo] it is zero.
 	MeanFrom, MeanTo time.Duration
+	// Promised says that the mean wait should be between MeanFrom and MeanTo: the load is at most
+	// [MeanUpTo], and that of the busiest part at most [NumbersUpTo].
+	Promised bool
 	// Words says the forecast in a sentence or two. With an Err they say why there is none.
 	Words string
 	// Notes say what the forecast cannot know, and what was left out of the recording or had
@@ -113,7 +121,7 @@ func Predict(r *messages.Recording, w WhatIf) []Band {
 	if len(capacities) == 0 {
 		capacities = []int{0} // to say what is wrong
 		if err == nil {
-			capacities, err = around(r.Capacity)
+			capacities, err = near(r.Capacity)
 		}
 	}
 	bands := make([]Band, len(capacities))
@@ -137,15 +145,14 @@ func Predict(r *messages.Recording, w WhatIf) []Band {
 			b.Words = "No forecast: " + b.Err.Error() + "."
 			continue
 		}
-		b.MeanFrom, b.MeanTo = b.meanBand()
-		b.Words = b.say()
+		b.Words = b.say(t.part)
 		b.Notes = append(slices.Clone(known), t.notesOn(b, r)...)
 	}
 	return bands
 }
 
-// around are the capacities that are asked for if none is given.
-func around(c int) ([]int, error) {
+// near are the capacities that are asked for if none is given.
+func near(c int) ([]int, error) {
 	if c < 1 {
 		return []int{0}, &messages.ConfigError{Field: "Capacities", Reason: fmt.Sprintf("none is given, and that of the recording is %d", c)}
 	}
@@ -167,15 +174,25 @@ func (t *traffic) fill(b *Band) error {
 		return err
 	}
 	b.Low, b.Middle, b.High = low, middle, high
+	b.Busiest = t.busiest / float64(b.Capacity)
+	b.Promised = b.Middle.Load <= MeanUpTo && b.Busiest <= NumbersUpTo
+	b.MeanFrom, b.MeanTo = b.meanBand()
 	return nil
 }
 
 func (b *Band) meanBand() (from, to time.Duration) {
-	switch load := b.Middle.Load; {
-	case load <= MeanUpTo:
+	switch {
+	case b.Promised:
 		return min(b.Low.Mean, b.Middle.Mean/2), max(b.High.Mean, 2*b.Middle.Mean) + Resolution
-	case load <= NumbersUpTo:
-		return b.Low.Mean, b.High.Mean
+	case b.Middle.Load <= NumbersUpTo:
+		return b.around(func(w *Waits) time.Duration { return w.Mean })
 	}
 	return 0, 0
+}
+
+// around is what the three runs have of something, from the least to the most. Where sessions meet by
+// chance, longer holds can make for shorter waits.
+func (b *Band) around(of func(*Waits) time.Duration) (from, to time.Duration) {
+	low, middle, high := of(&b.Low), of(&b.Middle), of(&b.High)
+	return min(low, middle, high), max(low, middle, high)
 }

@@ -3,6 +3,7 @@ package forecast
 import (
 	"errors"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -75,6 +76,36 @@ func TestHowMuchIsPromisedDependsOnTheLoad(t *testing.T) {
 	assert.Equal(t, min(promised.Middle.Mean/2, promised.Low.Mean), promised.MeanFrom)
 	assert.Contains(t, promised.Words, "The mean wait is "+short(promised.Middle.Mean)+" and should lie between ")
 	assert.NotContains(t, notes(promised), "factor of two")
+}
+
+func TestNothingIsPromisedWhereTheLoadIsUneven(t *testing.T) {
+	r := steady(3000, 8*time.Millisecond)
+	for i := range r.Gets { // in the middle third of the time, three times as many come
+		if third := i % 5; third < 3 {
+			r.Gets[i].At = r.Length/3 + time.Duration(i)*r.Length/9000
+		} else {
+			r.Gets[i].At = time.Duration(third-3)*2*r.Length/3 + time.Duration(i)*r.Length/9000
+		}
+	}
+	slices.SortStableFunc(r.Gets, func(a, b messages.RecordedGet) int { return int(a.At - b.At) })
+	bands := Predict(r, at(2, 3))
+	uneven, even := bands[0], bands[1]
+	assert.InDelta(t, 0.4, uneven.Middle.Load, 0.01)
+	assert.InDelta(t, 0.72, uneven.Busiest, 0.05)
+	assert.True(t, uneven.Promised)
+	uneven = only(t, Predict(r, at(1)))
+	assert.InDelta(t, 0.8, uneven.Middle.Load, 0.01)
+	assert.False(t, uneven.Promised)
+	assert.Contains(t, uneven.Words, "Keeps up at 80 % load, but in the busiest 3 s the load is 144 %.")
+	for i := range r.Gets {
+		r.Gets[i].Hold = 6 * time.Millisecond
+	}
+	uneven = only(t, Predict(r, at(1)))
+	assert.Less(t, uneven.Middle.Load, MeanUpTo)
+	assert.False(t, uneven.Promised)
+	assert.Equal(t, uneven.High.Mean, uneven.MeanTo)
+	assert.Contains(t, notes(uneven), "The load is uneven")
+	assert.True(t, even.Promised)
 }
 
 func notes(b Band) string { return strings.Join(b.Notes, "\n") }

@@ -63,7 +63,7 @@ func (t *traffic) run(capacity int, factor float64) (Waits, error) {
 		if t.asks[i].after >= 0 {
 			continue
 		}
-		if err := p.pool.Run(t.asks[i].at); err != nil {
+		if err := p.pool.Run(t.asks[i].came); err != nil {
 			return Waits{}, err
 		}
 		p.arrive(i)

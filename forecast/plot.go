@@ -59,7 +59,7 @@ func WriteSVG(out io.Writer, r *messages.Recording, bands []Band) error {
 	p.text(plotLeft, 46, "", "", recorded)
 	p.text(plotLeft, 64, "", "", of)
 	p.axes()
-	p.curve("p99", "99 % of the Gets wait no longer than this", 0, func(w *Waits) time.Duration { return w.P99 })
+	p.curve("p99", "99 % of the Gets wait no longer than this", 0, p99)
 	p.curve("p50", "half of them", 1, func(w *Waits) time.Duration { return w.P50 })
 	p.s.WriteString("</svg>\n")
 	_, err := io.WriteString(out, p.s.String())
@@ -180,7 +180,8 @@ func (p *picture) curve(class, name string, row int, of func(*Waits) time.Durati
 			continue
 		}
 		x := p.x(float64(b.Capacity))
-		m, low, high := p.y(of(&b.Middle)), p.y(of(&b.Low)), p.y(of(&b.High))
+		from, to := b.around(of)
+		m, low, high := p.y(of(&b.Middle)), p.y(from), p.y(to)
 		middle = append(middle, fmt.Sprintf("%.1f,%.1f", x, m))
 		upper = append(upper, fmt.Sprintf("%.1f,%.1f", x, high))
 		lower = append(lower, fmt.Sprintf("%.1f,%.1f", x, low))

@@ -12,7 +12,7 @@ import (
 
 // WriteText writes what was recorded and the bands as a table of plain text, followed by the words
 // and the notes of each. Waits are in milliseconds; the column of the mean has the band from
-// MeanFrom to MeanTo, the others those of Low and High. The error is that of out.
+// MeanFrom to MeanTo, the others those of the three runs. The error is that of out.
 func WriteText(out io.Writer, r *messages.Recording, bands []Band) error {
 	var s strings.Builder
 	if r != nil {
@@ -50,7 +50,7 @@ func summary(r *messages.Recording) string {
 	return s
 }
 
-var columns = []string{"capacity", "load", "keeps up", "Gets that wait", "mean", "p50", "p90", "p99", "timeouts"}
+var columns = []string{"capacity", "load", "busiest", "keeps up", "Gets that wait", "mean", "p50", "p90", "p99", "timeouts"}
 
 func writeTable(s *strings.Builder, bands []Band) {
 	rows := [][]string{columns}
@@ -75,7 +75,7 @@ func writeTable(s *strings.Builder, bands []Band) {
 		}
 		s.WriteString(strings.TrimRight(line.String(), " ") + "\n")
 	}
-	s.WriteString("The mean wait and its quantiles in milliseconds. In brackets: the band of the mean, and holds that\nare 10 % shorter and longer.\n")
+	s.WriteString("busiest: the load in the busiest part of the recording. mean, p50, p90, p99: the mean wait and its\nquantiles, in milliseconds. In brackets: the band of the mean, and holds that are 10 % shorter and longer.\n")
 }
 
 func (b *Band) row() []string {
@@ -87,18 +87,26 @@ func (b *Band) row() []string {
 	case !b.High.KeepsUp:
 		keepsUp = "just"
 	}
-	row := []string{strconv.Itoa(b.Capacity), percent(m.Load), keepsUp}
+	row := []string{strconv.Itoa(b.Capacity), percent(m.Load), percent(b.Busiest), keepsUp}
 	if m.Load > NumbersUpTo {
 		row = append(row, "-", "-", "-", "-", "-")
 	} else {
-		row = append(row, percent(m.Waited), in(m.Mean, b.MeanFrom, b.MeanTo), in(m.P50, b.Low.P50, b.High.P50),
-			in(m.P90, b.Low.P90, b.High.P90), in(m.P99, b.Low.P99, b.High.P99))
+		row = append(row, percent(m.Waited), in(m.Mean, b.MeanFrom, b.MeanTo),
+			b.in(func(w *Waits) time.Duration { return w.P50 }), b.in(func(w *Waits) time.Duration { return w.P90 }), b.in(p99))
 	}
 	timeouts := count(m.Timeouts)
-	if b.Low.Timeouts != b.High.Timeouts {
-		timeouts += fmt.Sprintf(" (%s-%s)", count(b.Low.Timeouts), count(b.High.Timeouts))
+	if least, most := b.timeouts(); least != most {
+		timeouts += fmt.Sprintf(" (%s-%s)", count(least), count(most))
 	}
 	return append(row, timeouts)
+}
+
+func p99(w *Waits) time.Duration { return w.P99 }
+
+// in writes what the three runs have of something.
+func (b *Band) in(of func(*Waits) time.Duration) string {
+	from, to := b.around(of)
+	return in(of(&b.Middle), from, to)
 }
 
 // in writes a value with its band, in milliseconds.

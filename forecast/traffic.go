@@ -14,8 +14,8 @@ import (
 
 // ask is one Get of the recording, as it is played.
 type ask struct {
-	// at is when it comes, if it comes by itself: after is -1.
-	at time.Duration
+	// came is when it came in the recording, and when it comes again if after is -1.
+	came time.Duration
 	// after is the ask of the same session that it follows, and think how much later it comes:
 	// after that one's end, or with nested after its grant.
 	after  int
@@ -34,6 +34,8 @@ type traffic struct {
 	last     time.Duration // when the last Get came
 	connects []time.Duration
 	what     WhatIf
+	part     time.Duration // the length of the parts that are compared
+	busiest  float64       // the load of the busiest, in connections
 	server   dependence
 	left     oddities
 }
@@ -85,7 +87,20 @@ func newTraffic(r *messages.Recording, w WhatIf) (*traffic, error) {
 	t.chooseConnects(r)
 	t.server = dependenceOf(gets)
 	t.makeAsks(r, gets, holds)
+	t.findBusiest()
 	return t, nil
+}
+
+// findBusiest finds the part of the recording in which most time was asked for.
+func (t *traffic) findBusiest() {
+	parts := min(60, max(1, len(t.asks)/300))
+	asked := make([]float64, parts)
+	t.part = t.length/time.Duration(parts) + 1
+	for i := range t.asks {
+		a := &t.asks[i]
+		asked[min(parts-1, int(a.came/t.part))] += float64(a.hold)
+	}
+	t.busiest = slices.Max(asked) / float64(t.part)
 }
 
 // sound returns the Gets that can have been, in the order in which they came.
@@ -174,7 +189,7 @@ func (t *traffic) makeAsks(r *messages.Recording, gets []messages.RecordedGet, h
 	t.asks = make([]ask, len(gets))
 	for i, g := range gets {
 		a := &t.asks[i]
-		a.at, a.after = g.At, -1
+		a.came, a.after = g.At, -1
 		a.hold = g.Hold
 		switch {
 		case granted(g.Outcome) && !g.Out:
@@ -211,13 +226,13 @@ func (t *traffic) follow(i, previous int, gets []messages.RecordedGet) {
 	answered := before.At + before.Wait
 	end := answered + before.Hold
 	switch {
-	case before.Outcome == messages.RecordedWaiting || a.at < answered: // not one goroutine's
+	case before.Outcome == messages.RecordedWaiting || a.came < answered: // not one goroutine's
 		return
-	case before.Out || a.at < end:
+	case before.Out || a.came < end:
 		t.left.nested++
-		a.nested, a.think = true, a.at-answered
+		a.nested, a.think = true, a.came-answered
 	default:
-		a.think = a.at - end
+		a.think = a.came - end
 	}
 	a.after = previous
 }

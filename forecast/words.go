@@ -10,7 +10,7 @@ import (
 )
 
 // say says the forecast in a few sentences.
-func (b *Band) say() string {
+func (b *Band) say(part time.Duration) string {
 	m := &b.Middle
 	var s strings.Builder
 	switch {
@@ -18,6 +18,8 @@ func (b *Band) say() string {
 		fmt.Fprintf(&s, "Does not keep up: at %s load, sessions take longer for the same work.", percent(m.Load))
 	case !m.KeepsUp:
 		fmt.Fprintf(&s, "Does not keep up: the load is %s.", percent(m.Load))
+	case b.Busiest > NumbersUpTo && m.Load <= NumbersUpTo:
+		fmt.Fprintf(&s, "Keeps up at %s load, but in the busiest %s the load is %s.", percent(m.Load), short(part), percent(b.Busiest))
 	case !b.High.KeepsUp:
 		fmt.Fprintf(&s, "Keeps up at %s load, but not if holds get 10 %% longer.", percent(m.Load))
 	default:
@@ -29,18 +31,23 @@ func (b *Band) say() string {
 		s.WriteString(" No Get waits.")
 	default:
 		fmt.Fprintf(&s, " %s of the Gets wait. The mean wait is %s", percent(m.Waited), short(m.Mean))
-		if m.Load <= MeanUpTo {
+		if b.Promised {
 			fmt.Fprintf(&s, " and should lie between %s and %s.", short(b.MeanFrom), short(b.MeanTo))
 		} else {
 			fmt.Fprintf(&s, ", or %s to %s with holds 10 %% shorter or longer.", short(b.MeanFrom), short(b.MeanTo))
 		}
-		fmt.Fprintf(&s, " One Get in a hundred waits longer than %s (%s to %s).", short(m.P99), short(b.Low.P99), short(b.High.P99))
+		from, to := b.around(p99)
+		fmt.Fprintf(&s, " One Get in a hundred waits longer than %s (%s to %s).", short(m.P99), short(from), short(to))
 	}
-	if b.High.Timeouts > 0 {
-		fmt.Fprintf(&s, " %s of %s Gets end without a connection (%s to %s).",
-			count(m.Timeouts), count(m.Gets), count(b.Low.Timeouts), count(b.High.Timeouts))
+	if least, most := b.timeouts(); most > 0 {
+		fmt.Fprintf(&s, " %s of %s Gets end without a connection (%s to %s).", count(m.Timeouts), count(m.Gets), count(least), count(most))
 	}
 	return s.String()
+}
+
+// timeouts are the least and the most of the three runs.
+func (b *Band) timeouts() (least, most int) {
+	return min(b.Low.Timeouts, b.Middle.Timeouts, b.High.Timeouts), max(b.Low.Timeouts, b.Middle.Timeouts, b.High.Timeouts)
 }
 
 // notesOn are those on one capacity.
@@ -54,6 +61,9 @@ func (t *traffic) notesOn(b *Band, r *messages.Recording) []string {
 	case m.Load > MeanUpTo:
 		notes = append(notes, "Above 65 % load, the mean within a factor of two does not hold any more. The band only shows holds that are "+
 			"10 % shorter or longer.")
+	case !b.Promised:
+		notes = append(notes, "The load is uneven: the mean within a factor of two does not hold, because in the busiest part of the recording the "+
+			"load is above 90 %, and how long the queue gets there depends on little. The band only shows holds that are 10 % shorter or longer.")
 	}
 	if waited := int(m.Waited*float64(m.Gets) + 0.5); waited > 0 && waited < 100 && m.Load <= NumbersUpTo {
 		notes = append(notes, fmt.Sprintf("Only %s of %s Gets wait: another recording may give a mean that is several times this one.",
@@ -74,7 +84,7 @@ func (t *traffic) notesOn(b *Band, r *messages.Recording) []string {
 		notes = append(notes, "This pool is larger than the recorded one. What the server does with more connections at once is not in "+
 			"the recording.")
 	}
-	if b.High.Timeouts > 0 {
+	if _, most := b.timeouts(); most > 0 {
 		notes = append(notes, "The number of Gets that end without a connection holds within about 10 %, if holds stay as long as they were.")
 	}
 	return notes
