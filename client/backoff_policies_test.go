@@ -31,7 +31,7 @@ func TestBackoffPolicies(t *testing.T) {
 		"BackoffNever":           {Backoff{Mode: BackoffNever}, never},
 	} {
 		cfg := Config[int]{Backoff: test.given, Connect: func(context.Context) (int, error) { return 1, nil }, Disconnect: NoDisconnect[int]}
-		spec, err := cfg.spec()
+		spec, err := cfg.Spec()
 		require.NoError(t, err, name)
 		assert.Equal(t, test.want, spec.Policy.Backoff, name)
 	}

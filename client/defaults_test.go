@@ -15,14 +15,14 @@ func TestLifetimesVaryByATenthIfNothingIsSaid(t *testing.T) {
 			Connect:     func(context.Context) (int, error) { return 1, nil },
 			Disconnect:  NoDisconnect[int],
 			MaxLifetime: 10 * time.Minute, MaxLifetimeJitter: given,
-		}.spec()
+		}.Spec()
 		require.NoError(t, err)
 		assert.Equal(t, want, spec.Policy.LifetimeJitter, given)
 	}
 }
 
 func TestAConnectionIsAskedOnlyIfItsTypeCanTell(t *testing.T) {
-	spec, err := Config[int]{Connect: func(context.Context) (int, error) { return 1, nil }, Disconnect: NoDisconnect[int]}.spec()
+	spec, err := Config[int]{Connect: func(context.Context) (int, error) { return 1, nil }, Disconnect: NoDisconnect[int]}.Spec()
 	require.NoError(t, err)
 	assert.Nil(t, spec.IsClosed)
 }

@@ -39,7 +39,7 @@ type Pool[C any] struct {
 //
 // An actor system takes some memory: for many pools, use one system and [Spawn].
 func New[C any](cfg Config[C]) (*Pool[C], error) {
-	spec, err := cfg.spec()
+	spec, err := cfg.Spec()
 	if err != nil {
 		return nil, err
 	}
@@ -54,7 +54,7 @@ func Spawn[C any](parent actor.SpawnerContext, cfg Config[C]) (*Pool[C], error) 
 	if isNil(parent) {
 		return nil, &messages.ConfigError{Field: "parent", Reason: "it is nil"}
 	}
-	spec, err := cfg.spec()
+	spec, err := cfg.Spec()
 	if err != nil {
 		return nil, err
 	}
@@ -83,7 +83,7 @@ func spawnPool[C any](parent actor.SpawnerContext, spec actors.Spec) (*Pool[C], 
 // spawn makes another pool; [Attach] gives access to it. opts override the pool's own
 // options. An invalid configuration is a *[messages.ConfigError].
 func Props[C any](cfg Config[C], opts ...actor.PropsOption) (*actor.Props, error) {
-	spec, err := cfg.spec()
+	spec, err := cfg.Spec()
 	if err != nil {
 		return nil, err
 	}

@@ -125,7 +125,7 @@ func memberSpec[C any](cfg Config[C], total int, set string, key any) (actors.Sp
 	if cfg.Name == "" {
 		cfg.Name = fmt.Sprintf("%s/%v", set, key)
 	}
-	spec, err := cfg.spec()
+	spec, err := cfg.Spec()
 	spec.MostUnits = most
 	return spec, err
 }

@@ -11,8 +11,10 @@ import (
 	"github.com/actorpool/actorpool/messages"
 )
 
-// spec validates the configuration and fills in the defaults.
-func (cfg Config[C]) spec() (actors.Spec, error) {
+// Spec is the configuration as New makes it: validated, with every default filled in, and
+// below the type of the connections. Package sim and others that run a pool in virtual
+// time need it. It calls Backoff.Decide and no other function. The error is that of New.
+func (cfg Config[C]) Spec() (actors.Spec, error) {
 	if faults := cfg.faults(); faults != nil {
 		return actors.Spec{}, faults
 	}

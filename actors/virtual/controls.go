@@ -121,13 +121,9 @@ func (p *Pool) Clear(interrupt bool) {
 	}
 	p.simply(input, func() error {
 		if !p.closed {
-			for _, c := range p.connectors {
-				c.stale = true
-			}
-			if p.guard != nil {
-				p.guard.cleared()
-			}
+			p.cleared()
 		}
+		p.clearing = true
 		return p.m.Clear(p.now, nil, interrupt)
 	})
 }

@@ -18,6 +18,8 @@ type Get struct {
 	// Deadline is when the caller leaves, in the pool's time; 0: it has no deadline, and
 	// Config.GetTimeout is in force.
 	Deadline time.Duration
+	// Leaves is when the caller's context is cancelled; 0: it is not.
+	Leaves time.Duration
 	// Borrower is the actor that asks; nil: it is no actor. An actor asks by message.
 	Borrower *Borrower
 	// Holding are the leases that the caller holds while it waits, for the pool to find
@@ -34,6 +36,10 @@ type Get struct {
 	Asked, Granted time.Duration
 	// Conn is the number of the connection that it was given, from 1; 0: it has none.
 	Conn uint64
+	// Opened is when the connect of that connection had succeeded.
+	Opened time.Duration
+	// FromIdle says that the connection was idle. The server may have closed it meanwhile.
+	FromIdle bool
 
 	waiter  machine.Waiter
 	slot    *machine.Slot
@@ -157,7 +163,15 @@ func (p *Pool) ask(g *Get) {
 		if p.m.NeedsClock() || w.Label != "" || w.Reserve > 0 {
 			now = p.now
 		}
-		if s := p.m.TryGet(now, w); s != nil {
+		var s *machine.Slot
+		if w.Label == "" && w.Setting == nil && w.Reserve == 0 {
+			s = p.m.TryLend(now)
+			w.ServedAtOnce()
+		}
+		if s == nil {
+			s = p.m.TryGet(now, w)
+		}
+		if s != nil {
 			if p.trace != nil {
 				p.trace.granted("TryGet", g, s)
 			}
@@ -191,6 +205,9 @@ func (p *Pool) wait(g *Get) {
 	}
 	if len(g.Holding) > 0 && !g.told {
 		p.events.push(event{at: p.now, what: holds, n: g.turn, of: g})
+	}
+	if g.Leaves > 0 {
+		p.events.push(event{at: max(g.Leaves, p.now), what: cancel, n: g.turn, of: g})
 	}
 	if d := g.waiter.Deadline; d > 0 {
 		p.events.push(event{at: d, what: deadline, n: g.turn, of: g})
@@ -253,7 +270,7 @@ func (p *Pool) grant(g *Get, s *machine.Slot) {
 	c.holder, c.uses = g, c.uses+1
 	g.slot, g.Conn, g.epoch, g.Granted, g.state = s, s.ID, s.LeaseEpoch, p.now, lends
 	g.turn++
-	g.use = Use{}
+	g.use, g.Opened, g.FromIdle = Use{}, c.opened, s.Path == messages.PathIdle
 	if p.cfg.Hooks.Granted != nil {
 		g.use = p.cfg.Hooks.Granted(g)
 	}

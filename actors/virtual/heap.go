@@ -18,6 +18,7 @@ const (
 	call     what = iota // a func() of the caller
 	arrive               // a Get comes
 	deadline             // the deadline of a Get that waits
+	cancel               // the caller of a Get that waits leaves
 	holds                // the caller of a Get that waits holds connections
 	giveBack             // the end of a lease
 	report               // the end of a job

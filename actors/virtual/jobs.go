@@ -67,10 +67,12 @@ type connector struct {
 
 	job     uint64 // the number of the last job, by which the end of an older one is known
 	running machine.EffectKind
+	told    Job  // what the world is told of it
+	changed bool // it has changed the setting for a Get, and the connection has not been lent since
 	outcome Outcome
-	since   time.Duration // when the job began
 	due     time.Duration // when the pool gives it up
-	ends    time.Duration // of the grace of a job that was cancelled; Never: it was not
+	givenUp bool          // it has: the connection does not count any more
+	leaving bool          // it is a connect that is too many
 }
 
 func connectorOf(s *machine.Slot) *connector { return s.Shell.(*connector) }
@@ -94,7 +96,6 @@ func (p *Pool) beginJob(kind machine.EffectKind, s *machine.Slot) {
 	}
 	if kind == machine.Open {
 		*c = connector{slot: s, id: s.ID, job: c.job}
-		p.countOpen()
 	}
 	timeout := p.m.JobTimeout(s)
 	j := Job{Kind: kinds[kind], Conn: c.id, Opened: c.opened, Timeout: timeout}
@@ -104,45 +105,67 @@ func (p *Pool) beginJob(kind machine.EffectKind, s *machine.Slot) {
 	case machine.Unapply:
 		j.Setting = c.setting
 	}
-	c.outcome = Outcome{}
+	c.told, c.outcome = j, Outcome{}
 	if p.cfg.Hooks.Job != nil {
 		c.outcome = p.cfg.Hooks.Job(j)
 	}
 	if c.outcome.After > timeout && !c.outcome.Deaf {
 		c.outcome.After, c.outcome.Err = timeout, context.DeadlineExceeded
 	}
-	c.running, c.since, c.ends = kind, p.now, Never
+	c.running, c.leaving, c.changed = kind, false, kind == machine.Apply || kind == machine.Unapply
 	c.due = sooner(p.now, sooner(timeout, timeout/4))
 	c.job++
+	if kind == machine.Open {
+		p.seen.PeakOpen = max(p.seen.PeakOpen, p.count())
+	}
 	p.events.push(event{at: sooner(p.now, c.outcome.After), what: report, n: c.job, of: c})
 }
 
-// countOpen notes how many connections there are.
-func (p *Pool) countOpen() {
+// count is how many connections count against the capacity.
+func (p *Pool) count() int {
 	n := 0
 	for _, c := range p.connectors {
-		if c.counts(p.now) {
+		if c.counts() {
 			n++
 		}
 	}
-	p.seen.PeakOpen = max(p.seen.PeakOpen, n)
+	return n
 }
 
 // counts says that a connection counts against the capacity: it is open, being opened or
 // being closed, and its job is not given up.
-func (c *connector) counts(now time.Duration) bool {
-	if c.running != 0 && now >= min(c.due, c.ends) {
-		return false
+func (c *connector) counts() bool { return !c.givenUp && (c.stands || c.running != 0) }
+
+// surplus is how many connections are too many, and not on their way out.
+func (p *Pool) surplus() int {
+	n := -p.room.n
+	for _, c := range p.connectors {
+		if c.counts() && c.running != machine.Disconnect && !c.leaving {
+			n++
+		}
 	}
-	return c.stands || c.running != 0
+	return n
 }
 
-// interrupt cancels the job of a connector, if that heeds its context.
-func (p *Pool) interrupt(c *connector) {
+// giveUp notes which jobs a tick gives up.
+func (p *Pool) giveUp() {
+	for _, c := range p.connectors {
+		if c.running != 0 && c.due <= p.now {
+			c.givenUp = true
+		}
+	}
+}
+
+// interrupt cancels the job of a connector, if that heeds its context. bounded says that
+// the pool waits no longer for it than the grace.
+func (p *Pool) interrupt(c *connector, bounded bool) {
 	if c.running == 0 || c.running == machine.Disconnect {
 		return
 	}
-	c.ends = min(c.ends, p.now+grace)
+	if bounded {
+		c.due = p.now + grace
+		c.leaving = c.running == machine.Open
+	}
 	if c.outcome.Deaf {
 		return
 	}
@@ -172,11 +195,17 @@ func (p *Pool) reportJob(c *connector) {
 		p.trace.report(c, kind, err, class)
 	}
 	c.running = 0
+	if p.cfg.Hooks.JobDone != nil {
+		p.cfg.Hooks.JobDone(c.told, err)
+	}
 	switch kind {
 	case machine.Open:
 		if err != nil {
-			p.m.ConnectFailed(p.now, c.slot, err, class)
+			p.connectFailed(c, err, class)
 			break
+		}
+		if p.guard != nil && !c.givenUp && !c.stale {
+			p.guard.probing = false
 		}
 		c.stands, c.opened = true, p.now
 		p.m.Connected(p.now, c.slot, c)
@@ -205,6 +234,29 @@ func (p *Pool) reportJob(c *connector) {
 		p.trace.conn = c
 	}
 	p.endStep()
+}
+
+// connectFailed tells the pool that a connect has failed. That may clear it.
+func (p *Pool) connectFailed(c *connector, err error, class messages.Class) {
+	if class != messages.ClassClear {
+		p.m.ConnectFailed(p.now, c.slot, err, class)
+		return
+	}
+	before := p.m.Stats().Generation
+	p.m.ConnectFailed(p.now, c.slot, err, class)
+	if p.m.Stats().Generation > before {
+		p.cleared()
+	}
+}
+
+// cleared notes that the connections which stand or come are stale.
+func (p *Pool) cleared() {
+	for _, c := range p.connectors {
+		c.stale = true
+	}
+	if p.guard != nil {
+		p.guard.cleared()
+	}
 }
 
 var errLost = &fault{"connector lost"}

@@ -15,6 +15,14 @@ import (
 // actors.Policy, and is not validated: package client does that, see client.Config.Spec.
 type Policy = machine.Config
 
+// The values of Policy.EventLevel: which events somebody listens to. Nobody gets them
+// here, but where somebody would, the pool reads the clock more often.
+const (
+	NoEvents     = machine.NoEvents
+	ChangeEvents = machine.ChangeEvents
+	AllEvents    = machine.AllEvents
+)
+
 // Never is the time of what does not happen.
 const Never = time.Duration(math.MaxInt64)
 
@@ -31,7 +39,9 @@ type Config struct {
 	// Hooks are the world.
 	Hooks Hooks
 	// CheckEvery says after how many steps the pool is checked: 1 for every step, 0 for
-	// never. A check walks over everything.
+	// never. A check walks over everything, so it is rarer while there are more than 256
+	// Gets that wait and connections, in proportion. Single steps are checked always,
+	// unless it is 0.
 	CheckEvery int
 	// Trace, if it is not nil, is written a trace of all steps. Its errors are ignored.
 	Trace io.Writer
@@ -43,6 +53,8 @@ type Config struct {
 type Hooks struct {
 	// Job says how a job of a connector will go. nil: each succeeds at once.
 	Job func(Job) Outcome
+	// JobDone is called when a job has ended, with its error.
+	JobDone func(Job, error)
 	// Granted is called when a Get is given a connection, and says what its caller does
 	// with it. nil: it returns it at once.
 	Granted func(*Get) Use
@@ -74,6 +86,7 @@ type Pool struct {
 	waiting    int
 	out        int
 	closed     bool
+	clearing   bool // a Clear is under way
 	stopped    bool
 	lent       area // the number of connections that are lent
 	room       area // the capacity
@@ -201,6 +214,10 @@ func (p *Pool) happen() {
 		if g := e.of.(*Get); g.turn == e.n && g.state == waits {
 			p.leave(g, true)
 		}
+	case cancel:
+		if g := e.of.(*Get); g.turn == e.n && g.state == waits {
+			p.leave(g, false)
+		}
 	case holds:
 		if g := e.of.(*Get); g.turn == e.n && g.state == waits {
 			p.tellHolds(g)
@@ -230,6 +247,7 @@ func (p *Pool) happen() {
 			p.beginStep()
 			p.say("tick")
 			p.timers.tick = 0
+			p.giveUp()
 			p.m.Tick(p.now, e.n)
 			p.endStep()
 		}
@@ -264,7 +282,7 @@ func (p *Pool) endStep() {
 		p.m.TakeEvents(nil)
 		p.m.Done()
 	}
-	p.inTurn = false
+	p.inTurn, p.clearing = false, false
 	if p.trace != nil {
 		p.trace.end()
 	}
@@ -294,7 +312,7 @@ func (p *Pool) perform(e *machine.Effect) {
 	case machine.Open, machine.Check, machine.Reset, machine.Apply, machine.Unapply, machine.Disconnect:
 		p.beginJob(e.Kind, e.Slot)
 	case machine.Interrupt:
-		p.interrupt(connectorOf(e.Slot))
+		p.interrupt(connectorOf(e.Slot), !p.clearing)
 	case machine.Revoke:
 		p.revoke(connectorOf(e.Slot), e.Epoch)
 	case machine.Retire:
@@ -321,7 +339,7 @@ func (p *Pool) perform(e *machine.Effect) {
 		e.Borrower.Owner.(*Borrower).watched = false
 	case machine.CancelLifetime:
 		for _, c := range p.connectors {
-			p.interrupt(c)
+			p.interrupt(c, true)
 		}
 	case machine.Stopped:
 		p.stopped = true
@@ -354,6 +372,17 @@ type Violation struct {
 // Error implements error.
 func (v *Violation) Error() string {
 	return fmt.Sprintf("actorpool: step %d, at %v: %s", v.Step, v.At, v.What)
+}
+
+// Panicked notes that a step has panicked with a value, which the caller has recovered.
+// Nothing can be done with the pool after that.
+func (p *Pool) Panicked(value any) error {
+	p.fail("panic: %v", value)
+	if p.trace != nil {
+		p.trace.first = "panic"
+		p.trace.end()
+	}
+	return p.err
 }
 
 func (p *Pool) fail(format string, args ...any) {

@@ -15,11 +15,16 @@ type guard struct {
 	n          int
 	actors     []*Borrower
 
+	nextCheck         int // the step after which everything is checked
 	suspended, paused bool
 	probing           bool // the period of a backoff is over, and no connect has been made since
 	backoffEpoch      uint64
 	tickEpoch         uint64
 }
+
+// checksAll is how many Gets and connections a check may walk over for each step, so that
+// a long queue does not make a run slow.
+const checksAll = 256
 
 func newGuard(p *Pool) *guard {
 	return &guard{p: p, paused: p.cfg.Policy.PauseOnClear}
@@ -121,8 +126,8 @@ func (w *guard) grant(g *Get, c *connector) {
 		p.fail("g%d is granted c%d, which is open since %v", g.number, c.id, c.opened)
 	case cfg.MaxUses > 0 && c.uses >= cfg.MaxUses:
 		p.fail("g%d is granted c%d, which has been lent %d times", g.number, c.id, c.uses)
-	case w.count() > p.room.n:
-		p.fail("g%d is granted c%d while there are %d connections for a capacity of %d", g.number, c.id, w.count(), p.room.n)
+	case p.surplus() > 0:
+		p.fail("g%d is granted c%d, and %d connections are too many for a capacity of %d", g.number, c.id, p.surplus(), p.room.n)
 	}
 	if !w.queued(g) {
 		if w.n > 0 {
@@ -132,12 +137,14 @@ func (w *guard) grant(g *Get, c *connector) {
 	}
 	if !cfg.Check { // one that has waited for a check in vain takes no other that would be checked
 		for o := g.prev; o != nil; o = o.prev {
-			if o.Setting == g.Setting && (o.waiter.Deadline == 0 || o.waiter.Deadline > p.now) {
+			changing := c.changed && p.m.JobFor(&o.waiter) != nil // the change was for g, and o has a connect
+			if o.Setting == g.Setting && !changing && (o.waiter.Deadline == 0 || o.waiter.Deadline > p.now) {
 				p.fail("g%d is granted c%d before g%d, which came earlier", g.number, c.id, o.number)
 				break
 			}
 		}
 	}
+	c.changed = false
 	w.remove(g)
 }
 
@@ -151,22 +158,11 @@ func (w *guard) reject(g *Get, err error) {
 	w.stake(g, -1)
 }
 
-// count is how many connections count against the capacity.
-func (w *guard) count() int {
-	n := 0
-	for _, c := range w.p.connectors {
-		if c.counts(w.p.now) {
-			n++
-		}
-	}
-	return n
-}
-
 // connecting is how many connects are under way.
 func (w *guard) connecting() int {
 	n := 0
 	for _, c := range w.p.connectors {
-		if c.running == machine.Open && c.counts(w.p.now) {
+		if c.running == machine.Open && c.counts() {
 			n++
 		}
 	}
@@ -193,8 +189,8 @@ func (w *guard) effect(e *machine.Effect) {
 			p.fail("a connect begins: %s", w.state())
 		case p.timers.backoff != 0:
 			p.fail("a connect begins in a blocking period")
-		case w.count() >= p.room.n:
-			p.fail("a connect begins, and there are %d connections for a capacity of %d", w.count(), p.room.n)
+		case p.count() >= p.room.n:
+			p.fail("a connect begins, and there are %d connections for a capacity of %d", p.count(), p.room.n)
 		case limit > 0 && w.connecting() >= limit:
 			p.fail("a connect begins beside %d others, and there may be %d", w.connecting(), limit)
 		}
@@ -246,9 +242,10 @@ func (w *guard) answered(c *Control) {
 // stepped checks the state after a step.
 func (w *guard) stepped() {
 	p := w.p
-	if p.steps%p.cfg.CheckEvery != 0 || p.err != nil {
+	if p.steps < w.nextCheck || p.err != nil {
 		return
 	}
+	w.nextCheck = p.steps + max(p.cfg.CheckEvery, (w.n+len(p.connectors))/checksAll)
 	if err := p.m.CheckInvariants(); err != nil {
 		p.fail("the machine: %v", err)
 		return
@@ -260,7 +257,7 @@ func (w *guard) stepped() {
 			idle++
 		case c.running != 0:
 			resting = false
-			if c.counts(p.now) {
+			if c.counts() {
 				busy++
 			}
 		}

@@ -98,7 +98,7 @@ func options(cfg Config) string {
 	set("jitter", c.Backoff.Jitter)
 	set("connect-timeout", c.ConnectTimeout)
 	set("disconnect-timeout", c.DisconnectTimeout)
-	return fmt.Sprintf(" capacity=%d max-connecting=%d seed=%d", c.Capacity, c.MaxConnecting, cfg.Seed) + b.String()
+	return fmt.Sprintf(" fast capacity=%d max-connecting=%d seed=%d", c.Capacity, c.MaxConnecting, cfg.Seed) + b.String()
 }
 
 // say sets the input of the step.

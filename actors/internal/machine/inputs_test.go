@@ -7,6 +7,7 @@ package machine
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -297,6 +298,7 @@ func (w *world) handOff(l *lease) bool {
 	w.freed.next = nil
 	w.queue = slices.DeleteFunc(w.queue, func(o *get) bool { return o == g })
 	w.grant(g, l.slot)
+	w.effects = append(w.effects, fmt.Sprintf("Grant c%d/%d -> %s", l.id, l.slot.LeaseEpoch, g.name))
 	return true
 }
 

@@ -6,7 +6,9 @@ package machine
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
+	"math/rand/v2"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -19,7 +21,9 @@ import (
 	"github.com/actorpool/actorpool/messages"
 )
 
-// TestTraces runs the traces in testdata, each in a world that checks every step. A
+var tracesFlag = flag.String("traces", "testdata/*.txt", "the traces that TestTraces runs")
+
+// TestTraces runs the traces in testdata, or those that the flag -traces names, each in a world that checks every step. A
 // trace is a list of inputs, each with its output below it; -rewrite writes the
 // outputs anew. The inputs:
 //
@@ -58,9 +62,11 @@ import (
 // it a timer comes when it is due. The output is the effects, then the events, each
 // with a ~ in front. "TryGet" and "TryPut" say that a fast path has decided alone.
 // "c1 is idle" and "a waits" say what no effect says. ArmTick and DisarmTick are
-// shown with the option ticks, and errors in full with the option errors.
+// shown with the option ticks, and errors in full with the option errors. With the
+// option quiet events are checked, and not shown. With the option fast a Get that waits
+// and a Put while others wait use the fast paths, too, as they do in a real pool.
 func TestTraces(t *testing.T) {
-	paths, err := filepath.Glob("testdata/*.txt")
+	paths, err := filepath.Glob(*tracesFlag)
 	if err != nil || len(paths) == 0 {
 		t.Fatalf("no traces: %v", err)
 	}
@@ -84,6 +90,7 @@ type trace struct {
 	d         *datadriven.TestData // the input that is running
 	world     *world
 	showTicks bool
+	quiet     bool
 	gets      map[string]*get
 	tickets   map[string]*ticket
 	visitors  map[string]*visitor
@@ -250,8 +257,9 @@ func (tr *trace) start() string {
 		Backoff: Backoff{Base: 5 * time.Second, Cap: time.Minute},
 	}
 	random := 0.0
-	fullErrors := false
-	tr.showTicks = false
+	fullErrors, fast := false, false
+	tr.showTicks, tr.quiet = false, false
+	var source *rand.Rand
 	for _, arg := range tr.d.CmdArgs {
 		switch arg.Key {
 		case "capacity":
@@ -305,6 +313,8 @@ func (tr *trace) start() string {
 		case "codel":
 			cfg.CoDel.Target = tr.duration(arg.Key)
 			cfg.CoDel.Interval = 10 * cfg.CoDel.Target
+		case "codel-interval":
+			cfg.CoDel.Interval = tr.duration(arg.Key)
 		case "base":
 			cfg.Backoff.Base = tr.duration(arg.Key)
 		case "cap":
@@ -327,6 +337,12 @@ func (tr *trace) start() string {
 			cfg.EventLevel = oneOf(tr, map[string]EventLevel{"all": AllEvents, "rare": RareEvents, "changes": ChangeEvents}, "events")
 		case "ticks":
 			tr.showTicks = true
+		case "fast":
+			fast = true
+		case "quiet":
+			tr.quiet = true
+		case "seed": // the random numbers of a pool with that Seed
+			source = rand.New(rand.NewPCG(uint64(tr.number(arg.Key)), 0))
 		case "errors":
 			fullErrors = true
 		default:
@@ -334,10 +350,13 @@ func (tr *trace) start() string {
 		}
 	}
 	cfg.Random = func() float64 { return random }
+	if source != nil {
+		cfg.Random = source.Float64
+	}
 	tr.descriptions = map[string]*described{}
 	tr.gets, tr.tickets, tr.visitors = map[string]*get{}, map[string]*ticket{}, map[string]*visitor{}
 	tr.world = newWorld(tr, cfg)
-	tr.world.fullErrors = fullErrors
+	tr.world.fullErrors, tr.world.fastPaths = fullErrors, fast
 	return tr.output("")
 }
 
@@ -367,7 +386,7 @@ func (tr *trace) get() string {
 	}
 	g := &get{name: name}
 	tr.gets[name] = g
-	if w.cfg.EventLevel == AllEvents {
+	if w.cfg.EventLevel == AllEvents && !tr.quiet {
 		g.Label = name
 	}
 	if tr.d.HasArg("label") {
@@ -582,7 +601,9 @@ func (tr *trace) output(first string) string {
 		}
 	}
 	for _, e := range tr.world.events {
-		lines = append(lines, "~ "+tr.event(e))
+		if !tr.quiet {
+			lines = append(lines, "~ "+tr.event(e))
+		}
 	}
 	if len(lines) == 0 {
 		return "nothing"

@@ -1,0 +1,172 @@
+package sim
+
+import (
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/actorpool/actorpool/actors/virtual"
+	"github.com/actorpool/actorpool/messages"
+)
+
+// server is the server of a run.
+type server struct {
+	Server
+	seed   uint64
+	source rand.PCG // seeded anew for each job, so that one job more changes no other
+	random *rand.Rand
+
+	scripted []Fault       // in the order of their beginning
+	drawn    []Fault       // the same
+	faults   *rand.Rand    // draws them
+	until    time.Duration // when the last one that is drawn ends
+
+	open   int // connections, and connects that were not refused
+	healed time.Duration
+}
+
+func newServer(s Server, seed uint64) server {
+	scripted := slices.Clone(s.Faults)
+	slices.SortStableFunc(scripted, func(a, b Fault) int { return int(a.From - b.From) })
+	return server{Server: s, seed: seed, scripted: scripted, faults: stream(seed, streamFaults), healed: virtual.Never}
+}
+
+// heal ends all faults, at the end of a run.
+func (s *server) heal(now time.Duration) { s.healed, s.Fails, s.Deaf = now, 0, 0 }
+
+// drawTo draws the faults that begin until a time.
+func (s *server) drawTo(t time.Duration) {
+	for s.FaultEvery > 0 && s.until <= t {
+		from := s.until + Exponential(s.FaultEvery).draw(s.faults) + 1
+		s.until = from + s.FaultFor.draw(s.faults)
+		s.drawn = append(s.drawn, Fault{FaultKind(s.faults.IntN(int(faultKinds))), from, s.until})
+	}
+}
+
+// at gives the fault at a time that is worst. Reset is none that lasts.
+func (s *server) at(t time.Duration) (worst Fault, ok bool) {
+	if t >= s.healed {
+		return Fault{}, false
+	}
+	s.drawTo(t)
+	for _, list := range [...][]Fault{s.scripted, s.drawn} {
+		for _, f := range slices.Backward(list) {
+			if f.From <= t && t < f.To && f.Kind != Reset && (!ok || f.Kind < worst.Kind) {
+				worst, ok = f, true
+			}
+		}
+	}
+	return worst, ok
+}
+
+// killed says when a connection that was opened at one time had died at another; false:
+// it lives.
+func (s *server) killed(opened, t time.Duration) (died time.Duration, dead bool) {
+	s.drawTo(t)
+	for _, list := range [...][]Fault{s.scripted, s.drawn} {
+		for _, f := range list {
+			kills := f.Kind == Reset || f.Kind == Refuse
+			if kills && opened < f.From && f.From <= t && f.From < s.healed && (!dead || f.From < died) {
+				died, dead = f.From, true
+			}
+		}
+	}
+	return died, dead
+}
+
+// slowed is how long something takes that begins at a time.
+func (s *server) slowed(t, d time.Duration) time.Duration {
+	if f, ok := s.at(t); ok {
+		switch f.Kind {
+		case Blackhole:
+			d += f.To - t
+		case Slow:
+			d *= 10
+		}
+	}
+	return min(d, longest)
+}
+
+// failure is an error of the server.
+type failure string
+
+func (f failure) Error() string { return string(f) }
+
+// The errors of the server.
+const (
+	errRefused failure = "connection refused"
+	errLimit   failure = "too many connections"
+	errReset   failure = "connection reset"
+	errFailed  failure = "failed"
+)
+
+// job says how a job goes that begins now.
+func (s *server) job(j virtual.Job, now time.Duration) virtual.Outcome {
+	dist := [...]Dist{
+		virtual.Connect: s.Connect, virtual.Check: s.Check, virtual.Reset: s.Reset,
+		virtual.Apply: s.Apply, virtual.Unapply: s.Unapply, virtual.Disconnect: s.Disconnect,
+	}[j.Kind]
+	at := now
+	if j.Kind == virtual.Connect { // the n-th connect takes as long in any run with the same seed
+		at = 0
+	}
+	s.source.Seed(s.seed^uint64(at)*0x9E3779B97F4A7C15, streamServer<<56|j.Conn<<3|uint64(j.Kind))
+	if s.random == nil {
+		s.random = rand.New(&s.source)
+	}
+	out := virtual.Outcome{After: dist.draw(s.random)}
+	if s.Deaf > 0 && s.random.Float64() < s.Deaf {
+		out.Deaf = true
+		out.After = time.Duration(2.5 * s.random.Float64() * float64(j.Timeout))
+	}
+	failed := s.Fails > 0 && s.random.Float64() < s.Fails
+	fault, isFault := s.at(now)
+	switch {
+	case j.Kind == virtual.Disconnect:
+	case j.Kind == virtual.Connect && isFault && fault.Kind == Refuse:
+		out.Err = errRefused
+	case j.Kind == virtual.Connect && s.Limit > 0 && s.open >= s.Limit:
+		out.Err = errLimit
+	case failed:
+		out.Err, out.Class = errFailed, s.class()
+	case j.Kind != virtual.Connect:
+		if died, dead := s.killed(j.Opened, now); dead && died <= now {
+			out.Err = errReset
+		}
+	}
+	if !out.Deaf {
+		out.After = s.slowed(now, out.After)
+	}
+	if j.Kind == virtual.Connect {
+		s.open++
+	}
+	return out
+}
+
+// class draws what the failure of a connect means.
+func (s *server) class() messages.Class {
+	switch n := s.random.IntN(20); {
+	case n < 2:
+		return messages.ClassFatal
+	case n < 4:
+		return messages.ClassIgnore
+	case n == 4:
+		return messages.ClassClear
+	default:
+		return messages.ClassOverload
+	}
+}
+
+// done notes that a job has ended.
+func (s *server) done(j virtual.Job, err error) {
+	if j.Kind == virtual.Disconnect || j.Kind == virtual.Connect && err != nil {
+		s.open--
+	}
+}
+
+func (r *runner) job(j virtual.Job) virtual.Outcome {
+	if r.pool == nil { // it begins when it is made
+		return r.server.job(j, 0)
+	}
+	return r.server.job(j, r.pool.Now())
+}
