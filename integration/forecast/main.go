@@ -94,6 +94,7 @@ func try(out io.Writer, trials, gets int, capacities []int, only string) (err er
 				return err
 			}
 			rows = append(rows, made...)
+			fmt.Fprintf(os.Stderr, "%s: trial %d of %d: %s forecast, %s measured\n", w.name, n+1, trials, ms(made[0].band.Middle.Mean), ms(made[0].came.mean))
 		}
 		fmt.Fprintf(out, "%s\n\n%s\n", w.name, table(rows, capacities))
 	}
