@@ -20,7 +20,7 @@ import (
 // The documents quote this recording, which integration/forecast has made.
 const (
 	orders           = "testdata/orders.jsonl.gz"
-	ordersCapacities = "3,4,5,6,8,12,16"
+	ordersCapacities = "2,3,4,5,6,8,12,16"
 	ordersGoal       = 50 * time.Millisecond // 99 % of the Gets should wait no longer
 )
 
@@ -37,7 +37,7 @@ func TestTheDocumentOnSizingQuotesTheForecast(t *testing.T) {
 	printed := command(nil, "-capacities", ordersCapacities, "-svg", svg, orders)
 	require.Equal(t, good, printed.status, printed.problems)
 	table, _, _ := strings.Cut(printed.out, "\n\nCapacity")
-	s := sizing{r: r, bands: forecast.Predict(r, forecast.WhatIf{Capacities: []int{3, 4, 5, 6, 8, 12, 16}})}
+	s := sizing{r: r, bands: forecast.Predict(r, forecast.WhatIf{Capacities: []int{2, 3, 4, 5, 6, 8, 12, 16}})}
 	s.measure()
 	quotes := map[string]string{
 		"little":   s.little(),
@@ -115,6 +115,10 @@ func (s *sizing) erlang() string {
 	var out strings.Builder
 	out.WriteString("\n| Capacity | in use | Gets that wait | mean wait | 99 % wait less than |\n|---:|---:|---:|---:|---:|\n")
 	for _, b := range s.bands {
+		if float64(b.Capacity) <= s.load() {
+			fmt.Fprintf(&out, "| %d | cannot keep up | | | |\n", b.Capacity)
+			continue
+		}
 		waits, mean, p99 := s.formula(b.Capacity)
 		fmt.Fprintf(&out, "| %d | %.0f %% | %.1f %% | %.2f ms | %.1f ms |\n", b.Capacity, s.load()/float64(b.Capacity)*100, waits*100,
 			mean.Seconds()*1000, p99.Seconds()*1000)
@@ -122,7 +126,7 @@ func (s *sizing) erlang() string {
 	return out.String()
 }
 
-// words are those on the recorded capacity and on the one before it.
+// words are those on two of the capacities.
 func (s *sizing) words() string {
 	var out strings.Builder
 	out.WriteString("\n")
@@ -138,7 +142,7 @@ func (s *sizing) words() string {
 func (s *sizing) answer() string {
 	byFormula, byForecast := 0, 0
 	for _, b := range s.bands {
-		if _, _, p99 := s.formula(b.Capacity); byFormula == 0 && p99 <= ordersGoal {
+		if _, _, p99 := s.formula(b.Capacity); byFormula == 0 && float64(b.Capacity) > s.load() && p99 <= ordersGoal {
 			byFormula = b.Capacity
 		}
 		if byForecast == 0 && b.High.P99 <= ordersGoal && b.Promised {
@@ -175,6 +179,9 @@ func fold(text string) string {
 		}
 		for len([]rune(line)) > 118 {
 			at := strings.LastIndex(string([]rune(line)[:118]), " ")
+			if strings.HasPrefix(line[at:], " %") {
+				at = strings.LastIndex(line[:at], " ")
+			}
 			out.WriteString(line[:at] + "\n")
 			line = next + line[at+1:]
 		}

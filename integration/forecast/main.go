@@ -31,10 +31,11 @@ func main() {
 	capacities := flag.String("capacities", "4,16", "the capacities to forecast and to try")
 	only := flag.String("only", "", "only the workload of this name")
 	record := flag.String("record", "", "only record the service of docs/sizing.md, into this file, packed")
+	at := flag.Int("at", recordedAt, "the capacity of the service that -record records")
 	flag.Parse()
 	var err error
 	if *record != "" {
-		err = recordService(*record)
+		err = recordService(*record, *at)
 	} else {
 		var tried []int
 		for text := range strings.SplitSeq(*capacities, ",") {
@@ -96,7 +97,9 @@ func try(out io.Writer, trials, gets int, capacities []int, only string) (err er
 			rows = append(rows, made...)
 			fmt.Fprintf(os.Stderr, "%s: trial %d of %d: %s forecast, %s measured\n", w.name, n+1, trials, ms(made[0].band.Middle.Mean), ms(made[0].came.mean))
 		}
-		fmt.Fprintf(out, "%s\n\n%s\n", w.name, table(rows, capacities))
+		if _, err := fmt.Fprintf(out, "%s\n\n%s\n", w.name, table(rows, capacities)); err != nil {
+			return err
+		}
 	}
 	return nil
 }

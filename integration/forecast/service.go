@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"time"
 
@@ -36,17 +37,20 @@ func waves(rnd *rand.Rand, length time.Duration) []job {
 	return jobs
 }
 
-// recordService records a minute of the service in a pool of 8.
-func recordService(file string) (err error) {
+// recordService records a minute of the service in a pool, and prints how long its Gets waited.
+func recordService(file string, capacity int) (err error) {
 	server, err := servers.StartPostgres("max_connections = 60")
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, server.Close()) }()
 	l := &load{workload: &service, length: time.Minute, jobs: waves, timeout: 2 * time.Second}
-	r, err := l.record(context.Background(), server.DSN("postgres", ""), recordedAt, 1)
+	r, err := l.record(context.Background(), server.DSN("postgres", ""), capacity, 1)
 	if err != nil {
 		return err
 	}
+	m := measure(r)
+	fmt.Printf("capacity %d: %d Gets were granted, of %d; they waited for %s ms on average, and 99 %% of them for up to %s ms; load average %s\n",
+		capacity, m.gets, len(r.Gets), ms(m.mean), ms(m.p99), loadAverage())
 	return write(file, r)
 }

@@ -77,7 +77,11 @@ func (l *load) runOpen(ctx context.Context, pool *client.Pool[*pgx.Conn], rnd *r
 	start := time.Now()
 	for i := range jobs {
 		time.Sleep(time.Until(start.Add(jobs[i].at)))
-		running.Go(func() { results[i] = pool.Do(ctx, jobs[i].do) })
+		running.Go(func() {
+			if err := pool.Do(ctx, jobs[i].do); !errors.Is(err, context.DeadlineExceeded) { // that one is recorded
+				results[i] = err
+			}
+		})
 	}
 	running.Wait()
 	return errors.Join(results...)
