@@ -205,9 +205,9 @@ func ReadRecording(r io.Reader) (*Recording, error) {
 		if err != nil {
 			return nil, &RecordingError{Line: 1, Reason: "it cannot be unpacked", Err: err}
 		}
-		return readRecording(unpacked)
+		return readLines(unpacked)
 	}
-	return readRecording(in)
+	return readLines(in)
 }
 
 // recordingReader is a recording that is being read.
@@ -221,7 +221,7 @@ type recordingReader struct {
 	fault    *RecordingError   // the first
 }
 
-func readRecording(r io.Reader) (*Recording, error) {
+func readLines(r io.Reader) (*Recording, error) {
 	limited := &io.LimitedReader{R: r, N: maxRecordedBytes}
 	in := &recordingReader{lines: bufio.NewScanner(limited), texts: []string{""}}
 	in.lines.Buffer(make([]byte, 0, 1<<12), maxRecordedLine)

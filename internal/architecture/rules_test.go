@@ -32,7 +32,7 @@ var traces = []string{"actors/internal/machine/testdata", "actors/internal/setma
 //   - from 50 on: percentiles, P50 to P99 (no group comes near to 50 rules);
 //   - three digits, or letters and digits without a break: H100, 25P03, B2B;
 //   - a cache or a heading by its level: L2 cache, H2 heading.
-var ruleNumber = regexp.MustCompile(`\b([GPCXLBHTNSEMK][1-9]|[GPCXLBHTNSEMK][1-4][0-9])\b(?: caches?\b| headings?\b)?`)
+var ruleNumber = regexp.MustCompile(`\b([GPCXLBHTNSEMKQ][1-9]|[GPCXLBHTNSEMKQ][1-4][0-9])\b(?: caches?\b| headings?\b)?`)
 
 func numbersIn(text string) []string {
 	var numbers []string

@@ -265,9 +265,13 @@ func (m *Machine) Record(now time.Duration, r *Recording) error {
 // EndRecording ends a recording, if it is not over.
 func (m *Machine) EndRecording(now time.Duration, r *Recording) {
 	m.advance(now)
+	if m.recording != r {
+		return
+	}
+	m.settle() // what is due belongs to the recording, and may end it
 	if m.recording == r {
-		m.endRecording()
-		m.settle()
+		m.finishRecording()
+		m.schedule()
 	}
 }
 
@@ -286,7 +290,7 @@ func (m *Machine) Close(now time.Duration, t *Ticket) {
 		m.rejectAll(messages.ErrClosed, messages.ReasonPoolClosed)
 		if m.recording != nil {
 			m.recording.closed = true
-			m.endRecording()
+			m.finishRecording()
 		}
 		m.answerAll(&m.drain.readies, messages.ErrClosed)
 		for len(m.visits) > 0 {

@@ -44,6 +44,7 @@ func (w *world) get(g *get) (fast bool) {
 	w.tb.Helper()
 	w.gets++
 	g.askedAt = w.now
+	w.asks(g)
 	w.step(func() {
 		if g.actor != nil { // for a borrower the fast paths must not be used
 			w.enqueue(g)
@@ -88,6 +89,7 @@ func (w *world) enqueue(g *get) {
 func (w *world) rejectGet(g *get, err error) {
 	w.tb.Helper()
 	w.gets++
+	w.asks(g)
 	w.enqueue(g)
 	w.step(func() { w.m.RejectGet(w.now, &g.Waiter, err, reasonOf(err)) })
 	if !g.ended() {
@@ -120,6 +122,7 @@ func (w *world) decline(g *get, err error) {
 		if out {
 			w.grants--
 			l.conn.uses--
+			w.declines(g, err)
 			if !w.suspect(l.conn) { // otherwise it is checked first
 				w.comesFree(l.conn)
 			}
@@ -151,6 +154,7 @@ func (w *world) getAnother(g *get) {
 	w.tb.Helper()
 	l := g.lease
 	out := l.out()
+	w.refuses(g, out)
 	g.Owner, g.lease, g.err, g.holds, g.overtaken = g, nil, nil, nil, 0
 	if g.position == 0 || !out { // it was served at once, or is a new Get: its wait begins now
 		g.askedAt = w.now

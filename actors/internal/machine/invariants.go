@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"math"
+
+	"github.com/actorpool/actorpool/messages"
 )
 
 // CheckInvariants verifies what must hold after every input: that the lists, the
@@ -15,6 +17,7 @@ import (
 func (m *Machine) CheckInvariants() error {
 	for _, check := range []func() error{
 		m.checkSlots, m.checkLists, m.checkGroups, m.checkQueue, m.checkLeases, m.checkBorrowers, m.checkPromises, m.checkFastPath, m.checkMeasures,
+		m.checkRecording,
 	} {
 		if err := check(); err != nil {
 			return err
@@ -298,7 +301,8 @@ func (m *Machine) checkFastPath() error {
 	if m.fastPath != fastPath {
 		return fmt.Errorf("the fast paths are open: %v, and the state says %v", m.fastPath, fastPath)
 	}
-	shortPath := fastPath && !m.cfg.needsClock() && !m.cfg.Check && m.cfg.MaxIdle == 0 && m.timings.every == useEvery
+	shortPath := fastPath && !m.cfg.needsClock() && !m.cfg.Check && m.cfg.MaxIdle == 0 && m.timings.every == useEvery &&
+		m.recording == nil
 	if m.shortPath != shortPath || shortPath && m.timers.idleDue != never {
 		return fmt.Errorf("the short paths are open: %v, the state says %v, and idle connections are due at %v", m.shortPath, shortPath, m.timers.idleDue)
 	}
@@ -423,6 +427,57 @@ func (m *Machine) checkMeasures() error {
 		if s.timedEpoch > s.LeaseEpoch || s.state == borrowed && t.every == 1 && s.timedEpoch == s.LeaseEpoch && !s.exactSince {
 			return fmt.Errorf("lease %d of connection %d is timed, and the present one is %d", s.timedEpoch, s.ID, s.LeaseEpoch)
 		}
+	}
+	return nil
+}
+
+// checkRecording verifies that every Get that waits and every lease that is out has its
+// record, or came before the recording began.
+func (m *Machine) checkRecording() error {
+	r := m.recording
+	if on := r != nil; m.opts.needsClock != (on || m.cfg.needsClock()) || m.opts.watchesGets != (on || m.cfg.EventLevel == AllEvents) {
+		return fmt.Errorf("a recording is made: %v, the fast paths need the time: %v, and tell of Gets: %v", on, m.opts.needsClock, m.opts.watchesGets)
+	}
+	if r == nil {
+		return nil
+	}
+	waited, held, waits, out := 0, 0, 0, 0
+	for w := m.queue.head; w != nil; w = w.next {
+		switch n := r.get(w.record); {
+		case n == nil:
+			waited++
+		case n.outcome != messages.RecordedWaiting || n.out:
+			return fmt.Errorf("a Get waits, and its record says %v, out: %v", n.outcome, n.out)
+		default:
+			waits++
+		}
+	}
+	for _, s := range m.slots {
+		switch n := r.get(s.record); {
+		case s.state != borrowed:
+		case n == nil:
+			held++
+		case !n.out:
+			return fmt.Errorf("the lease of connection %d is out, and its record does not say so", s.ID)
+		default:
+			out++
+		}
+	}
+	n := 0
+	for _, chunk := range r.chunks {
+		for _, o := range chunk {
+			n++
+			if o.outcome == messages.RecordedWaiting {
+				waits--
+			}
+			if o.out {
+				out--
+			}
+		}
+	}
+	if waited != r.waited || held != r.held || waits != 0 || out != 0 || n != r.n || r.arrived > r.Max {
+		return fmt.Errorf("%d records of %d, %d too few of waits, %d of leases; %d waits and %d leases are older, not %d and %d",
+			n, r.n, waits, out, waited, held, r.waited, r.held)
 	}
 	return nil
 }

@@ -60,6 +60,11 @@ func (w *world) perform(e Effect) {
 		w.answer(e.Ticket, e.Err)
 	case Visited:
 		w.visited(e)
+	case Recorded:
+		if w.recording == nil || w.recording.over {
+			w.fail("a recording is over that is not under way")
+		}
+		w.recording.over = true
 	case ArmBackoff:
 		if w.backoff.armed || e.Epoch <= w.backoff.epoch || e.At < w.now || e.Generation != w.generation || w.closedAt >= 0 {
 			w.fail("a backoff of epoch %d, generation %d until %v after one of epoch %d (armed %v)",

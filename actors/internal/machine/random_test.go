@@ -99,6 +99,7 @@ type history struct {
 	settings []any
 	tickets  int
 
+	recorded  *recorded  // the last recording; nil: there was none
 	described *described // the description under way; nil: there is none
 }
 
@@ -209,6 +210,21 @@ func (h *history) next() {
 		if next := h.visitors(func(v *visitor) bool { return !v.over && !v.waits }); len(next) > 0 {
 			add(4, "next of a visit", func() { w.nextVisit(pick(h.t, next)) })
 		}
+	}
+	switch r := h.recorded; {
+	case r == nil || r.over:
+		add(2, "record", func() {
+			r := &recorded{Recording: Recording{Max: rapid.SampledFrom([]int{1, 5, 1000}).Draw(h.t, "max")}}
+			if w.record(r); w.recording == r {
+				h.recorded = r
+			}
+		})
+	case rapid.IntRange(0, 3).Draw(h.t, "seldom") == 3:
+		add(1, "second record", func() { w.record(&recorded{}) })
+		add(1, "end of a recording", func() { w.endRecording(r) })
+	}
+	if h.recorded != nil && h.recorded.over {
+		add(1, "end of a recording too late", func() { w.endRecording(h.recorded) })
 	}
 	add(1, "explain", func() { w.explain() })
 	add(1, "longest lease", w.checkLongestLease)

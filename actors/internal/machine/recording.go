@@ -156,8 +156,8 @@ func (m *Machine) beginRecording(r *Recording) {
 	m.refreshClock()
 }
 
-// endRecording ends it.
-func (m *Machine) endRecording() {
+// finishRecording ends it.
+func (m *Machine) finishRecording() {
 	r := m.recording
 	r.ended, r.over = m.now, true
 	m.lastRecord += uint64(r.n)
@@ -183,7 +183,7 @@ func (m *Machine) recordStarted(w *Waiter) {
 // truncateRecording ends a recording that has as many Gets as it may have.
 func (m *Machine) truncateRecording() {
 	m.recording.truncated = true
-	m.endRecording()
+	m.finishRecording()
 }
 
 // recordOf is the record of a Get that ends, or goes on. One without a record waited

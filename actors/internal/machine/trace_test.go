@@ -29,7 +29,7 @@ var tracesFlag = flag.String("traces", "testdata/*.txt", "the traces that TestTr
 //
 //	new key=val...             start a pool; the options are in trace.start
 //	get NAME                   a Get, by the fast path first; setting= label= deadline=
-//	                           timeout= reserve=
+//	                           timeout= reserve= session=
 //	get NAME ended=cancel      a Get whose context has ended; or ended=timeout
 //	get NAME borrower=B        a Get of an actor
 //	borrower-gone B            the actor has stopped
@@ -50,6 +50,8 @@ var tracesFlag = flag.String("traces", "testdata/*.txt", "the traces that TestTr
 //	clear                      interrupt err=
 //	suspend, resume, health-ok
 //	backoff-elapsed, tick      the armed timer comes; epoch=n: the timer of that epoch
+//	record R max=n             begin a recording, of n Gets at most; end-recording R ends it
+//	recording R                what has been recorded, when it is over
 //	explain                    what Explain says, without conns and recent events
 //	explain conns              the connections; recent: the events
 //	describe D at-once=n       begin to describe the pool, n slots on a turn, or go on with
@@ -95,6 +97,7 @@ type trace struct {
 	tickets   map[string]*ticket
 	visitors  map[string]*visitor
 
+	recordings   map[string]*recorded
 	descriptions map[string]*described // that are under way
 }
 
@@ -217,6 +220,17 @@ func (tr *trace) run() string {
 			return "the lease has ended"
 		}
 		return fmt.Sprintf("c%d %v, use %d, waited %v, was idle for %v, is %v old", info.ConnID, info.Path, info.Uses, info.Wait, info.Idle, info.Age)
+	case "record":
+		r := &recorded{Recording: Recording{Max: 1000}}
+		if tr.d.HasArg("max") {
+			r.Max = tr.number("max")
+		}
+		tr.recordings[tr.word(0)] = r
+		w.record(r)
+	case "end-recording":
+		w.endRecording(tr.recordings[tr.word(0)])
+	case "recording":
+		return tr.recording(tr.recordings[tr.word(0)])
 	case "cancel-control":
 		w.cancelControl(tr.tickets[tr.word(0)], context.DeadlineExceeded)
 	case "clear":
@@ -353,7 +367,7 @@ func (tr *trace) start() string {
 	if source != nil {
 		cfg.Random = source.Float64
 	}
-	tr.descriptions = map[string]*described{}
+	tr.descriptions, tr.recordings = map[string]*described{}, map[string]*recorded{}
 	tr.gets, tr.tickets, tr.visitors = map[string]*get{}, map[string]*ticket{}, map[string]*visitor{}
 	tr.world = newWorld(tr, cfg)
 	tr.world.fullErrors, tr.world.fastPaths = fullErrors, fast
@@ -400,6 +414,9 @@ func (tr *trace) get() string {
 	}
 	if tr.d.HasArg("timeout") {
 		g.Timeout = tr.duration("timeout")
+	}
+	if tr.d.HasArg("session") {
+		g.Session = uint64(tr.number("session"))
 	}
 	if tr.d.HasArg("reserve") {
 		g.Reserve = tr.duration("reserve")

@@ -24,7 +24,7 @@ type visitor struct {
 }
 
 // lendOutOfTurn notes that a connection is lent to somebody who has not waited for it.
-func (w *world) lendOutOfTurn(name string, s *Slot) *get {
+func (w *world) lendOutOfTurn(name, label string, s *Slot) *get {
 	w.tb.Helper()
 	c := w.current[s]
 	g := &get{name: name, outOfTurn: true}
@@ -37,6 +37,9 @@ func (w *world) lendOutOfTurn(name string, s *Slot) *get {
 	}
 	w.notIdle(c)
 	w.gets++
+	if n := w.asks(g); n != nil {
+		n.Label = label
+	}
 	w.lent(g, c)
 	return g
 }
@@ -49,7 +52,7 @@ func (w *world) lendIdle(name string) (lent []*get) {
 	w.refused = true // what is idle goes before what waits
 	w.step(func() {
 		for _, s := range w.m.LendIdle(w.now, &Waiter{Label: name}) {
-			lent = append(lent, w.lendOutOfTurn(fmt.Sprintf("%s%d", name, s.ID), s))
+			lent = append(lent, w.lendOutOfTurn(fmt.Sprintf("%s%d", name, s.ID), name, s))
 		}
 	})
 	if serves && len(lent) != len(all) || !serves && len(lent) > 0 {
@@ -137,7 +140,7 @@ func (w *world) visited(e Effect) {
 		w.fail("%s is given c%d, which is not for it", v.name, e.Slot.ID)
 	}
 	v.todo = slices.Delete(v.todo, i, i+1)
-	v.visits = append(v.visits, w.lendOutOfTurn(v.name, e.Slot))
+	v.visits = append(v.visits, w.lendOutOfTurn(v.name, v.name, e.Slot))
 }
 
 // leaveVisits takes a connection that is no more out of all visits.

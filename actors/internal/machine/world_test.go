@@ -27,6 +27,8 @@ type world struct {
 	tb failer
 	m  *Machine
 
+	recording *recorded // that is under way; nil: there is none
+
 	fastPaths  bool // use TryQueue and TryHandOff too, not only TryGet and TryPut
 	fullErrors bool // show errors in full, see shortError
 
@@ -82,6 +84,7 @@ func (w *world) step(input func()) {
 	for _, e := range w.events {
 		w.checkEvent(e)
 	}
+	w.follow()
 	w.checkState()
 }
 
