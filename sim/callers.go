@@ -102,7 +102,7 @@ func (r *runner) ask(s *session, random *rand.Rand) {
 	case chance(w.Nested):
 		c.nested = true
 	case w.Chaos > 0 && random.IntN(20) == 0:
-		misuses := [...]virtual.Way{virtual.TaintDead, virtual.Hijack, virtual.Forget, virtual.Decline, virtual.Refuse}
+		misuses := [...]virtual.Way{virtual.Twice, virtual.TaintDead, virtual.Hijack, virtual.Forget, virtual.Decline, virtual.Refuse}
 		c.way = misuses[random.IntN(len(misuses))]
 	}
 	r.pool.Get(&c.Get)

@@ -19,11 +19,11 @@ type Dist struct {
 type distKind uint8
 
 const (
-	exactly distKind = iota
-	exponential
-	logNormal
-	uniform
-	samples
+	kindExactly distKind = iota
+	kindExponential
+	kindLogNormal
+	kindUniform
+	kindSamples
 )
 
 // Exactly is always d.
@@ -31,35 +31,35 @@ func Exactly(d time.Duration) Dist { return Dist{a: d} }
 
 // Exponential has that mean, and no memory: how much is left does not depend on how much
 // has passed.
-func Exponential(mean time.Duration) Dist { return Dist{kind: exponential, a: mean} }
+func Exponential(mean time.Duration) Dist { return Dist{kind: kindExponential, a: mean} }
 
 // LogNormal has that median and no bound: its logarithm is normal, with the standard
 // deviation sigma. With a sigma of 0.8, one in a hundred is above 6.4 times the median.
 func LogNormal(median time.Duration, sigma float64) Dist {
-	return Dist{kind: logNormal, a: median, sigma: sigma}
+	return Dist{kind: kindLogNormal, a: median, sigma: sigma}
 }
 
 // Uniform is between two durations.
-func Uniform(from, to time.Duration) Dist { return Dist{kind: uniform, a: from, b: to} }
+func Uniform(from, to time.Duration) Dist { return Dist{kind: kindUniform, a: from, b: to} }
 
 // Samples is one of those that were measured, each as likely as any other.
 func Samples(measured ...time.Duration) Dist {
-	return Dist{kind: samples, samples: slices.Clone(measured)}
+	return Dist{kind: kindSamples, samples: slices.Clone(measured)}
 }
 
 // IsZero says that it is always 0.
-func (d Dist) IsZero() bool { return d.kind == exactly && d.a == 0 }
+func (d Dist) IsZero() bool { return d.kind == kindExactly && d.a == 0 }
 
 // String describes it.
 func (d Dist) String() string {
 	switch d.kind {
-	case exponential:
+	case kindExponential:
 		return fmt.Sprintf("exponential, mean %v", d.a)
-	case logNormal:
+	case kindLogNormal:
 		return fmt.Sprintf("log-normal, median %v, sigma %v", d.a, d.sigma)
-	case uniform:
+	case kindUniform:
 		return fmt.Sprintf("%v to %v", d.a, d.b)
-	case samples:
+	case kindSamples:
 		return fmt.Sprintf("one of %d samples", len(d.samples))
 	default:
 		return d.a.String()
@@ -71,13 +71,13 @@ func (d Dist) wrong() string {
 	switch {
 	case d.a < 0:
 		return fmt.Sprintf("%v is negative", d.a)
-	case d.kind == uniform && d.b < d.a:
+	case d.kind == kindUniform && d.b < d.a:
 		return fmt.Sprintf("%v is below %v", d.b, d.a)
-	case d.kind == logNormal && !(d.sigma >= 0 && d.sigma <= maxSigma): // written so that NaN is wrong
+	case d.kind == kindLogNormal && !(d.sigma >= 0 && d.sigma <= maxSigma): // written so that NaN is wrong
 		return fmt.Sprintf("sigma is %v, and not in 0..%d", d.sigma, maxSigma)
-	case d.kind == samples && len(d.samples) == 0:
+	case d.kind == kindSamples && len(d.samples) == 0:
 		return "there are no samples"
-	case d.kind == samples && slices.Min(d.samples) < 0:
+	case d.kind == kindSamples && slices.Min(d.samples) < 0:
 		return fmt.Sprintf("the sample %v is negative", slices.Min(d.samples))
 	}
 	return ""
@@ -93,13 +93,13 @@ const longest = 1000 * 24 * time.Hour
 func (d Dist) draw(r *rand.Rand) time.Duration {
 	x := float64(d.a)
 	switch d.kind {
-	case exponential:
+	case kindExponential:
 		x *= r.ExpFloat64()
-	case logNormal:
+	case kindLogNormal:
 		x *= math.Exp(d.sigma * r.NormFloat64())
-	case uniform:
+	case kindUniform:
 		x += float64(float64(d.b-d.a) * r.Float64()) // the conversion keeps it the same on processors with a fused multiply-add
-	case samples:
+	case kindSamples:
 		x = float64(d.samples[r.IntN(len(d.samples))])
 	default:
 		return min(d.a, longest)

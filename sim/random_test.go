@@ -115,7 +115,7 @@ func draw(seed uint64) drawn {
 		}
 	}
 	w := sim.Workload{
-		Gets: []int{300, 1000, 3000}[r.IntN(3)],
+		Gets: []int{30, 100, 300, 1000}[r.IntN(4)],
 		Hold: sim.Exponential(oneOf(time.Millisecond, 5*time.Millisecond)),
 	}
 	if !seldom() {
@@ -139,7 +139,7 @@ func draw(seed uint64) drawn {
 	}
 	w.Broken = []float64{0, .01, .1}[r.IntN(3)]
 	if seldom() {
-		w.Nested = .1
+		w.Nested = .2
 	}
 	if seldom() {
 		w.Actors = .5

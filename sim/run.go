@@ -24,7 +24,7 @@ type options struct {
 }
 
 // CheckEvery says after how many steps the promises are checked. 1, the default: after
-// each; while there are more than 256 Gets that wait and connections, more rarely in
+// each; while there are more than 32 Gets that wait and connections, more rarely in
 // proportion. 0: never. Checks take most of the time of a run.
 func CheckEvery(steps int) Option { return func(o *options) { o.checkEvery = steps } }
 
@@ -44,7 +44,7 @@ func Run[C any](cfg client.Config[C], w Workload, s Server, seed uint64, opts ..
 	if err != nil && !errors.As(err, &faults) {
 		return Result{Err: err, Seed: seed}
 	}
-	faults = slices.Concat(faults, w.check(cfg.Apply != nil), s.check())
+	faults = slices.Concat(faults, w.faultsIn(cfg.Apply != nil), s.faultsIn())
 	if o.checkEvery < 0 {
 		faults = append(faults, &messages.ConfigError{Field: "CheckEvery", Reason: fmt.Sprintf("%d is negative", o.checkEvery)})
 	}
@@ -58,10 +58,10 @@ func Run[C any](cfg client.Config[C], w Workload, s Server, seed uint64, opts ..
 	case cfg.OnChange != nil:
 		*level = virtual.ChangeEvents
 	}
-	r := run(spec, w, s, seed, o)
+	r := simulate(spec, w, s, seed, o)
 	if r.Err != nil && !o.trace {
 		o.trace = true
-		r = run(spec, w, s, seed, o)
+		r = simulate(spec, w, s, seed, o)
 	}
 	return r
 }
@@ -95,7 +95,7 @@ type runner struct {
 	capacity int  // at the beginning
 	seesDead bool // a connection knows that it is closed
 
-	server server
+	server backend
 
 	chaos    *rand.Rand
 	controls []*virtual.Control
@@ -107,9 +107,9 @@ type runner struct {
 	length  time.Duration
 }
 
-func run(spec actors.Spec, w Workload, s Server, seed uint64, o options) (result Result) {
+func simulate(spec actors.Spec, w Workload, s Server, seed uint64, o options) (result Result) {
 	r := &runner{
-		w: w, seed: seed, server: newServer(s, seed),
+		w: w, seed: seed, server: newBackend(s, seed),
 		arrivals: stream(seed, streamArrivals), chaos: stream(seed, streamChaos),
 		left: math.MaxInt, capacity: spec.Policy.Capacity, seesDead: spec.IsClosed != nil,
 	}
@@ -125,6 +125,9 @@ func run(spec actors.Spec, w Workload, s Server, seed uint64, o options) (result
 		Hooks: virtual.Hooks{
 			Job: r.job, JobDone: r.server.done, Granted: r.granted, Failed: r.failed, Returned: r.returned, Answered: r.answered,
 		},
+	}
+	if w.Chaos > 0 {
+		cfg.Hooks.TimerComes = func() bool { return r.chaos.IntN(2) == 0 }
 	}
 	if o.trace {
 		cfg.Trace = &trace

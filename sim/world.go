@@ -177,8 +177,8 @@ func (f *faultsOf) rate(field string, x float64) {
 	f.refuse(x > mostPerSecond, field, "%v is above %v per second", x, float64(mostPerSecond))
 }
 
-// check says everything that is wrong with a workload; hasApply: the Config has an Apply.
-func (w *Workload) check(hasApply bool) messages.ConfigErrors {
+// faultsIn says everything that is wrong with a workload; hasApply: the Config has an Apply.
+func (w *Workload) faultsIn(hasApply bool) messages.ConfigErrors {
 	f := faultsOf{of: "Workload."}
 	f.time("Length", w.Length)
 	f.refuse(w.Gets < 0, "Gets", "%d is negative", w.Gets)
@@ -216,8 +216,8 @@ func (w *Workload) check(hasApply bool) messages.ConfigErrors {
 	return f.faults
 }
 
-// check says everything that is wrong with a server.
-func (s *Server) check() messages.ConfigErrors {
+// faultsIn says everything that is wrong with a server.
+func (s *Server) faultsIn() messages.ConfigErrors {
 	f := faultsOf{of: "Server."}
 	f.dist("Connect", s.Connect)
 	f.dist("Check", s.Check)

@@ -92,6 +92,7 @@ type Way uint8
 // The ways. A lease of an actor ends by ByMessage or Taint, or with the actor.
 const (
 	Put       Way = iota // the connection is returned
+	Twice                // the same, and once more after as long again, which must change nothing
 	ByMessage            // the same by message
 	Taint                // it is returned, and must not be used again
 	TaintDead            // the same because the network has failed
@@ -227,6 +228,9 @@ func (p *Pool) tellHolds(g *Get) {
 		return
 	}
 	p.beginStep()
+	if p.guard != nil {
+		p.guard.holders = true
+	}
 	if p.trace != nil {
 		p.trace.holds(g)
 	}
@@ -327,6 +331,10 @@ func (p *Pool) endLease(g *Get) {
 	case Put:
 		p.closeLease(g)
 		ok = p.put(s, id, epoch)
+	case Twice:
+		p.closeLease(g)
+		p.events.push(event{at: sooner(p.now, g.use.For), what: again, of: &second{s, id, epoch, g.number}})
+		ok = p.put(s, id, epoch)
 	case ByMessage:
 		p.closeLease(g)
 		ok = p.m.PutUnasked(p.now, s, id, epoch)
@@ -363,6 +371,25 @@ func (p *Pool) endLease(g *Get) {
 	if g.use.Way != Forget {
 		p.returned(g, false)
 	}
+}
+
+// second is a second return of a lease.
+type second struct {
+	slot              *machine.Slot
+	id, epoch, number uint64
+}
+
+// returnAgain returns a lease that has ended.
+func (p *Pool) returnAgain(s *second) {
+	p.beginStep()
+	if p.trace != nil {
+		p.trace.say("put g%d", s.number)
+		p.trace.first = "the lease has ended"
+	}
+	if p.put(s.slot, s.id, s.epoch) || p.m.Decided() {
+		p.fail("the lease %d of c%d has ended, and is returned once more", s.epoch, s.id)
+	}
+	p.endStep()
 }
 
 var errBroken = &fault{"broken"}
@@ -447,5 +474,8 @@ func (p *Pool) Gone(b *Borrower) {
 		}
 		p.m.BorrowerGone(p.now, &b.machine, messages.ErrBorrowerGone)
 		p.endStep()
+		if p.guard != nil && b.stakes > 0 {
+			p.fail("b%d is gone, and has %d leases and waits left", b.number, b.stakes)
+		}
 	})
 }

@@ -8,7 +8,7 @@ type event struct {
 	order uint64 // of its making, among those of the same time
 	n     uint64 // an epoch or turn, by which an event that has lost its meaning is known
 	what  what
-	of    any // a *Get, a *connector or a func(): none of them is allocated for the event
+	of    any // a *Get, a *connector, a *second or a func()
 }
 
 // what is a kind of event.
@@ -21,6 +21,7 @@ const (
 	cancel               // the caller of a Get that waits leaves
 	holds                // the caller of a Get that waits holds connections
 	giveBack             // the end of a lease
+	again                // a second return of a lease
 	report               // the end of a job
 	backoff              // the timer of the backoff
 	tick                 // the timer of the housekeeping

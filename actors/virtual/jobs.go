@@ -234,6 +234,9 @@ func (p *Pool) reportJob(c *connector) {
 		p.trace.conn = c
 	}
 	p.endStep()
+	if err != nil && kind != machine.Open && c.stands && c.running != machine.Disconnect {
+		p.fail("%v of c%d has failed, and c%d is not closed", kind, c.id, c.id)
+	}
 }
 
 // connectFailed tells the pool that a connect has failed. That may clear it.

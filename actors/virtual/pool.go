@@ -39,7 +39,7 @@ type Config struct {
 	// Hooks are the world.
 	Hooks Hooks
 	// CheckEvery says after how many steps the pool is checked: 1 for every step, 0 for
-	// never. A check walks over everything, so it is rarer while there are more than 256
+	// never. A check walks over everything, so it is rarer while there are more than 32
 	// Gets that wait and connections, in proportion. Single steps are checked always,
 	// unless it is 0.
 	CheckEvery int
@@ -63,6 +63,9 @@ type Hooks struct {
 	// Returned is called when a lease has ended. revoked says that the pool has ended it,
 	// and not its holder.
 	Returned func(g *Get, revoked bool)
+	// TimerComes is asked when a timer would have come that was stopped: true if it comes
+	// all the same, as it may where the stop was too late. It must change nothing.
+	TimerComes func() bool
 	// Answered is called when a Control is: see Control.Err.
 	Answered func(*Control)
 }
@@ -226,32 +229,67 @@ func (p *Pool) happen() {
 		if g := e.of.(*Get); g.turn == e.n && g.state == lends {
 			p.endLease(g)
 		}
+	case again:
+		p.returnAgain(e.of.(*second))
 	case report:
 		if c := e.of.(*connector); c.job == e.n {
 			p.reportJob(c)
 		}
 	case backoff:
-		if p.timers.backoff == e.n {
-			p.beginStep()
-			p.say("backoff-elapsed")
-			p.timers.backoff = 0
-			p.unblock()
-			if p.guard != nil {
-				p.guard.probing = true
-			}
-			p.m.BackoffElapsed(p.now, e.n)
-			p.endStep()
+		if current := p.timers.backoff == e.n; current || p.comesLate() {
+			p.backoffElapsed(e.n, current)
 		}
 	case tick:
-		if p.timers.tick == e.n {
-			p.beginStep()
-			p.say("tick")
-			p.timers.tick = 0
-			p.giveUp()
-			p.m.Tick(p.now, e.n)
-			p.endStep()
+		if current := p.timers.tick == e.n; current || p.comesLate() {
+			p.tickElapsed(e.n, current)
 		}
 	}
+}
+
+// comesLate says that a timer which was stopped comes all the same.
+func (p *Pool) comesLate() bool { return p.cfg.Hooks.TimerComes != nil && p.cfg.Hooks.TimerComes() }
+
+// backoffElapsed tells the pool that the timer of a period has come.
+func (p *Pool) backoffElapsed(epoch uint64, current bool) {
+	p.beginStep()
+	p.sayTimer("backoff-elapsed", epoch, current)
+	if current {
+		p.timers.backoff = 0
+		p.unblock()
+		if p.guard != nil {
+			p.guard.probing = true
+		}
+	}
+	p.m.BackoffElapsed(p.now, epoch)
+	p.endTimer(epoch, current)
+}
+
+// tickElapsed tells the pool that the timer of the housekeeping has come.
+func (p *Pool) tickElapsed(epoch uint64, current bool) {
+	p.beginStep()
+	p.sayTimer("tick", epoch, current)
+	if current {
+		p.timers.tick = 0
+		p.giveUp()
+	}
+	p.m.Tick(p.now, epoch)
+	p.endTimer(epoch, current)
+}
+
+func (p *Pool) sayTimer(input string, epoch uint64, current bool) {
+	if p.trace != nil {
+		p.trace.input = input
+		if !current {
+			p.trace.input += " epoch=" + number(epoch)
+		}
+	}
+}
+
+func (p *Pool) endTimer(epoch uint64, current bool) {
+	if !current && p.m.Decided() {
+		p.fail("a timer of epoch %d, which is over, has changed something", epoch)
+	}
+	p.endStep()
 }
 
 // do does something to the pool: now, or if a step is under way, after it.

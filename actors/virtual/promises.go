@@ -15,7 +15,8 @@ type guard struct {
 	n          int
 	actors     []*Borrower
 
-	nextCheck         int // the step after which everything is checked
+	nextCheck         int  // the step after which everything is checked
+	holders           bool // a caller that waits has said what it holds
 	suspended, paused bool
 	probing           bool // the period of a backoff is over, and no connect has been made since
 	backoffEpoch      uint64
@@ -24,7 +25,7 @@ type guard struct {
 
 // checksAll is how many Gets and connections a check may walk over for each step, so that
 // a long queue does not make a run slow.
-const checksAll = 256
+const checksAll = 32
 
 func newGuard(p *Pool) *guard {
 	return &guard{p: p, paused: p.cfg.Policy.PauseOnClear}
@@ -135,10 +136,11 @@ func (w *guard) grant(g *Get, c *connector) {
 		}
 		return
 	}
-	if !cfg.Check { // one that has waited for a check in vain takes no other that would be checked
+	// A connection whose setting was changed for a Get is for that one. A Get that has waited
+	// for a check in vain takes no other that would be checked.
+	if !cfg.Check && !c.changed {
 		for o := g.prev; o != nil; o = o.prev {
-			changing := c.changed && p.m.JobFor(&o.waiter) != nil // the change was for g, and o has a connect
-			if o.Setting == g.Setting && !changing && (o.waiter.Deadline == 0 || o.waiter.Deadline > p.now) {
+			if o.Setting == g.Setting && !w.changing(o) && (o.waiter.Deadline == 0 || o.waiter.Deadline > p.now) {
 				p.fail("g%d is granted c%d before g%d, which came earlier", g.number, c.id, o.number)
 				break
 			}
@@ -146,6 +148,16 @@ func (w *guard) grant(g *Get, c *connector) {
 	}
 	c.changed = false
 	w.remove(g)
+}
+
+// changing says that the setting of another connection is being changed for a Get.
+func (w *guard) changing(g *Get) bool {
+	s := w.p.m.JobFor(&g.waiter)
+	if s == nil {
+		return false
+	}
+	running := connectorOf(s).running
+	return running == machine.Apply || running == machine.Unapply
 }
 
 // reject checks that a Get may end without a connection.
@@ -285,11 +297,28 @@ func (w *guard) stepped() {
 	case w.n > 0 && w.serves() && p.out == 0 && resting && p.timers.backoff == 0 && p.room.n > 0:
 		p.fail("%d wait, g%d first, and there is nothing to wait for", w.n, w.head.number)
 	}
+	if w.n > 0 && w.serves() && w.holders && w.heldByWaiters() == p.out && p.out > 0 && p.count() == p.out && p.out >= p.room.n {
+		p.fail("every connection is held by a caller that waits for another")
+	}
 	for _, b := range w.actors {
 		if b.watched != (b.stakes > 0) {
 			p.fail("b%d has %d leases and waits, and is watched: %v", b.number, b.stakes, b.watched)
 		}
 	}
+}
+
+// heldByWaiters is how many connections are held by callers of Gets that wait, of those
+// that the pool knows of.
+func (w *guard) heldByWaiters() int {
+	n := 0
+	for g := w.head; g != nil; g = g.next {
+		for _, h := range g.Holding {
+			if g.told && h.state == lends {
+				n++
+			}
+		}
+	}
+	return n
 }
 
 // CheckEnd checks that nothing is left of a pool that is closed and has no events.

@@ -144,7 +144,7 @@ func (t *tracer) holds(g *Get) {
 // giveBack sets the input that ends a lease.
 func (t *tracer) giveBack(g *Get) {
 	switch name := "g" + number(g.number); g.use.Way {
-	case Put:
+	case Put, Twice:
 		t.input = "put " + name
 	case ByMessage:
 		t.input = "put-unasked " + name

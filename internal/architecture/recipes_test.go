@@ -48,6 +48,20 @@ func TestTheCodeAboutSetsIsThatOfItsExample(t *testing.T) {
 	}
 }
 
+// The example of the simulations is one, too.
+func TestTheCodeAboutSimulationsIsThatOfItsExample(t *testing.T) {
+	root := documentRoot(t)
+	source, text := readDocument(t, root, "sim/example_test.go"), readDocument(t, root, "docs/simulation.md")
+	blocks := anyGoBlock.FindAllStringSubmatch(text, -1)
+	require.NotEmpty(t, blocks)
+	for _, block := range blocks {
+		assert.True(t, strings.Contains(source, block[1]), "not in sim/example_test.go:\n%s", block[1])
+	}
+	_, output, _ := strings.Cut(text, "It prints:\n\n```\n")
+	output, _, _ = strings.Cut(output, "```")
+	assert.Contains(t, strings.ReplaceAll(source, "\t// ", ""), strings.ReplaceAll(output, "\n\n", "\n\t//\n"), "what it prints")
+}
+
 // withoutIndent removes the white space at the beginnings of lines.
 func withoutIndent(text string) string {
 	lines := strings.Split(text, "\n")

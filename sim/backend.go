@@ -9,8 +9,8 @@ import (
 	"github.com/actorpool/actorpool/messages"
 )
 
-// server is the server of a run.
-type server struct {
+// backend is the server of a run.
+type backend struct {
 	Server
 	seed   uint64
 	source rand.PCG // seeded anew for each job, so that one job more changes no other
@@ -25,17 +25,17 @@ type server struct {
 	healed time.Duration
 }
 
-func newServer(s Server, seed uint64) server {
+func newBackend(s Server, seed uint64) backend {
 	scripted := slices.Clone(s.Faults)
 	slices.SortStableFunc(scripted, func(a, b Fault) int { return int(a.From - b.From) })
-	return server{Server: s, seed: seed, scripted: scripted, faults: stream(seed, streamFaults), healed: virtual.Never}
+	return backend{Server: s, seed: seed, scripted: scripted, faults: stream(seed, streamFaults), healed: virtual.Never}
 }
 
 // heal ends all faults, at the end of a run.
-func (s *server) heal(now time.Duration) { s.healed, s.Fails, s.Deaf = now, 0, 0 }
+func (s *backend) heal(now time.Duration) { s.healed, s.Fails, s.Deaf = now, 0, 0 }
 
 // drawTo draws the faults that begin until a time.
-func (s *server) drawTo(t time.Duration) {
+func (s *backend) drawTo(t time.Duration) {
 	for s.FaultEvery > 0 && s.until <= t {
 		from := s.until + Exponential(s.FaultEvery).draw(s.faults) + 1
 		s.until = from + s.FaultFor.draw(s.faults)
@@ -44,7 +44,7 @@ func (s *server) drawTo(t time.Duration) {
 }
 
 // at gives the fault at a time that is worst. Reset is none that lasts.
-func (s *server) at(t time.Duration) (worst Fault, ok bool) {
+func (s *backend) at(t time.Duration) (worst Fault, ok bool) {
 	if t >= s.healed {
 		return Fault{}, false
 	}
@@ -61,7 +61,7 @@ func (s *server) at(t time.Duration) (worst Fault, ok bool) {
 
 // killed says when a connection that was opened at one time had died at another; false:
 // it lives.
-func (s *server) killed(opened, t time.Duration) (died time.Duration, dead bool) {
+func (s *backend) killed(opened, t time.Duration) (died time.Duration, dead bool) {
 	s.drawTo(t)
 	for _, list := range [...][]Fault{s.scripted, s.drawn} {
 		for _, f := range list {
@@ -75,7 +75,7 @@ func (s *server) killed(opened, t time.Duration) (died time.Duration, dead bool)
 }
 
 // slowed is how long something takes that begins at a time.
-func (s *server) slowed(t, d time.Duration) time.Duration {
+func (s *backend) slowed(t, d time.Duration) time.Duration {
 	if f, ok := s.at(t); ok {
 		switch f.Kind {
 		case Blackhole:
@@ -87,21 +87,21 @@ func (s *server) slowed(t, d time.Duration) time.Duration {
 	return min(d, longest)
 }
 
-// failure is an error of the server.
-type failure string
+// serverError is an error of the server.
+type serverError string
 
-func (f failure) Error() string { return string(f) }
+func (f serverError) Error() string { return string(f) }
 
 // The errors of the server.
 const (
-	errRefused failure = "connection refused"
-	errLimit   failure = "too many connections"
-	errReset   failure = "connection reset"
-	errFailed  failure = "failed"
+	errRefused serverError = "connection refused"
+	errLimit   serverError = "too many connections"
+	errReset   serverError = "connection reset"
+	errFailed  serverError = "failed"
 )
 
 // job says how a job goes that begins now.
-func (s *server) job(j virtual.Job, now time.Duration) virtual.Outcome {
+func (s *backend) job(j virtual.Job, now time.Duration) virtual.Outcome {
 	dist := [...]Dist{
 		virtual.Connect: s.Connect, virtual.Check: s.Check, virtual.Reset: s.Reset,
 		virtual.Apply: s.Apply, virtual.Unapply: s.Unapply, virtual.Disconnect: s.Disconnect,
@@ -143,8 +143,8 @@ func (s *server) job(j virtual.Job, now time.Duration) virtual.Outcome {
 	return out
 }
 
-// class draws what the failure of a connect means.
-func (s *server) class() messages.Class {
+// class draws what the serverError of a connect means.
+func (s *backend) class() messages.Class {
 	switch n := s.random.IntN(20); {
 	case n < 2:
 		return messages.ClassFatal
@@ -158,7 +158,7 @@ func (s *server) class() messages.Class {
 }
 
 // done notes that a job has ended.
-func (s *server) done(j virtual.Job, err error) {
+func (s *backend) done(j virtual.Job, err error) {
 	if j.Kind == virtual.Disconnect || j.Kind == virtual.Connect && err != nil {
 		s.open--
 	}
