@@ -45,6 +45,7 @@ func TestTheDocumentOnSizingQuotesTheForecast(t *testing.T) {
 		"table":    "\n```\n" + table + "\n```\n",
 		"words":    s.words(),
 		"answer":   s.answer(),
+		"reality":  s.reality(),
 		"capacity": s.notes(),
 	}
 	const document = "../../docs/sizing.md"
@@ -151,6 +152,25 @@ func (s *sizing) answer() string {
 	}
 	return fold(fmt.Sprintf("\nOf the capacities above, the formula says that %d are enough for the goal. The forecast says %d: the least one whose 99 %% are "+
 		"below %d ms also with holds that are 10 %% longer.\n", byFormula, byForecast, ordersGoal.Milliseconds()))
+}
+
+// measured is what came when the service ran in other pools: integration/forecast has measured it.
+var measured = map[int]struct{ mean, p99 string }{4: {"17.3", "95.5"}, 5: {"3.6", "37.3"}, 6: {"1.3", "26.5"}}
+
+func (s *sizing) reality() string {
+	var out strings.Builder
+	out.WriteString("\n| Capacity | mean: formula | forecast | measured | 99 %: formula | forecast | measured |\n|---:|---:|---:|---:|---:|---:|---:|\n")
+	ms := func(d time.Duration) string { return fmt.Sprintf("%.1f", d.Seconds()*1000) }
+	for _, b := range s.bands {
+		came, tried := measured[b.Capacity]
+		if !tried {
+			continue
+		}
+		_, mean, p99 := s.formula(b.Capacity)
+		fmt.Fprintf(&out, "| %d | %s | %s (%s to %s) | %s | %s | %s (%s to %s) | %s |\n", b.Capacity, ms(mean), ms(b.Middle.Mean), ms(b.MeanFrom), ms(b.MeanTo),
+			came.mean, ms(p99), ms(b.Middle.P99), ms(b.Low.P99), ms(b.High.P99), came.p99)
+	}
+	return out.String()
 }
 
 // notes are those that hold for all capacities.
