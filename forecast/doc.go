@@ -21,7 +21,7 @@
 // # What it promises
 //
 // Up to 65 % predicted load, the mean wait within a factor of two, if the traffic is like the
-// recorded one: [Band.MeanFrom] and [Band.MeanTo]. Above that the wait grows so steeply with
+// recorded one, even, and holds do not depend on the load: see [Band.Promised]. Above that the wait grows so steeply with
 // the length of the holds that no factor is promised, and above 90 % only whether the pool
 // keeps up. docs/forecast.md has the trials on a real server behind these numbers.
 //

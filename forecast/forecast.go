@@ -17,7 +17,7 @@ const Least = 1000
 // Loads up to which something is said. See the comment of the package.
 const (
 	// MeanUpTo is the predicted load up to which the mean wait is promised within a factor of two,
-	// if the load of the busiest part is not above NumbersUpTo.
+	// if the load of the busiest part is not above NumbersUpTo and holds do not depend on the load.
 	MeanUpTo = 0.65
 	// NumbersUpTo is the predicted load above which a forecast says only whether the pool keeps up.
 	NumbersUpTo = 0.90
@@ -68,7 +68,8 @@ type Band struct {
 	// means, and above a load of [NumbersUpTo] it is zero.
 	MeanFrom, MeanTo time.Duration
 	// Promised says that the mean wait should be between MeanFrom and MeanTo: the load is at most
-	// [MeanUpTo], and that of the busiest part at most [NumbersUpTo].
+	// [MeanUpTo], that of the busiest part at most [NumbersUpTo], and holds do not depend on the
+	// load in the recording.
 	Promised bool
 	// Words says the forecast in a sentence or two. With an Err they say why there is none.
 	Words string
@@ -175,7 +176,7 @@ func (t *traffic) fill(b *Band) error {
 	}
 	b.Low, b.Middle, b.High = low, middle, high
 	b.Busiest = t.busiest / float64(b.Capacity)
-	b.Promised = b.Middle.Load <= MeanUpTo && b.Busiest <= NumbersUpTo
+	b.Promised = b.Middle.Load <= MeanUpTo && b.Busiest <= NumbersUpTo && !t.server.depends
 	b.MeanFrom, b.MeanTo = b.meanBand()
 	return nil
 }

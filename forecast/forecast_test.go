@@ -397,12 +397,15 @@ func TestItSeesWhetherHoldsDependOnTheLoad(t *testing.T) {
 	bands := Predict(loaded(true), at(4, 8, 16))
 	for _, b := range bands {
 		assert.Contains(t, notes(b), "Holds depend on the load")
+		assert.False(t, b.Promised)
 	}
+	assert.Contains(t, notes(bands[2]), "As holds depend on the load, the mean within a factor of two does not hold")
 	assert.Contains(t, notes(bands[0]), "it looks worse here than it is")
 	assert.NotContains(t, notes(bands[1]), "looks")
 	assert.Contains(t, notes(bands[2]), "it looks better here than it is")
 
 	bands = Predict(loaded(false), at(4, 8, 16))
+	assert.True(t, bands[2].Promised)
 	assert.Contains(t, notes(bands[0]), "Holds hardly depended on the load")
 	assert.Contains(t, notes(bands[0]), "If the server is the bottleneck, it looks worse here than it is")
 	assert.Contains(t, notes(bands[2]), "What the server does with more connections at once is not in the recording")

@@ -61,6 +61,9 @@ func (t *traffic) notesOn(b *Band, r *messages.Recording) []string {
 	case m.Load > MeanUpTo:
 		notes = append(notes, "Above 65 % load, the mean within a factor of two does not hold any more. The band only shows holds that are "+
 			"10 % shorter or longer.")
+	case t.server.depends:
+		notes = append(notes, "As holds depend on the load, the mean within a factor of two does not hold. The band only shows holds that are 10 % "+
+			"shorter or longer.")
 	case !b.Promised:
 		notes = append(notes, "The load is uneven: the mean within a factor of two does not hold, because in the busiest part of the recording the "+
 			"load is above 90 %, and how long the queue gets there depends on little. The band only shows holds that are 10 % shorter or longer.")

@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -133,8 +134,8 @@ func (l *load) try(ctx context.Context, dsn string, n uint64, capacities []int) 
 // table writes the rows as Markdown, ordered by capacity, and a count.
 func table(rows []row, capacities []int) string {
 	var s strings.Builder
-	s.WriteString("| capacity | load | mean: forecast (band) | measured | in the band | 99 %: forecast (band) | measured | holds: recorded | measured | load average |\n")
-	s.WriteString("|---:|---:|---:|---:|---|---:|---:|---:|---:|---:|\n")
+	s.WriteString("| capacity | load | mean: forecast (band) | measured | in the band | 99 %: forecast (band) | measured | holds: recorded | measured | said to depend on load | load average |\n")
+	s.WriteString("|---:|---:|---:|---:|---|---:|---:|---:|---:|---|---:|\n")
 	for _, capacity := range capacities {
 		promised, kept := 0, 0
 		for _, r := range rows {
@@ -142,7 +143,10 @@ func table(rows []row, capacities []int) string {
 			if b.Capacity != capacity {
 				continue
 			}
-			verdict := "no"
+			verdict, said := "no", "no"
+			if slices.ContainsFunc(b.Notes, func(n string) bool { return strings.HasPrefix(n, "Holds depend on the load") }) {
+				said = "yes"
+			}
 			if r.inBand() {
 				verdict = "yes"
 			}
@@ -154,9 +158,9 @@ func table(rows []row, capacities []int) string {
 			} else {
 				verdict += ", not promised"
 			}
-			fmt.Fprintf(&s, "| %d | %.0f %% | %s (%s to %s) | %s | %s | %s (%s to %s) | %s | %s | %s | %s |\n", capacity, b.Middle.Load*100,
+			fmt.Fprintf(&s, "| %d | %.0f %% | %s (%s to %s) | %s | %s | %s (%s to %s) | %s | %s | %s | %s | %s |\n", capacity, b.Middle.Load*100,
 				ms(b.Middle.Mean), ms(b.MeanFrom), ms(b.MeanTo), ms(r.came.mean), verdict,
-				ms(b.Middle.P99), ms(b.Low.P99), ms(b.High.P99), ms(r.came.p99), ms(r.recorded.hold), ms(r.came.hold), r.machine)
+				ms(b.Middle.P99), ms(b.Low.P99), ms(b.High.P99), ms(r.came.p99), ms(r.recorded.hold), ms(r.came.hold), said, r.machine)
 		}
 		fmt.Fprintf(&s, "<!-- capacity %d: %d of %d in the band of the mean -->\n", capacity, kept, promised)
 	}
