@@ -711,3 +711,69 @@ func TestOptionsAllocateLittle(t *testing.T) {
 		})
 	}
 }
+
+// BenchmarkRecording: one goroutine, a connection is always idle, and what is asked of the
+// pool is recorded or not. To find out the number of a goroutine takes longer the more
+// functions have called each other: 20 more in the last case.
+func BenchmarkRecording(b *testing.B) {
+	for _, way := range []struct {
+		name    string
+		options *client.RecordOptions // nil: it is not recorded
+		deep    int
+	}{
+		{"off", nil, 0},
+		{"no-sessions", &client.RecordOptions{NoSessions: true}, 0},
+		{"recorded", &client.RecordOptions{}, 0},
+		{"recorded-deep", &client.RecordOptions{}, 20},
+	} {
+		b.Run("pool="+way.name, func(b *testing.B) {
+			p := benchActor(b, benchConfig(8))
+			defer p.close()
+			if way.options != nil {
+				defer benchRecord(b, p, *way.options)()
+			}
+			deeper(way.deep, func() { benchRun(b, p, benchSerially(context.Background())) })
+		})
+	}
+}
+
+// deeper calls f by so many functions.
+//
+//go:noinline
+func deeper(n int, f func()) {
+	if n == 0 {
+		f()
+		return
+	}
+	deeper(n-1, f)
+}
+
+// benchRecord has a pool recorded until the end is called.
+func benchRecord(b *testing.B, p benchActorPool, o client.RecordOptions) (end func()) {
+	o.Max = messages.MaxRecordedGets
+	ctx, cancel := context.WithCancel(context.Background())
+	over := make(chan int, 1)
+	go func() {
+		for {
+			made, err := p.Record(ctx, o)
+			if !errors.Is(err, messages.ErrRecording) { // otherwise the question below was first
+				over <- len(made.Gets)
+				return
+			}
+		}
+	}()
+	ended, cancelNow := context.WithCancel(ctx)
+	cancelNow()
+	for {
+		if _, err := p.Record(ended, client.RecordOptions{}); errors.Is(err, messages.ErrRecording) {
+			break
+		}
+		runtime.Gosched()
+	}
+	return func() {
+		cancel()
+		if n := <-over; n < b.N {
+			b.Errorf("%d of %d Gets were recorded", n, b.N)
+		}
+	}
+}

@@ -115,24 +115,17 @@ func (r *Ref) Get(ctx context.Context, label string, setting any) (Lease, error)
 		g.waiter.Trace = r.here(0)
 	}
 	r.send(g, entered)
-	if err := r.receive(ctx, done, g); err != nil {
-		return Lease{}, err
-	}
-	return r.finish(g)
-}
-
-// receive waits for the answer to a request that has been sent. An error ends the Get,
-// and the request must not be used again.
-func (r *Ref) receive(ctx context.Context, done <-chan struct{}, g *getRequest) error {
 	if !g.handover.wasDirect() {
 		if err := r.wait(ctx, done, g); err != nil {
-			return err
+			return Lease{}, err
 		}
 	}
 	if r.isClosedConn != nil {
-		return r.skipClosed(ctx, done, g)
+		if err := r.skipClosed(ctx, done, g); err != nil {
+			return Lease{}, err
+		}
 	}
-	return nil
+	return r.finish(g)
 }
 
 // traced is the context of a Get that is shown in an execution trace.
@@ -193,7 +186,7 @@ func (r *Ref) TryGet(label string, setting any) (Lease, error) {
 		g.try, g.asked = true, false
 		g.waiter.Label, g.waiter.Setting = label, setting
 		if recorded {
-			g.waiter.Session = goroutine()
+			g.waiter.Session = r.session()
 		}
 		if r.findsLeaks {
 			g.waiter.Trace = r.here(0)

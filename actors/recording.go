@@ -24,6 +24,7 @@ type recording struct {
 	machine machine.Recording
 	over    chan error // of capacity 1
 
+	sessions  *sessions         // of the goroutines that ask; nil: it does not want to know
 	borrowers map[string]uint64 // the sessions of the actors that ask, by the id of their PID
 }
 
@@ -36,8 +37,9 @@ type endRecording struct{ recording *recording }
 // IgnoreDeadLetterLogging marks the message to a pool that has ended as no news.
 func (*endRecording) IgnoreDeadLetterLogging() {}
 
-// Record records what is asked of the pool, at most gets Gets. See client.Pool.
-func (r *Ref) Record(ctx context.Context, gets int) (*messages.Recording, error) {
+// Record records what is asked of the pool, at most gets Gets, and who asks if that is
+// wanted. See client.Pool.
+func (r *Ref) Record(ctx context.Context, gets int, who bool) (*messages.Recording, error) {
 	if ctx == nil {
 		return nil, messages.ErrNilContext
 	}
@@ -46,6 +48,9 @@ func (r *Ref) Record(ctx context.Context, gets int) (*messages.Recording, error)
 		return nil, r.endError()
 	}
 	q := &recording{machine: machine.Recording{Max: gets}, over: make(chan error, 1)}
+	if who {
+		q.sessions = newSessions()
+	}
 	r.process.SendUserMessage(r.pid, q)
 	var err error
 	select {
@@ -80,6 +85,7 @@ func (p *pool) record(now time.Duration, q *recording) {
 	}
 	q.borrowers = make(map[string]uint64)
 	p.recording = q
+	p.ref.sessions.Store(q.sessions)
 	p.ref.phase.CompareAndSwap(refOpen, refRecording)
 }
 
@@ -88,6 +94,7 @@ func (p *pool) recorded() {
 	q := p.recording
 	p.recording = nil
 	p.ref.phase.CompareAndSwap(refRecording, refOpen)
+	p.ref.sessions.Store(nil)
 	var err error
 	if q.machine.Closed() {
 		err = messages.ErrClosed
@@ -112,7 +119,7 @@ func (p *pool) abandonRecording() {
 
 // sessionOf is the session of an actor that asks by message; 0: nothing is recorded.
 func (p *pool) sessionOf(borrower *actor.PID) uint64 {
-	if p.recording == nil {
+	if p.recording == nil || p.recording.sessions == nil {
 		return 0
 	}
 	n, ok := p.recording.borrowers[borrower.Id]
@@ -121,6 +128,40 @@ func (p *pool) sessionOf(borrower *actor.PID) uint64 {
 		p.recording.borrowers[borrower.Id] = n
 	}
 	return n
+}
+
+// session is the number of this goroutine, if the recording that is made asks for it.
+func (r *Ref) session() uint64 {
+	if s := r.sessions.Load(); s != nil {
+		return s.number()
+	}
+	return 0
+}
+
+// lendRecorded is lend while a recording is made: the turn of a Get that is recorded.
+func (p *pool) lendRecorded(g *getRequest) (conn *poolConn, epoch uint64) {
+	if !p.life.runs() {
+		return nil, 0
+	}
+	p.inTurn = true
+	defer func() {
+		if p.inTurn {
+			p.failDirectly(recover())
+			conn = nil
+		}
+	}()
+	if s := p.m.TryGet(p.now(), &g.waiter); s != nil {
+		conn, epoch = s.Conn.(*poolConn), s.LeaseEpoch
+		conn.fromIdle = true
+		if p.m.Decided() {
+			p.perform()
+		}
+	}
+	if p.tellsChanges {
+		p.noteChanges()
+	}
+	p.inTurn = false
+	return conn, epoch
 }
 
 // getRecorded is Get while a recording is made.
@@ -144,14 +185,37 @@ func (r *Ref) getRecorded(ctx context.Context, label string, setting any) (Lease
 		held = r.holdingsOf(ctx, h)
 	}
 	g := r.request(label, setting, deadline, bounded, ended, held)
-	g.waiter.Session = goroutine()
+	g.waiter.Session = r.session()
 	if r.findsLeaks {
 		g.waiter.Trace = r.here(1)
 	}
-	r.send(g, false)
-	if err := r.receive(ctx, done, g); err != nil {
-		return Lease{}, err
+	if !r.lendsRecorded(g) {
+		if err := r.wait(ctx, done, g); err != nil {
+			return Lease{}, err
+		}
+	}
+	if r.isClosedConn != nil {
+		if err := r.skipClosed(ctx, done, g); err != nil {
+			return Lease{}, err
+		}
 	}
 	g.waiter.Session = 0
 	return r.finish(g)
+}
+
+// lendsRecorded gives a request to the pool actor, and says whether its answer is there: on
+// a direct turn where that is possible.
+func (r *Ref) lendsRecorded(g *getRequest) bool {
+	entered := false
+	if r.getsDirectly && g.ended == nil && r.box.enter() {
+		conn, epoch := r.pool.lendRecorded(g)
+		if conn != nil {
+			r.box.exit()
+			g.lease = Lease{lent: conn, epoch: epoch}
+			return true
+		}
+		entered = true
+	}
+	r.send(g, entered)
+	return g.handover.wasDirect()
 }

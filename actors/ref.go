@@ -53,6 +53,8 @@ type Ref struct {
 	changes changes
 	member  *Member // of a set; nil: the pool stands alone
 
+	sessions atomic.Pointer[sessions] // of the recording that is made; nil: it does not want to know
+
 	phase atomic.Uint32 // refOpen, refRecording, refClosed, refFailed
 	ended chan struct{} // closed when the pool actor has stopped, or is torn down
 	gone  chan struct{} // closed when no actor of the pool is left

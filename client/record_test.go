@@ -126,6 +126,21 @@ func TestEachGoroutineIsASessionAndSoIsEachActor(t *testing.T) {
 	})
 }
 
+func TestWithoutSessionsNobodyIsAskedWhoAsks(t *testing.T) {
+	testkit.Run(t, func(t *testing.T, w *testkit.World) {
+		p := w.Pool(testkit.Capacity(1))
+		b := w.Borrower()
+		r := beginRecord(p, client.RecordOptions{NoSessions: true})
+		testkit.Put(t, testkit.Get(t, p))
+		b.Put(p, b.Borrow(t, p))
+		made := r.ends(t)
+		require.Len(t, made.Gets, 2)
+		for _, g := range made.Gets {
+			assert.Zero(t, g.Session)
+		}
+	})
+}
+
 func TestARecordingShowsWhatWasThereBeforeAndWhatIsThereAfterwards(t *testing.T) {
 	testkit.Run(t, func(t *testing.T, w *testkit.World) {
 		p := w.Pool(testkit.Capacity(3))
