@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -90,8 +91,12 @@ var faults = []struct {
 	},
 }
 
-// faultVariable says in the environment of a child which fault its machine has.
-const faultVariable = "ACTORPOOL_FAULT"
+// faultVariable says in the environment of a child which fault its machine has, and
+// traceVariable where it writes the trace of the run that fails.
+const (
+	faultVariable = "ACTORPOOL_FAULT"
+	traceVariable = "ACTORPOOL_TRACE"
+)
 
 // switches is the file that the machine has besides its own.
 const switches = `package machine
@@ -113,9 +118,7 @@ const within = 100_000
 // real one: a child process runs simulations with each of them. So the machine itself
 // has no switch for a fault. Without a fault the child finds nothing.
 func TestEachFaultInTheMachineIsCaught(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it builds a test binary")
-	}
+	skipUnderRace(t)
 	folder, err := filepath.Abs(machineFolder)
 	require.NoError(t, err)
 	temp := t.TempDir()
@@ -145,10 +148,11 @@ func TestEachFaultInTheMachineIsCaught(t *testing.T) {
 	for _, f := range faults {
 		words = append(words, f.words)
 	}
+	traces := t.TempDir()
 	for n, fault := range words {
 		t.Run(fault, func(t *testing.T) {
 			child := exec.Command(binary, "-test.run=^TestOneFault$", "-test.v")
-			child.Env = append(os.Environ(), fmt.Sprintf("%s=%d", faultVariable, n))
+			child.Env = append(os.Environ(), fmt.Sprintf("%s=%d", faultVariable, n), fmt.Sprintf("%s=%s", traceVariable, filepath.Join(traces, fmt.Sprintf("fault%d.txt", n))))
 			out, err := child.CombinedOutput()
 			require.NoError(t, err, "%s", out)
 			_, found, caught := strings.Cut(string(out), "caught: ")
@@ -157,6 +161,13 @@ func TestEachFaultInTheMachineIsCaught(t *testing.T) {
 			assert.Equal(t, n > 0, caught, "%s", out)
 		})
 	}
+	// The machine's tests read the traces, and find the step in which the real machine
+	// decides otherwise.
+	out, err = exec.Command("go", "test", "-count=1", "-run=^TestTraces$", machineFolder, "-traces="+filepath.Join(traces, "*.txt")).CombinedOutput()
+	assert.Error(t, err)
+	differs := regexp.MustCompile(`--- FAIL: TestTraces/fault(\d+)`).FindAllSubmatch(out, -1)
+	assert.GreaterOrEqual(t, len(differs), 10, "%s", out)
+	assert.Len(t, regexp.MustCompile(`found:|output didn't match`).FindAll(out, -1), len(differs), "%s", out)
 }
 
 // TestOneFault is the child of TestEachFaultInTheMachineIsCaught.
@@ -172,6 +183,7 @@ func TestOneFault(t *testing.T) {
 			require.ErrorAs(t, r.Err, &f)
 			assert.Equal(t, f.Step, strings.Count(r.Trace, "\n----\n"), "the trace ends with the step that fails")
 			assert.Contains(t, r.String(), f.What)
+			require.NoError(t, os.WriteFile(os.Getenv(traceVariable), []byte(r.Trace), 0o600))
 			t.Logf("caught: after %d steps, %v", done+r.Steps, r.Err)
 			return
 		}

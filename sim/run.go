@@ -156,14 +156,15 @@ func (r *runner) toTheEnd() (err error) {
 			break
 		}
 	}
-	if r.pool.Err() == nil && r.w.Length > 0 && !r.over {
-		if err := r.pool.Run(r.w.Length); err != nil {
-			return err
-		}
+	if r.w.Length > 0 && !r.over { // until then nothing happens any more
+		_ = r.pool.Run(r.w.Length)
 	}
 	r.over = true
 	r.server.heal(r.pool.Now())
 	r.length, r.atEnd = r.pool.Now(), r.pool.Totals()
+	if r.pool.Err() != nil {
+		return r.pool.Err()
+	}
 	if r.w.Chaos > 0 || len(r.w.Script) > 0 {
 		r.pool.Resume()
 	}

@@ -28,12 +28,22 @@ func service() client.Config[*conn] {
 	}
 }
 
-// steps is how many steps the run of everything has.
+// steps is how many steps the run of everything has. There is one goroutine, so that the
+// race detector sees nothing: under it there are few.
 func steps() int {
-	if testkit.RaceEnabled() { // there is one goroutine, so that the race detector sees nothing
+	if testkit.RaceEnabled() {
 		return 100_000
 	}
 	return 1_000_000
+}
+
+// skipUnderRace skips a test that takes long, and that make test runs without the race
+// detector, too.
+func skipUnderRace(t *testing.T) {
+	t.Helper()
+	if testkit.RaceEnabled() {
+		t.Skip("the race detector sees one goroutine; it runs without it, too")
+	}
 }
 
 func TestAMillionStepsWithEveryOptionKeepThePromises(t *testing.T) {
@@ -75,6 +85,7 @@ func near(t *testing.T, want, got, part float64, what string) {
 }
 
 func TestSessionsAskAsOftenAsTheyCan(t *testing.T) {
+	skipUnderRace(t)
 	const think, hold = 30 * time.Millisecond, 10 * time.Millisecond
 	w := sim.Workload{Length: 200 * time.Second, Sessions: 4, Think: sim.Exponential(think), Hold: sim.Exponential(hold)}
 	r := sim.Run(service(), w, sim.Server{}, 1, sim.CheckEvery(10))
@@ -93,6 +104,7 @@ func TestSessionsAskAsOftenAsTheyCan(t *testing.T) {
 }
 
 func TestWaitsAreErlangs(t *testing.T) {
+	skipUnderRace(t)
 	cfg := service()
 	cfg.Capacity, cfg.MinIdle = 5, 5
 	r := sim.Run(cfg, sim.Workload{Length: 30 * time.Minute, Rate: 220, Hold: sim.Exponential(15 * time.Millisecond)}, sim.Server{}, 3, sim.CheckEvery(0))
@@ -162,6 +174,7 @@ func TestGivenArrivalsAndAScript(t *testing.T) {
 }
 
 func TestDistributionsHaveTheirMeans(t *testing.T) {
+	skipUnderRace(t)
 	const d = 10 * time.Millisecond
 	for _, c := range []struct {
 		dist sim.Dist

@@ -25,6 +25,7 @@ const machineFolder = "../actors/internal/machine"
 // The machine's tests run the traces of simulations again, in a world of their own that
 // checks each step, and the effects must be the same.
 func TestTheMachinesTestsReadTheTraces(t *testing.T) {
+	skipUnderRace(t)
 	folder := t.TempDir()
 	steps := 0
 	for seed := range uint64(100) {

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/actorpool/actorpool/actors/virtual"
+	"github.com/actorpool/actorpool/internal/testkit"
 )
 
 // erlangC is the mean wait for one of n servers, by Erlang's formula: arrivals and holds
@@ -81,6 +82,9 @@ func queue(t testing.TB, gets, capacity int, perSecond float64, hold time.Durati
 }
 
 func TestTheMeanWaitIsErlangs(t *testing.T) {
+	if testkit.RaceEnabled() {
+		t.Skip("the race detector sees one goroutine; make test runs it without it, too")
+	}
 	for _, capacity := range []int{4, 5, 8} {
 		const gets, perSecond, hold = 400_000, 220, 15 * time.Millisecond
 		_, sum := queue(t, gets, capacity, perSecond, hold, 0)

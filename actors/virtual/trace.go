@@ -231,7 +231,7 @@ func inShort(err error) string {
 	switch {
 	case err == nil:
 		return "ok"
-	case errors.As(err, &e) && error(e) == err:
+	case errors.As(err, &e):
 		err = e.Err
 	}
 	return strings.TrimPrefix(err.Error(), "actorpool: ")
