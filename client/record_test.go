@@ -35,7 +35,7 @@ func beginRecord[C any](p *client.Pool[C], o client.RecordOptions) *recordingOf 
 	return r
 }
 
-// ends ends the recording and gives it.
+// ends has the recording end, and gives it.
 func (r *recordingOf) ends(t testing.TB) *messages.Recording {
 	t.Helper()
 	r.end()

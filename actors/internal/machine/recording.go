@@ -239,10 +239,10 @@ func outcomeOf(err error, reason messages.Reason) messages.RecordedOutcome {
 	case messages.ReasonCleared:
 		return messages.RecordedCleared
 	case messages.ReasonExhausted:
-		if err == messages.ErrExhausted {
+		if err == messages.ErrExhausted { //nolint:errorlint // errors.Is would be code of the user
 			return messages.RecordedExhausted
 		}
-		if _, shed := err.(*messages.ShedError); shed {
+		if _, shed := err.(*messages.ShedError); shed { //nolint:errorlint // and so would errors.As
 			return messages.RecordedShed
 		}
 		return messages.RecordedDeadlock
