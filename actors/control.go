@@ -88,7 +88,7 @@ func (p *pool) control(now time.Duration, c *control) {
 	}
 	switch msg := c.message.(type) {
 	case *messages.SetCapacity:
-		p.m.SetCapacity(now, msg.Capacity, &c.ticket)
+		p.m.SetCapacity(now, msg.Capacity, msg.Note, &c.ticket)
 	case *messages.SetMinIdle:
 		p.answer(c, p.m.SetMinIdle(now, msg.MinIdle))
 	case *messages.Warm:

@@ -16,6 +16,7 @@ import (
 // again only after the pool actor has let go of it, which it does by answering.
 type getRequest struct {
 	node   node
+	ref    *Ref // of the pool that is asked
 	waiter machine.Waiter
 	try    bool      // TryGet: only what is idle, never wait
 	asked  bool      // a direct turn has found nothing to lend at once
@@ -52,8 +53,8 @@ type getAnother struct {
 	cause   error
 }
 
-func newGetRequest() *getRequest {
-	g := &getRequest{handover: newHandover()}
+func newGetRequest(r *Ref) *getRequest {
+	g := &getRequest{ref: r, handover: newHandover()}
 	g.node.message = g
 	g.waiter.Owner = g
 	g.cancel.request, g.other.request = g, g
@@ -62,6 +63,12 @@ func newGetRequest() *getRequest {
 
 // answer hands the request back to its caller.
 func (g *getRequest) answer() { g.handover.answer(g.node.direct) }
+
+// deny answers the request of a caller of ordinary Go that comes after the pool's end.
+func (g *getRequest) deny() {
+	g.err = g.ref.denial()
+	g.answer()
+}
 
 // Get borrows a connection. See client.Pool for what it promises.
 func (r *Ref) Get(ctx context.Context, label string, setting any) (Lease, error) {
@@ -301,8 +308,8 @@ func (r *Ref) wait(ctx context.Context, done <-chan struct{}, g *getRequest) err
 		return r.collect(ctx, done, g)
 	}
 	ended := r.ended
-	if g.handover.way == queued {
-		ended = nil // it is answered at the pool's end, too
+	if g.handover.way == queued || r.box != nil {
+		ended = nil // it is answered at the pool's end, too: see receiveStopped
 	}
 	var inSet []Lease
 	if g.held != nil {

@@ -66,14 +66,18 @@ func (p *pool) runsOn(m *mailbox) { p.mailbox = m }
 
 // receiveStopped implements mailboxActor: the pool actor has stopped, and a message comes
 // from somebody who had its process in hand. It is a dead letter, as it would have been a
-// moment later. Whoever waits for the answer to one of the pool's own messages sees
-// that the pool has ended.
+// moment later. A Get of ordinary Go is answered; whoever waits for the answer to another
+// of the pool's own messages sees that the pool has ended.
 func (p *pool) receiveStopped(message any) {
 	_, content, _ := actor.UnwrapEnvelope(message)
 	switch msg := unwrap(content).(type) {
 	case *refRequest:
 		msg.ref <- p.ref
-	case *getRequest, *poolConn, *cancelGet, *decline, *getAnother, *holdsLeases, *control, *cancelControl, *job, *batch,
+	case *getRequest:
+		msg.deny()
+	case *getAnother:
+		msg.request.deny()
+	case *poolConn, *cancelGet, *decline, *holdsLeases, *control, *cancelControl, *job, *batch,
 		*connectorStopped, *observerStopped, *undelivered, *deliveryOverdue, *visit, *endVisit, *tryAll, *hijack, *infoRequest,
 		*goOnExplaining, *watchChanges, *recording, *endRecording, *units, *lookAround, *retirePool, *messages.Tick, *messages.BackoffElapsed:
 	default:

@@ -228,12 +228,10 @@ func (p *pool) receiveAfterEnd(ctx actor.Context) {
 		p.isGone()
 	case *refRequest:
 		msg.ref <- p.ref
-	case *getRequest:
-		if p.ref != nil {
-			p.reject(msg, p.ref.denial())
-		}
+	case *getRequest: // by its own Ref: an incarnation that was not spawned has none
+		msg.deny()
 	case *decline:
-		msg.answer <- p.ref.denial()
+		msg.answer <- msg.request.ref.denial()
 	case *hijack:
 		msg.answer <- false
 	case *infoRequest:
@@ -241,11 +239,11 @@ func (p *pool) receiveAfterEnd(ctx actor.Context) {
 	case *tryAll:
 		msg.answer <- nil
 	case *visit:
-		msg.answer <- visited{err: p.ref.endError()}
+		msg.answer <- visited{err: p.endError()}
 	case *recording:
 		msg.over <- p.endError()
 	case *getAnother:
-		p.reject(msg.request, p.ref.denial())
+		msg.request.deny()
 	case *control:
 		if p.ref != nil {
 			p.controlAfterEnd(msg)

@@ -146,7 +146,7 @@ func TestASuspendedMailboxHoldsUserMessagesInOrderUntilItIsResumed(t *testing.T)
 	for i := range 5 {
 		m.PostUserMessage(i)
 	}
-	c := newGetRequest()
+	c := newGetRequest(nil)
 	m.PostUserMessage(c)
 	m.PostSystemMessage("system")
 	assert.Empty(t, r.user)
@@ -336,7 +336,7 @@ func TestTheMailboxBehavesAsTheChannelModel(t *testing.T) {
 						m.PostUserMessage(numbered{s, i})
 						m.PostSystemMessage(&actor.ResumeMailbox{})
 					case i%5 == 4:
-						m.PostUserMessage(&newGetRequest().node) // a message with its own node
+						m.PostUserMessage(&newGetRequest(nil).node) // a message with its own node
 						m.PostUserMessage(numbered{s, i})
 					default:
 						m.PostUserMessage(numbered{s, i})
@@ -429,7 +429,7 @@ func BenchmarkLongestPostUnderFlood(b *testing.B) {
 	m.Start()
 	var longest atomic.Int64
 	b.RunParallel(func(pb *testing.PB) {
-		g := newGetRequest()
+		g := newGetRequest(nil)
 		mine := int64(0)
 		for pb.Next() {
 			start := time.Now()
@@ -462,7 +462,7 @@ func BenchmarkPost(b *testing.B) {
 			m := mb.make()
 			m.RegisterHandlers(discard{&recorder{}}, actor.NewDefaultDispatcher(300))
 			m.Start()
-			g := newGetRequest()
+			g := newGetRequest(nil)
 			b.ReportAllocs()
 			for b.Loop() {
 				m.PostUserMessage(&g.node)

@@ -29,12 +29,8 @@ type feed struct {
 // maxWaiting bounds the events that wait for a slow handler.
 const maxWaiting = 4096
 
-// batch is a ring of events on their way to the observer, which sends it back to
-// be used again.
-type batch struct {
-	events []messages.Event
-	first  int
-}
+// batch is events on their way to the observer, which sends it back to be used again.
+type batch struct{ log machine.Log }
 
 // IgnoreDeadLetterLogging marks a batch on its way back to a pool that has
 // ended as no news.
@@ -44,11 +40,11 @@ func (*batch) IgnoreDeadLetterLogging() {}
 // busy.
 func (f *feed) next(m *machine.Machine) *batch {
 	b := f.spare
-	if b == nil || len(m.Events()) == 0 {
+	if b == nil || m.Told() == 0 {
 		return nil
 	}
 	f.spare, f.sent = nil, b
-	b.events, b.first = m.TakeEvents(b.events)
+	m.TakeEvents(&b.log)
 	return b
 }
 
@@ -67,7 +63,7 @@ func (*observerStopped) IgnoreDeadLetterLogging() {}
 
 // delivered says that the end of the pool need not wait for events any more.
 func (f *feed) delivered(m *machine.Machine) bool {
-	return f.overdue || f.observer == nil || f.spare != nil && len(m.Events()) == 0
+	return f.overdue || f.observer == nil || f.spare != nil && m.Told() == 0
 }
 
 // observerActor passes events on to the user, in order. Panics in the user's handler
@@ -97,13 +93,17 @@ func (o *observerActor) deliver(b *batch) {
 			}
 		},
 	}
-	done, all := 0, len(b.events)*len(steps)
+	var event messages.Event
+	done, all := 0, b.log.Len()*len(steps)
 	for done < all { // once, unless a handler ends its goroutine
 		failure := contain(func() {
 			for done < all {
-				event, step := (b.first+done/len(steps))%len(b.events), done%len(steps)
+				step := done % len(steps)
+				if step == 0 {
+					event = b.log.At(done / len(steps))
+				}
 				done++
-				steps[step](&b.events[event])
+				steps[step](&event)
 			}
 		})
 		if failure != nil {

@@ -106,7 +106,7 @@ func TestAPoolActorThatPanicsIsStoppedAndTellsEverybody(t *testing.T) {
 // queue and not answered it. Its caller sleeps on its channel alone.
 func TestAGetThatWasDecidedOnAPanickingTurnIsAnswered(t *testing.T) {
 	m := machine.New(Policy{Capacity: 1, MaxConnecting: 1, ConnectTimeout: time.Second, CheckTimeout: time.Second, DisconnectTimeout: time.Second})
-	g := newGetRequest()
+	g := newGetRequest(nil)
 	g.handover.way = queued
 	m.Get(0, &g.waiter)
 	slot := m.Effects()[0].Slot
@@ -118,6 +118,61 @@ func TestAGetThatWasDecidedOnAPanickingTurnIsAnswered(t *testing.T) {
 	p.rejectAll()
 	<-g.handover.wakes
 	assert.ErrorIs(t, g.err, messages.ErrClosed)
+}
+
+// On the pool's own mailbox a caller that waits sleeps on its own channel alone, also when
+// another goroutine runs the pool: it is answered whatever the pool's end is, and however
+// far its request has come.
+func TestEveryGetIsAnsweredHoweverThePoolEnds(t *testing.T) {
+	restarts := actor.WithGuardian(actor.NewRestartingStrategy())
+	for name, c := range map[string]struct {
+		opts []actor.PropsOption
+		end  func(*actor.ActorSystem, *Ref)
+	}{
+		"closed":    {nil, func(_ *actor.ActorSystem, r *Ref) { _ = r.Close(context.Background()) }},
+		"stopped":   {nil, func(s *actor.ActorSystem, r *Ref) { s.Root.Stop(r.pid) }},
+		"panicked":  {nil, func(s *actor.ActorSystem, r *Ref) { s.Root.Send(r.pid, bomb()) }},
+		"restarted": {[]actor.PropsOption{restarts}, func(s *actor.ActorSystem, r *Ref) { s.Root.Send(r.pid, bomb()) }},
+		"restarted by somebody": {[]actor.PropsOption{restarts}, func(s *actor.ActorSystem, r *Ref) {
+			r.process.SendSystemMessage(r.pid, &actor.Restart{})
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := &fake{}
+			for range 10 {
+				system, ref := spawnPool(t, f.spec(2), c.opts...)
+				var callers sync.WaitGroup
+				var served atomic.Int64
+				for i := range 16 {
+					callers.Go(func() {
+						for {
+							l, err := ref.Get(context.Background(), "", nil)
+							if err != nil {
+								assert.ErrorIs(t, err, messages.ErrClosed)
+								return
+							}
+							served.Add(1)
+							if i%2 == 0 {
+								runtime.Gosched()
+							}
+							_ = l.Put()
+						}
+					})
+				}
+				until(t, "there is a crowd", func() bool { return served.Load() > 100 })
+				c.end(system, ref)
+				callers.Wait()
+				<-ref.Done()
+				// Whoever had the Ref in hand and was slow comes when nothing is left.
+				late, again := newGetRequest(ref), newGetRequest(ref)
+				for g, message := range map[*getRequest]any{late: &late.node, again: &again.other} {
+					ref.process.SendUserMessage(ref.pid, message)
+					require.NoError(t, ref.wait(context.Background(), nil, g))
+					assert.ErrorIs(t, g.err, messages.ErrClosed)
+				}
+			}
+		})
+	}
 }
 
 func TestAPoolThatIsStoppedFromOutsideFailsWaitersAndClosesEverything(t *testing.T) {

@@ -99,7 +99,7 @@ func newRef(ctx actor.Context, spec *Spec) *Ref {
 	}
 	r.process, _ = r.system.ProcessRegistry.Get(r.pid)
 	r.changes.c = make(chan struct{}, 1)
-	r.requests.New = func() any { return newGetRequest() }
+	r.requests.New = func() any { return newGetRequest(r) }
 	return r
 }
 

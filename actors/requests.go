@@ -72,7 +72,7 @@ func (p *pool) getFor(now time.Duration, msg *messages.Get) {
 		}
 		return
 	}
-	g := newGetRequest()
+	g := newGetRequest(p.ref)
 	g.sender = sender
 	g.waiter.Label, g.waiter.Setting, g.waiter.Session = msg.Label, msg.Setting, p.sessionOf(holder)
 	if !msg.Deadline.IsZero() {

@@ -77,7 +77,7 @@ var cases = slices.Concat([]benchmark{
 	},
 	{
 		name: "crowd", what: "10,000 goroutines on 100 connections, each holder yields once",
-		capacity: of(100), first: 50_000, // five for each goroutine: else their start is measured
+		capacity: of(100), first: 50_000, // five for each goroutine
 		run: crowded(10_000, runtime.Gosched),
 	},
 	{
@@ -164,18 +164,29 @@ func cancellable(f func(context.Context, pool, int, func()) error) func(pool, ef
 	}
 }
 
+// crowded divides cycles among goroutines. Each does two others before, while all do: what is
+// measured is a crowd that stands already. No stack grows any more, and what a pool keeps for a
+// waiter is there.
 func crowded(goroutines int, hold func()) func(pool, effort, func()) (outcome, error) {
 	return func(p pool, e effort, start func()) (outcome, error) {
-		return outcome{n: e.n}, crowd(goroutines, e.n, start, func(_, _ int) error {
-			return p.cycle(context.Background(), hold)
-		})
+		times := func(n int) error {
+			for range n {
+				if err := p.cycle(context.Background(), hold); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+		return outcome{n: e.n}, together(goroutines, start,
+			func(int) error { return times(2) },
+			func(g int) error { return times(share(e.n, goroutines, g)) })
 	}
 }
 
 // crowd divides n calls of f among goroutines that start at the same time. f gets the number of
 // its goroutine, and of the call in that goroutine.
 func crowd(goroutines, n int, start func(), f func(goroutine, call int) error) error {
-	return together(goroutines, start, func(g int) error {
+	return together(goroutines, start, nothingBefore, func(g int) error {
 		for i := range share(n, goroutines, g) {
 			if err := f(g, i); err != nil {
 				return err
@@ -185,28 +196,43 @@ func crowd(goroutines, n int, start func(), f func(goroutine, call int) error) e
 	})
 }
 
-// together calls f in goroutines that start at the same time.
-func together(goroutines int, start func(), f func(goroutine int) error) error {
-	var ready, done sync.WaitGroup
-	var once sync.Once
-	var failed error
-	open := make(chan struct{})
+// together calls f in goroutines that start at the same time, after each of them has returned
+// from first, which they start at the same time, too.
+func together(goroutines int, start func(), first, f func(goroutine int) error) error {
+	var ready, warm, done sync.WaitGroup
+	var failed atomic.Pointer[error] // one of them
+	try := func(f func(int) error, g int) {
+		if err := f(g); err != nil {
+			found := err // that err itself stays off the heap: it would count for the pool
+			failed.Store(&found)
+		}
+	}
+	begin, open := make(chan struct{}), make(chan struct{})
+	ready.Add(goroutines)
+	warm.Add(goroutines)
 	for g := range goroutines {
-		ready.Add(1)
 		done.Go(func() {
 			ready.Done()
+			<-begin
+			try(first, g)
+			warm.Done()
 			<-open
-			if err := f(g); err != nil {
-				once.Do(func() { failed = err })
-			}
+			try(f, g)
 		})
 	}
 	ready.Wait()
+	close(begin)
+	warm.Wait()
 	start()
 	close(open)
 	done.Wait()
-	return failed
+	if err := failed.Load(); err != nil {
+		return *err
+	}
+	return nil
 }
+
+func nothingBefore(int) error { return nil }
 
 // share is the number of calls of goroutine g, if several share n.
 func share(n, goroutines, g int) int {
@@ -263,7 +289,7 @@ func sharing(p pool, e effort, start func()) (outcome, error) {
 	err := together(goroutines, func() {
 		start()
 		time.AfterFunc(e.lasts, func() { over.Store(true) })
-	}, func(g int) error {
+	}, nothingBefore, func(g int) error {
 		for once := false; !once || !over.Load(); once = true {
 			if err := p.cycle(context.Background(), runtime.Gosched); err != nil {
 				return err

@@ -2,6 +2,7 @@ package client_test
 
 import (
 	"context"
+	"encoding/json"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -222,5 +223,36 @@ func TestACancelledConnectThatIgnoresItsContextIsLeftBehind(t *testing.T) {
 		_, opened, closed := w.Server.Counts()
 		assert.Equal(t, []int{2, 1}, []int{opened, closed}, "opened, closed")
 		testkit.Put(t, l)
+	})
+}
+
+// C6
+func TestTheNoteOnTheCapacityIsInErrorsExplanationsAndHealth(t *testing.T) {
+	testkit.Run(t, func(t *testing.T, w *testkit.World) {
+		p := w.Pool(testkit.Capacity(1))
+		set := func(n int, note string) {
+			t.Helper()
+			assert.NoError(t, testkit.Ask[*messages.Done](t, w, p, &messages.SetCapacity{Capacity: n, Note: note}).Err)
+		}
+		set(0, "fleet: no quota")
+		_, err := p.Get(testkit.Within(t, time.Second))
+		var e *messages.GetError
+		require.ErrorAs(t, err, &e)
+		assert.Equal(t, "fleet: no quota", e.Stats.CapacityNote)
+		assert.ErrorContains(t, err, "(fleet: no quota; capacity 0: 1 waiting)")
+		explained, err := p.Explain(ctx)
+		require.NoError(t, err)
+		assert.Contains(t, explained.String(), "waiting=0 (fleet: no quota)")
+		text, err := json.Marshal(p.Health())
+		require.NoError(t, err)
+		assert.Contains(t, string(text), `"capacityNote":"fleet: no quota"`)
+		assert.False(t, p.Health().OK)
+		assert.Equal(t, "fleet: no quota", p.Health().CapacityNote)
+
+		assert.Error(t, testkit.Ask[*messages.Done](t, w, p, &messages.SetCapacity{Capacity: -1, Note: "not set"}).Err)
+		assert.Equal(t, "fleet: no quota", p.Stats().CapacityNote, "what is refused changes nothing")
+		require.NoError(t, p.SetCapacity(ctx, 1))
+		assert.Empty(t, p.Stats().CapacityNote, "ordinary Go gives no note")
+		testkit.Put(t, testkit.Get(t, p))
 	})
 }

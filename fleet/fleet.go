@@ -62,8 +62,8 @@ func New[C any](ctx context.Context, pool client.Config[C], cfg Config) (*client
 		system.Shutdown()
 		return nil, nil, err
 	}
-	m := &Member{system: system, left: make(chan struct{}), patience: cfg.TTL}
-	m.last.Store(&published{Status: Status{Key: cfg.Key, Budget: cfg.Budget, Phase: "new"}})
+	m := &Member{system: system, pool: p, left: make(chan struct{}), patience: cfg.TTL}
+	m.last.Store(&published{Status: Status{Key: cfg.Key, Budget: cfg.Budget, TTL: cfg.TTL, Phase: "new"}})
 	shared := &shared{cfg: &cfg, gate: g, facade: m, pool: p.PID(), minIdle: minIdle, resumes: pool.PauseOnClear}
 	shared.life, shared.die = context.WithCancel(context.Background())
 	props := actor.PropsFromProducer(func() actor.Actor { return &memberActor{shared: shared} })

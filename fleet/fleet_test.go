@@ -93,7 +93,7 @@ func TestAStoreThatIsAway(t *testing.T) {
 		assert.Less(t, phases["hard"], ttl, "before the lease can have ended")
 		require.ErrorIs(t, a.Status().Err, errAway)
 		assert.True(t, a.Status().NoQuota())
-		assert.Contains(t, a.Status().String(), "fleet: no quota")
+		assert.Contains(t, a.Status().String(), "; fleet: store not reached for 5s, all is closed; the store is away")
 
 		time.Sleep(2 * ttl)
 		a.store.heal()

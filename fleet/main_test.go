@@ -243,3 +243,11 @@ func (l *disturbedLease) Renew(ctx context.Context, r store.Report) (row store.R
 func (l *disturbedLease) Leave(ctx context.Context) error {
 	return l.d.do(ctx, "leave", func() error { return l.Membership.Leave(ctx) })
 }
+
+// errLost is what a store says of a lease that has ended; to join it is away.
+func errLost(operation string) error {
+	if operation == "renew" {
+		return store.ErrLost
+	}
+	return errAway
+}

@@ -35,6 +35,8 @@ type shared struct {
 	lease       store.Membership
 	incarnation string
 
+	errors uint64 // operations of the store and of Reclaim that have failed
+
 	life context.Context // ends with the actor
 	die  context.CancelFunc
 	work sync.WaitGroup // the operations of the store that are under way
@@ -51,10 +53,12 @@ type memberActor struct {
 	entering    bool         // a join or a leave is under way
 	candidate   string       // which joins
 	joinAgainAt time.Duration
+	joinFailed  bool // the last one
 
 	decision  machine.Decision
-	capacity  int  // as last sent to the pool
-	asked     bool // a StatsRequest is under way
+	capacity  int    // as last sent to the pool
+	noted     string // with it
+	asked     bool   // a StatsRequest is under way
 	askedAt   time.Duration
 	interrupt bool // leases have been ended in this phase
 	stats     messages.Stats
@@ -140,12 +144,14 @@ func (m *memberActor) Receive(ctx actor.Context) {
 		m.first = msg.answer
 		m.answerFirst()
 	case *joined:
+		m.count(msg.err)
 		m.joined(msg)
 	case *wake:
 		if msg.epoch != m.timerEpoch {
 			return
 		}
 	case *renewed:
+		m.count(msg.err)
 		m.renewed(msg)
 	case *seen:
 		if msg.incarnation == m.incarnation && m.machine != nil {
@@ -160,6 +166,7 @@ func (m *memberActor) Receive(ctx actor.Context) {
 	case *messages.Done: // of a request to the pool
 		return
 	case *dealt:
+		m.count(msg.err)
 		m.dealt(msg)
 	case *leave:
 		if !m.leaving { // what the pool says is believed if it has been asked after this
@@ -196,7 +203,7 @@ func (m *memberActor) start() {
 		m.firstResult = new(error)
 	}
 	m.gate.set(nil, 0, 0)
-	m.setCapacity(0)
+	m.setCapacity(0, machine.NoteOver)
 }
 
 // stop ends what would send messages to an actor that is not there.
@@ -209,6 +216,13 @@ func (m *memberActor) stop() {
 		m.stopWatch()
 	}
 	m.gate.set(nil, 0, 0)
+}
+
+// count counts the operations that have failed.
+func (m *memberActor) count(err error) {
+	if err != nil {
+		m.errors++
+	}
 }
 
 func (m *memberActor) now() time.Duration { return m.gate.now() }
@@ -295,7 +309,7 @@ func (m *memberActor) joined(msg *joined) {
 		}
 		return
 	}
-	m.entering, m.failure = false, msg.err
+	m.entering, m.failure, m.joinFailed = false, msg.err, msg.err != nil
 	first := m.firstResult == nil
 	if first {
 		m.firstResult = &msg.err
@@ -311,7 +325,7 @@ func (m *memberActor) joined(msg *joined) {
 	}
 	hard := time.Duration(float64(m.cfg.TTL) * (1 - 2*m.cfg.Drift))
 	m.machine = machine.NewMember(machine.MemberConfig{
-		Floor: m.cfg.Floor, Soft: hard * 2 / 3, Hard: hard, Smoothing: min(time.Second, m.cfg.TTL/renewals/3),
+		Floor: m.cfg.Floor, Soft: hard * 2 / 3, Hard: hard, Late: m.cfg.TTL / 2, Smoothing: min(time.Second, m.cfg.TTL/renewals/3),
 	}, msg.asked)
 	m.lease, m.incarnation, m.interrupt = msg.lease, msg.incarnation, false
 	m.reported, m.renewing, m.failed, m.renewedAt = store.Report{}, false, false, math.MinInt64/2
@@ -367,8 +381,8 @@ func (m *memberActor) apply() {
 	}
 	m.decision = d
 	// What the pool does not count, but the server may, takes its place.
-	if n := max(0, d.Capacity-m.stats.GivenUp-int(m.stats.Hijacks)); n != m.capacity {
-		m.setCapacity(n)
+	if n := max(0, d.Capacity-m.stats.GivenUp-int(m.stats.Hijacks)); n != m.capacity || m.note(n) != m.noted {
+		m.setCapacity(n, m.note(n))
 	}
 	if d.Interrupt && !m.interrupt {
 		m.cfg.Logger.Warn("fleet: all connections are closed", "key", m.cfg.Key, "incarnation", m.incarnation, "phase", d.Phase.String(), "err", m.failure)
@@ -384,17 +398,30 @@ func (m *memberActor) apply() {
 	}
 }
 
+// note says why the pool has no more, if there is a reason to be told.
+func (m *memberActor) note(capacity int) string {
+	switch {
+	case m.leaving || m.ended:
+		return machine.NoteLeave
+	case m.machine != nil:
+		return m.machine.Note(m.now(), capacity)
+	case m.joinFailed:
+		return machine.NoteFailed
+	}
+	return machine.NoteOver
+}
+
 // setCapacity sets the capacity of the pool. MinIdle follows it, and is never above.
-func (m *memberActor) setCapacity(capacity int) {
+func (m *memberActor) setCapacity(capacity int, note string) {
 	minIdle := min(m.minIdle, capacity)
 	if capacity < m.capacity && m.minIdle > 0 {
 		m.ctx.Request(m.pool, &messages.SetMinIdle{MinIdle: minIdle})
 	}
-	m.ctx.Request(m.pool, &messages.SetCapacity{Capacity: capacity})
+	m.ctx.Request(m.pool, &messages.SetCapacity{Capacity: capacity, Note: note})
 	if capacity > m.capacity && m.minIdle > 0 {
 		m.ctx.Request(m.pool, &messages.SetMinIdle{MinIdle: minIdle})
 	}
-	m.capacity = capacity
+	m.capacity, m.noted = capacity, note
 }
 
 // look asks the pool for its demand, now and then.

@@ -14,70 +14,44 @@ import (
 )
 
 // Status is what a member knows of itself and of its fleet.
-type Status struct {
-	// Key and Budget are those of the fleet.
-	Key    string `json:"key"`
-	Budget int    `json:"budget"`
-	// Incarnation is the name of the member's present life; "" while it has none.
-	Incarnation string `json:"incarnation"`
-	// Phase is how far that has come: new, live, soft (the store was not reached for long:
-	// nothing new is opened), hard (nothing may be held) or over.
-	Phase string `json:"phase"`
-	// Charge is what the budget is charged for this member, and Target what it shall shrink
-	// to. Capacity is what its pool is set to, Held what that holds, and Want what it asks
-	// for.
-	Charge   int `json:"charge"`
-	Target   int `json:"target"`
-	Capacity int `json:"capacity"`
-	Held     int `json:"held"`
-	Want     int `json:"want"`
-	// Proof is how long ago the last confirmed renewal was sent.
-	Proof time.Duration `json:"proof"`
-	// Err is the error of the last renewal; nil if it succeeded.
-	Err error `json:"-"`
-	// Fleet are the members, as this one has last read the ledger, in the order of their
-	// incarnations; and ReadAgo is how long ago that was.
-	Fleet   []Row         `json:"fleet"`
-	ReadAgo time.Duration `json:"readAgo"`
-}
-
-// NoQuota says that the member has a use for connections and may have none.
-func (s Status) NoQuota() bool { return s.Capacity == 0 && s.Want > 0 }
-
-// String is the status in a line.
-func (s Status) String() string {
-	text := fmt.Sprintf("fleet %s: phase %s, capacity %d, held %d, want %d, charge %d, target %d, of a budget of %d; renewed %v ago",
-		s.Key, s.Phase, s.Capacity, s.Held, s.Want, s.Charge, s.Target, s.Budget, s.Proof.Round(time.Millisecond))
-	if s.NoQuota() {
-		text += "; fleet: no quota"
-	}
-	if s.Err != nil {
-		text += "; " + s.Err.Error()
-	}
-	return text
-}
+type Status = messages.FleetStatus
 
 // Row is one member of the fleet in the ledger.
-type Row struct {
-	Incarnation string `json:"incarnation"`
-	Charge      int    `json:"charge"`
-	Target      int    `json:"target"`
-	Want        int    `json:"want"`
-	// Alive: its lease lives. What a dead one is charged for may still be open.
-	Alive bool `json:"alive"`
-}
+type Row = messages.FleetMember
 
 // Member is the membership of this process in a fleet. Its methods may be called from many
 // goroutines.
+//
+// Give it to page.New, or to Register or Add of the module metrics, instead of its pool:
+// they show the pool, and the fleet with it.
 type Member struct {
 	system *actor.ActorSystem
 	pid    *actor.PID
+	pool   measured
 	last   atomic.Pointer[published]
 	// patience is how long Leave waits after its context has ended.
 	patience time.Duration
 	end      atomic.Pointer[error] // of Leave, when the actor has ended
 	left     chan struct{}         // closed when the actor has ended
 }
+
+// measured is what is shown of a pool.
+type measured interface {
+	Stats() messages.Stats
+	Explain(ctx context.Context) (messages.Explanation, error)
+	Measure(ctx context.Context) (messages.Measures, error)
+}
+
+// Stats is that of the member's pool.
+func (m *Member) Stats() messages.Stats { return m.pool.Stats() }
+
+// Explain is that of the member's pool.
+func (m *Member) Explain(ctx context.Context) (messages.Explanation, error) {
+	return m.pool.Explain(ctx)
+}
+
+// Measure is that of the member's pool.
+func (m *Member) Measure(ctx context.Context) (messages.Measures, error) { return m.pool.Measure(ctx) }
 
 // published is a Status, and the moments that it counts from.
 type published struct {
@@ -147,11 +121,12 @@ func (m *memberActor) publish() {
 		Status: Status{
 			Key: m.cfg.Key, Budget: m.cfg.Budget, Incarnation: m.incarnation, Phase: m.decision.Phase.String(),
 			Capacity: m.capacity, Held: int(m.gate.held.Load()), Want: max(m.reported.Want, m.demand()), Err: m.failure, Fleet: m.rows,
+			Note: m.noted, TTL: m.cfg.TTL, Errors: m.errors,
 		},
 		read: m.readAt, now: m.gate.now,
 	}
 	if m.over {
-		s.Phase, s.Capacity = machine.Over.String(), 0
+		s.Phase, s.Capacity, s.Note = machine.Over.String(), 0, ""
 	}
 	if m.snapshot.Sum.Revision > 0 {
 		s.Budget = m.snapshot.Sum.Budget

@@ -170,8 +170,9 @@ type GetError struct {
 }
 
 // Error implements error. The text is one line of about 200 characters at most: the
-// reason, what the connections do, and the holder that has had one for longest. Long
-// reasons are shortened in the middle. %+v gives everything.
+// reason, the note on the capacity if there is one, what the connections do, and the
+// holder that has had one for longest. Long reasons are shortened in the middle. %+v
+// gives everything.
 func (e *GetError) Error() string {
 	head, reason := "actorpool "+quote(e.Pool)+": ", text(e.Err)
 	connecting := false
@@ -189,11 +190,16 @@ func (e *GetError) Error() string {
 	}
 	var facts []string
 	if e.Stats.State != "" && !connecting {
+		note := shorten(oneLine(e.Stats.CapacityNote), noteLength)
+		if note != "" {
+			facts = append(facts, note)
+		}
 		facts = append(facts, counts(&e.Stats))
-		if _, deadlock := e.Err.(*DeadlockError); !deadlock {
-			if who := longest(e.Holders); who != "" {
-				facts = append(facts, who)
-			}
+		_, deadlock := e.Err.(*DeadlockError)
+		who := longest(e.Holders)
+		fits := note == "" || len(head)+reasonLength+len(strings.Join(facts, "; "))+len(who) <= textLength
+		if who != "" && !deadlock && fits {
+			facts = append(facts, who)
 		}
 	}
 	if e.Attempt > 0 {

@@ -30,6 +30,8 @@ type Health struct {
 	Attempt int
 	// NextAttempt is when the next connect begins; zero if none is put off.
 	NextAttempt time.Time
+	// CapacityNote is that of Stats: with a capacity of 0 it says why OK is false.
+	CapacityNote string
 	// Since is when State became what it is. It is zero if there is no such pool.
 	Since time.Time
 }
@@ -42,6 +44,7 @@ func (h Health) MarshalJSON() ([]byte, error) {
 		LastError   *string   `json:"lastError,omitzero"`
 		Attempt     int       `json:"attempt,omitzero"`
 		NextAttempt time.Time `json:"nextAttempt,omitzero"`
+		Note        string    `json:"capacityNote,omitzero"`
 		Since       time.Time `json:"since,omitzero"`
-	}{h.OK, h.State, words(h.LastError), h.Attempt, h.NextAttempt, h.Since})
+	}{h.OK, h.State, words(h.LastError), h.Attempt, h.NextAttempt, h.CapacityNote, h.Since})
 }

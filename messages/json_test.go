@@ -54,8 +54,8 @@ func assertNames(t *testing.T, of reflect.Type, object map[string]any) {
 	for i := range of.NumField() {
 		f := of.Field(i)
 		name := strings.ToLower(f.Name[:1]) + f.Name[1:]
-		if f.Name == "ID" {
-			name = "id"
+		if f.Name == "ID" || f.Name == "TTL" {
+			name = strings.ToLower(f.Name)
 		}
 		want = append(want, name)
 		switch value := object[name].(type) {
@@ -75,7 +75,7 @@ func assertNames(t *testing.T, of reflect.Type, object map[string]any) {
 
 // E4
 func TestEveryFieldIsInJSONUnderItsName(t *testing.T) {
-	for _, v := range []any{&messages.Stats{}, &messages.Explanation{}, &messages.Event{}} {
+	for _, v := range []any{&messages.Stats{}, &messages.Explanation{}, &messages.Event{}, &messages.FleetStatus{}} {
 		fill(reflect.ValueOf(v).Elem())
 		for _, v := range []any{v, reflect.ValueOf(v).Elem().Interface()} {
 			data, err := json.Marshal(v)

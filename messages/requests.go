@@ -81,6 +81,11 @@ type Taint struct {
 type SetCapacity struct {
 	// Capacity is the new number. With 0, Gets wait until it is raised.
 	Capacity int
+	// Note says in a few words why the capacity is what it is, for example "fleet: no
+	// quota". It appears in Stats, and with that in explanations and errors, and in
+	// Health, until the next SetCapacity gives another one or none. Of a longer text the
+	// pool keeps the first 200 characters.
+	Note string
 }
 
 // SetMinIdle changes the number of idle connections that the pool keeps ready, see

@@ -32,6 +32,9 @@ type Stats struct {
 
 	// Capacity is the largest number of connections.
 	Capacity int `json:"capacity"`
+	// CapacityNote says why it is what it is, in the words of the [SetCapacity] that has
+	// set it; empty if that has said nothing.
+	CapacityNote string `json:"capacityNote,omitzero"`
 	// Open is the number of open connections: idle, borrowed or in transition.
 	Open int `json:"open"`
 	// Idle is the number of connections that wait for a Get.

@@ -19,6 +19,7 @@ const (
 	causeLength  = 32
 	nameLength   = 32 // of the name of a pool, or of a label
 	eventLength  = 80 // of an error in the list of events
+	noteLength   = 64 // of the note on the capacity
 )
 
 const prefix = "actorpool: "
@@ -200,4 +201,7 @@ func indent(s, by string) string {
 func writeStats(b *strings.Builder, s *Stats) {
 	fmt.Fprintf(b, "state=%s capacity=%d open=%d borrowed=%d idle=%d connecting=%d waiting=%d",
 		s.State, s.Capacity, s.Open, s.Borrowed, s.Idle, s.Connecting, s.Waiting)
+	if s.CapacityNote != "" {
+		fmt.Fprintf(b, " (%s)", oneLine(s.CapacityNote))
+	}
 }

@@ -41,6 +41,18 @@ func TestTheTextOfAnErrorIsOneLineThatSaysWhatMatters(t *testing.T) {
 			&messages.GetError{Pool: "orders", Waited: 1200 * time.Millisecond, Position: 9, Stats: busy, Holders: holders, Err: context.DeadlineExceeded},
 			`actorpool "orders": no connection in 1.2s: context deadline exceeded (capacity 8: 8 borrowed, 12 waiting; longest: "nightly import" for 26s)`,
 		},
+		{ // a note on the capacity comes first: it says why there is no more
+			&messages.GetError{Pool: "orders", Waited: time.Second, Stats: messages.Stats{State: messages.StateReady, CapacityNote: "fleet: no quota", Waiting: 3}, Err: context.DeadlineExceeded},
+			`actorpool "orders": no connection in 1s: context deadline exceeded (fleet: no quota; capacity 0: 3 waiting)`,
+		},
+		{
+			&messages.GetError{
+				Pool: "orders", Waited: time.Second, Holders: holders, Err: context.DeadlineExceeded,
+				Stats: messages.Stats{State: messages.StateReady, Capacity: 8, Borrowed: 8, CapacityNote: "fleet: store not reached for 8s, shares do not move"},
+			},
+			`actorpool "orders": no connection in 1s: context deadline exceeded ` +
+				`(fleet: store not reached for 8s, shares do not move; capacity 8: 8 borrowed; longest: "nightly import" for 26s)`,
+		},
 		{
 			&messages.GetError{Pool: "orders", Time: moment, Waited: time.Second, Stats: busy, Attempt: 5, NextAttempt: backoff.Until, Err: connect},
 			`actorpool "orders": connect failed: dial tcp 10.0.0.7:5432: connection refused (attempt 5, next in 3.2s)`,
@@ -111,12 +123,15 @@ func TestTheTextOfAnErrorIsOneLineThatSaysWhatMatters(t *testing.T) {
 // E2
 func TestALongReasonIsShortenedInTheMiddle(t *testing.T) {
 	long := errors.New("begin " + strings.Repeat("é", 1000) + " end")
+	noted := busy
+	noted.CapacityNote = strings.Repeat("n", 200)
 	for _, err := range []error{
 		&messages.GetError{Pool: strings.Repeat("p", 100), Stats: busy, Holders: holders, Waited: time.Hour, Err: long, LastConnectError: long},
 		&messages.GetError{
 			Pool: "orders", Stats: busy, Holders: []messages.Holder{{Label: strings.Repeat("l", 1000)}}, Err: long, LastConnectError: errors.New("other " + long.Error()),
 		},
 		&messages.GetError{Pool: "orders", Err: &messages.ConnectError{Phase: messages.PhaseConnect, Err: long}},
+		&messages.GetError{Pool: strings.Repeat("p", 100), Stats: noted, Holders: holders, Waited: time.Hour, Err: long},
 		&messages.DrainError{Op: "close", Stats: busy, Holders: holders, Err: long},
 	} {
 		text := []rune(err.Error())
@@ -135,6 +150,7 @@ func TestNoTextHasSeveralLinesWhateverItIsMadeOf(t *testing.T) {
 	for _, text := range []string{
 		(&messages.GetError{Pool: "g\nh", Stats: busy, Holders: []messages.Holder{h}, Err: lines, LastConnectError: lines}).Error(),
 		(&messages.GetError{Err: &messages.BackoffError{Cause: lines}}).Error(),
+		(&messages.GetError{Stats: messages.Stats{State: messages.StateReady, CapacityNote: "a\nb"}}).Error(),
 		(&messages.DrainError{Stats: messages.Stats{Name: "g\nh"}, Holders: []messages.Holder{h}, Err: lines}).Error(),
 		(&messages.DeadlockError{Cycle: []messages.Holder{h}}).Error(),
 		(&messages.ConnectError{Err: lines}).Error(), (&messages.BackoffError{Cause: lines}).Error(), (&messages.PanicError{Value: lines}).Error(),
@@ -198,6 +214,8 @@ held by:
 	deadlock := fmt.Sprintf("%+v", &messages.GetError{Pool: "orders", Stats: busy, Err: &messages.DeadlockError{Cycle: []messages.Holder{
 		{ConnID: 1, Label: "a", Waits: true, Waited: time.Second, WaitsFor: "b"}, {ConnID: 2, Waits: true},
 	}}})
+	stats.CapacityNote = "fleet: no quota\nfor now"
+	assert.Contains(t, fmt.Sprintf("%+v", &messages.GetError{Stats: stats}), " waiting=12 (fleet: no quota; for now) in transition=1 closing=2")
 	assert.Contains(t, deadlock, "\n    \"a\" (connection 1, 0s) waits for another since 1s (\"b\")\n    unlabelled (connection 2, 0s) waits for another\n")
 	assert.Contains(t, fmt.Sprintf("%+v", &messages.BackoffError{Cause: reason}), "main.go:1")
 }

@@ -33,6 +33,7 @@ type detailed struct {
 	Verdict  verdict              `json:"verdict"`
 	Explain  messages.Explanation `json:"explain"` // of a group, or if it failed, Stats only
 	Failed   string               `json:"failed,omitzero"`
+	Fleet    *fleet               `json:"fleet,omitzero"`
 	Leaked   []uint64             `json:"leaked"` // the connections whose present leases are reported as leaks
 	Wait     histogram            `json:"wait"`
 	Use      histogram            `json:"use"`
@@ -82,7 +83,7 @@ func (b *book) list() []listed {
 
 // condition is what is known of a source, with a snapshot if there is one.
 func (e *entry) condition(s *snapshot, now time.Time) condition {
-	c := condition{stats: e.stats, failed: e.failed, lately: e.history.counts(now, e.stats), exact: e.history.exact}
+	c := condition{stats: e.stats, failed: e.failed, lately: e.history.counts(now, e.stats), exact: e.history.exact, fleet: e.fleet}
 	if !e.history.since.IsZero() {
 		c.since = now.Sub(e.history.since)
 	}
@@ -107,7 +108,7 @@ func (b *book) answer(e *entry, now time.Time) answer {
 	c := e.condition(s, now)
 	_, isGroup := e.source.(Group)
 	d := &detailed{
-		Key: e.key, Verdict: judge(c), Explain: c.explanation, Failed: c.failed, Leaked: []uint64{},
+		Key: e.key, Verdict: judge(c), Explain: c.explanation, Failed: c.failed, Fleet: e.fleet, Leaked: []uint64{},
 		Events: coalesce(c.explanation.Recent), Chart: e.history.chart(now), IsGroup: isGroup, More: e.more,
 	}
 	for _, h := range c.explanation.Holders {
@@ -127,7 +128,11 @@ func (a answer) text() string {
 	if a.Pool.Failed != "" {
 		return fmt.Sprintf("pool %q: %s\n", a.Pool.Key, a.Pool.Failed)
 	}
-	return a.Pool.Explain.String()
+	text := a.Pool.Explain.String()
+	if a.Pool.Fleet != nil {
+		text += a.Pool.Fleet.text()
+	}
+	return text
 }
 
 // exported is a pool in the JSON form.
@@ -137,11 +142,12 @@ type exported struct {
 	Failed   string               `json:"failed,omitzero"`
 	Explain  messages.Explanation `json:"explanation"`
 	Measures *messages.Measures   `json:"measures,omitzero"`
+	Fleet    *fleet               `json:"fleet,omitzero"`
 }
 
 func (a answer) export() exported {
 	p := a.Pool
-	return exported{p.Key, p.Verdict, p.Failed, p.Explain, p.measures}
+	return exported{p.Key, p.Verdict, p.Failed, p.Explain, p.measures, p.Fleet}
 }
 
 // happened is a line of what happened: one event, or several of a kind.

@@ -57,6 +57,14 @@ func (f *fake) Measure(context.Context) (messages.Measures, error) {
 	return messages.Measures{Stats: f.what.Load().Stats, UseEvery: 16}, nil
 }
 
+// fakeMember is a pool that is in a fleet.
+type fakeMember struct {
+	*fake
+	status atomic.Pointer[messages.FleetStatus]
+}
+
+func (f *fakeMember) Status() messages.FleetStatus { return *f.status.Load() }
+
 // fakeGroup is a group with the pools of a list.
 type fakeGroup struct {
 	*bare

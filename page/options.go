@@ -24,8 +24,9 @@ type Options struct {
 	// Settings shows settings as text. Default: each is shown by its type and a short
 	// hash, which tells settings apart, and is another one in every Handler.
 	Settings bool
-	// Redact is applied to every label, to the text of every error and to every
-	// suspicion before it is shown or written: in the page, as text and as JSON. It gets
+	// Redact is applied to every label, to the text of every error, to every suspicion, to
+	// the note on the capacity and to the names of a fleet's members before it is shown or
+	// written: in the page, as text and as JSON. It gets
 	// at most the first 4,096 bytes. It is called on goroutines of the page, several at
 	// once, and a panic in it leaves a text that says so. Default: nothing is changed.
 	Redact func(string) string

@@ -53,6 +53,7 @@ type entry struct {
 
 	stats   messages.Stats // the last, redacted
 	failed  string         // why there are none of this moment; empty: there are
+	fleet   *fleet         // nil: it is in none
 	reading bool           // a goroutine reads them
 	more    int            // members of a group that are not on the page
 	history history
@@ -164,7 +165,7 @@ func (b *book) took(e *entry, r reading) {
 	now := time.Now()
 	e.reading, e.failed = false, r.failed
 	if r.failed == "" {
-		e.stats, e.more = r.stats, r.more
+		e.stats, e.fleet, e.more = r.stats, r.fleet, r.more
 		e.history.add(now, r.stats)
 		if e.group == nil {
 			b.members(e, r.members)
@@ -180,7 +181,7 @@ func (b *book) took(e *entry, r reading) {
 func (e *entry) leave(now time.Time) {
 	e.source, e.leftAt = nil, now
 	e.stats.State = messages.StateClosed
-	e.snapshot = nil
+	e.snapshot, e.fleet = nil, nil
 }
 
 // members makes the entries of a group's pools what they are now.

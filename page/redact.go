@@ -99,6 +99,7 @@ func (r redactor) stack(s string) string {
 func (r redactor) stats(s messages.Stats) messages.Stats {
 	s.Name, s.State = clean(s.Name, labelLength), clean(s.State, labelLength)
 	s.LastConnectError = r.err(s.LastConnectError)
+	s.CapacityNote = r.text(s.CapacityNote, labelLength)
 	return s
 }
 

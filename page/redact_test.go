@@ -65,14 +65,24 @@ func saying(text string, err error, setting any) *fake {
 		e.Conns = []messages.Conn{{ID: 1, State: text, Label: text, Setting: setting}}
 		e.Recent = []messages.Event{{Kind: messages.CheckOutFailed, Pool: text, Label: text, Err: err, Setting: setting, Stack: text}}
 		e.Suspicions = []string{text}
-		e.Stats.Name = "orders" + text
+		e.Stats.Name, e.Stats.CapacityNote = "orders"+text, text
 	})
+}
+
+// memberSaying is the same of a member of a fleet.
+func memberSaying(text string, err error, setting any) *fakeMember {
+	f := &fakeMember{fake: saying(text, err, setting)}
+	f.status.Store(&messages.FleetStatus{
+		Key: "orders", Phase: "live", Incarnation: text, Note: text, Err: err,
+		Fleet: []messages.FleetMember{{Incarnation: text, Alive: true}, {Incarnation: text + text}},
+	})
+	return f
 }
 
 func TestHostileTextsAreShownCutAndHarmless(t *testing.T) {
 	for name, text := range hostile {
 		t.Run(name, func(t *testing.T) {
-			h := served(t, Options{Settings: true, Stacks: true}, saying(text, says(text), says(text)))
+			h := served(t, Options{Settings: true, Stacks: true}, memberSaying(text, says(text), says(text)))
 			for _, target := range []string{"/data", "/json", "/text"} {
 				body := get(h, target).Body.String()
 				assert.Less(t, len(body), 250_000, "%s: as many bytes for a megabyte", target)
@@ -101,7 +111,7 @@ func TestMethodsThatMisbehaveAreContained(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			for _, settings := range []bool{false, true} {
 				for _, setting := range []any{panics{}, neither{[]int{1}}, &nilPanics{"x"}, []int{1}, func() {}, map[string]any{"a": panics{}}} {
-					h := served(t, Options{Settings: settings}, saying("label", err, setting))
+					h := served(t, Options{Settings: settings}, memberSaying("label", err, setting))
 					d := ask(t, h, "/data")
 					assert.Empty(t, d.Pool.Failed)
 					assert.Equal(t, 200, get(h, "/json").Code)
@@ -126,7 +136,7 @@ func TestRedactHoldsForEveryOutput(t *testing.T) {
 	const secret = "tiger-7"
 	redact := func(s string) string { return strings.ReplaceAll(s, secret, "***") }
 	text := "user=scott password=" + secret
-	f := saying(text, errors.New("connect: "+text), text)
+	f := memberSaying(text, errors.New("connect: "+text), text)
 	f.what.Load().Stats.Name = "orders"
 	f.what.Load().Holders[0].Borrower, f.what.Load().Waiters[0].Borrower = "", "" // addresses of actors
 	f.what.Load().Waiters[0].Doing, f.what.Load().Jobs[0].Doing, f.what.Load().Conns[0].State = "checking", "checking", "checking"

@@ -10,8 +10,8 @@ import (
 	"github.com/actorpool/actorpool/messages"
 )
 
-// Source is what a [Handler] shows: a [Pool], or a [Group] of them. Of any other Source
-// it shows only Stats. A Source is left when its Done is closed.
+// Source is what a [Handler] shows: a [Pool], also [InFleet], or a [Group] of pools. Of any
+// other Source it shows only Stats. A Source is left when its Done is closed.
 type Source interface {
 	// Stats is a snapshot. The page reads it once a second.
 	Stats() messages.Stats
@@ -45,6 +45,7 @@ func same(a, b Source) bool {
 type reading struct {
 	stats   messages.Stats
 	done    bool
+	fleet   *fleet // nil: it is in none
 	members []member
 	more    int    // members above the bound
 	failed  string // what went wrong; empty: nothing
@@ -68,6 +69,9 @@ func (red redactor) read(s Source) (r reading) {
 	default:
 	}
 	r.stats = red.stats(s.Stats())
+	if m, ok := s.(InFleet); ok {
+		r.fleet = red.fleet(m.Status())
+	}
 	if g, ok := s.(Group); ok {
 		for name, pool := range g.Pools() {
 			if len(r.members) < maxRows {

@@ -39,11 +39,12 @@ type condition struct {
 	since       time.Duration        // how long the pool has been in its state
 	exact       bool                 // since is not a lower bound
 	lately      counts
+	fleet       *fleet // nil: it is in none
 }
 
 // judge makes the verdict. It decides by the state first, then by who waits.
 func judge(c condition) verdict {
-	v := c.state()
+	v := c.noted(c.state())
 	v.Sentence = strings.TrimSpace(v.Sentence)
 	v.Notes = c.notes(v.Kind)
 	if v.Level == fine || v.Level == busy {
@@ -80,7 +81,7 @@ func (c condition) state() verdict {
 	}
 	switch {
 	case s.Capacity == 0 && s.Open+s.Connecting+s.Closing == 0:
-		v := verdict{Level: warning, Kind: "capacity 0", Sentence: "The capacity is 0: every Get waits until it is raised."}
+		v := verdict{Level: warning, Kind: "capacity 0", Sentence: noCapacity}
 		if s.Waiting > 0 {
 			v.Level, v.Sentence = problem, v.Sentence+" "+c.waiters()+"."+c.first()
 		}
@@ -129,6 +130,8 @@ func (c condition) state() verdict {
 	}
 	return verdict{Level: fine, Kind: "ready", Sentence: "Ready:" + strings.TrimSuffix(c.out(), ".") + ", and nobody waits."}
 }
+
+const noCapacity = "The capacity is 0: every Get waits until it is raised."
 
 // outage is the verdict while the pool has no connection and connects fail.
 func (c condition) outage() verdict {
@@ -234,6 +237,7 @@ func (c condition) notes(kind string) []string {
 	add(c.stats.GivenUp > 0 && kind != "given up", "%s", c.givenUp())
 	failing := c.explanation.LastConnectError != nil && c.explanation.Attempt == 0
 	add(failing && kind != "backing off" && kind != "probing", "The last connect failed: %v.", c.explanation.LastConnectError)
+	notes = append(notes, c.fleet.notes()...)
 	for _, s := range c.explanation.Suspicions {
 		add(true, "%s.", capital(strings.TrimRight(s, ". ")))
 	}

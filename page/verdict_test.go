@@ -40,6 +40,11 @@ func (c *condition) queue(n int, first time.Duration) {
 	c.explanation.Waiters = []messages.Waiter{{Label: "GET /cart", Waited: first}}
 }
 
+func (c *condition) member(phase, note string) {
+	c.stats.CapacityNote = note
+	c.fleet = &fleet{Key: "orders", Budget: 97, Charged: 90, Free: 7, Alive: 4, Phase: phase, Note: note, Want: 3}
+}
+
 func (c *condition) failing(attempts int, next time.Duration) {
 	c.explanation.Attempt, c.explanation.LastConnectError = attempts, errRefused
 	if next > 0 {
@@ -260,6 +265,106 @@ var sentences = []struct {
 	{
 		"no capacity, callers wait", func(c *condition) { c.stats.Capacity, c.stats.Open = 0, 0; c.queue(2, time.Second) }, problem,
 		"The capacity is 0: every Get waits until it is raised. 2 callers wait. The first (GET /cart) has waited 1s.", nil,
+	},
+	{
+		"no quota, callers wait", func(c *condition) {
+			c.stats.Capacity, c.stats.Open = 0, 0
+			c.member("live", "fleet: no quota")
+			c.queue(2, time.Second)
+		}, problem,
+		"Capacity 0: fleet: no quota. 2 callers wait. The first (GET /cart) has waited 1s.", nil,
+	},
+	{
+		"no quota, and no use for it yet", func(c *condition) {
+			c.stats.Capacity, c.stats.Open = 0, 0
+			c.member("live", "fleet: no quota")
+			c.fleet.Want = 0
+		}, fine,
+		"Ready and quiet: this member has no share of the fleet's budget, and nobody waits.", nil,
+	},
+	{
+		"no quota, and MinIdle asks for some", func(c *condition) {
+			c.stats.Capacity, c.stats.Open = 0, 0
+			c.member("live", "fleet: no quota")
+		}, warning,
+		"Capacity 0: fleet: no quota.", nil,
+	},
+	{
+		"a note, and the page knows no fleet", func(c *condition) {
+			c.stats.Capacity, c.stats.Open, c.stats.CapacityNote = 0, 0, "fleet: no quota"
+			c.queue(1, time.Second)
+		}, problem,
+		"Capacity 0: fleet: no quota. 1 caller waits. The first (GET /cart) has waited 1s.", nil,
+	},
+	{
+		"a note that nobody waits for", func(c *condition) { c.stats.CapacityNote = "half, for the night."; c.lend("a") }, warning,
+		"Capacity 12: half, for the night. Ready: 1 of 12 connections is out, and nobody waits.", nil,
+	},
+	{
+		"store away", func(c *condition) {
+			c.member("live", "fleet: store not reached for 8s, shares do not move")
+			c.fleet.Err = "context deadline exceeded"
+			c.stats.Idle = 12
+		}, warning,
+		"Capacity 12: fleet: store not reached for 8s, shares do not move. Ready and quiet: no connection is out, 12 are idle.",
+		[]string{"Fleet: the last renewal failed: context deadline exceeded."},
+	},
+	{
+		"soft, exhausted", func(c *condition) {
+			c.stats.Capacity, c.stats.Open = 1, 1
+			c.member("soft", "fleet: store not reached for 12s, connects refused")
+			c.lend("import")
+			c.queue(4, time.Second)
+		}, problem,
+		"Capacity 1: fleet: store not reached for 12s, connects refused. Exhausted: the only connection is out and 4 callers wait. " +
+			"The first (GET /cart) has waited 1s. The longest lease is out for 10s (import).", nil,
+	},
+	{
+		"hard, nobody waits", func(c *condition) {
+			c.stats.Capacity, c.stats.Open = 0, 0
+			c.member("hard", "fleet: store not reached for 3m, all is closed")
+			c.fleet.Err = "no endpoint."
+		}, problem,
+		"Capacity 0: fleet: store not reached for 3m, all is closed.",
+		[]string{"Fleet: the last renewal failed: no endpoint."},
+	},
+	{
+		"the lease has ended, and a lease must come back", func(c *condition) {
+			c.stats.Capacity, c.stats.Open = 0, 1
+			c.lend("import")
+			c.member("over", "fleet: lease has ended, joining again")
+		}, warning,
+		"Capacity 0: fleet: lease has ended, joining again. Draining: the capacity is 0 now, and 1 more connection must come back or close first. " +
+			"The longest lease is out for 10s (import).", nil,
+	},
+	{
+		"a fleet in which all is well", func(c *condition) { c.member("live", ""); c.stats.Idle = 12 }, fine,
+		"Ready and quiet: no connection is out, 12 are idle.", nil,
+	},
+	{
+		"a dead member that is charged", func(c *condition) {
+			c.member("live", "")
+			c.stats.Idle, c.fleet.Dead, c.fleet.Lost = 12, 1, 4
+		}, warning,
+		"Ready and quiet: no connection is out, 12 are idle.", []string{"Fleet: a member is dead and still charged for 4 connections."},
+	},
+	{
+		"dead members, and a budget that was lowered", func(c *condition) {
+			c.member("live", "")
+			c.stats.Idle, c.fleet.Dead, c.fleet.Lost, c.fleet.Budget, c.fleet.Charged, c.fleet.Free = 12, 2, 1, 10, 12, -2
+		}, warning,
+		"Ready and quiet: no connection is out, 12 are idle.",
+		[]string{
+			"Fleet: 2 members are dead and still charged for 1 connection.",
+			"Fleet: the members are charged for 12, more than the budget, 10: it was lowered, and they give back what comes back.",
+		},
+	},
+	{
+		"a member that has left", func(c *condition) {
+			c.stats.State, c.stats.Capacity, c.stats.Open = messages.StateClosed, 0, 0
+			c.stats.CapacityNote = "fleet: leaving"
+		}, off,
+		"Closed: no connection is left.", nil,
 	},
 	{
 		"closing", func(c *condition) {

@@ -71,7 +71,7 @@ func (p *Pool) SetCapacity(n int) *Control {
 		if !p.closed {
 			p.room.change(p.now, n-p.room.n)
 		}
-		p.m.SetCapacity(p.now, n, &c.ticket)
+		p.m.SetCapacity(p.now, n, "", &c.ticket)
 	})
 }
 

@@ -85,6 +85,9 @@ run right "direct turns, suspend, resume" -DDIRECT -DSTARTED -DNSYS=2 -DN3=1
 run right "direct turns, stop"           -DDIRECT -DSTARTED -DNSYS=1 -DSYS1=STOP -DN1=2
 run right "direct turns, a handler fails" -DDIRECT -DSTARTED -DNSYS=1 -DSYS1=RESUME -DFAIL -DN2=2
 run right "direct turns, budget of 1"    -DDIRECT -DSTARTED -DBUDGET=1 -DNSYS=1 -DN1=2 -DN2=0 -DN3=2
+run right "run aside, and Start"         -DASIDE -DN1=2 -DN2=2 -DN3=2
+run right "run aside, suspend, resume"   -DASIDE -DSTARTED -DNSYS=2 -DN2=0
+run right "run aside, stop, budget of 1" -DASIDE -DSTARTED -DNSYS=1 -DSYS1=STOP -DBUDGET=1 -DSELF -DN2=0
 
 # What would go wrong without it:
 run violated "no compare at release"         -DBROKEN_RELEASE -DN1=2
@@ -95,6 +98,8 @@ run violated "next cleared after handling"   -DBROKEN_CLEAR -DN1=2
 run violated "no look before the fast path"  -DBROKEN_LOOK -DNSYS=1
 run violated "no look before a direct turn"  -DDIRECT -DSTARTED -DBROKEN_LOOK -DNSYS=1
 run violated "no compare at exit"            -DDIRECT -DSTARTED -DBROKEN_RELEASE -DN1=2
+run violated "no compare at release, aside"  -DASIDE -DBROKEN_RELEASE -DN1=2
+run violated "no mark, aside"                -DASIDE -DBROKEN_MARK -DN1=2
 run violated "no post after enter in vain"   -DDIRECT -DSTARTED -DBROKEN_AGAIN -DNSYS=1
 
 summary="$runs runs, $total states, $(($(date +%s) - began)) s"

@@ -39,6 +39,7 @@
  *          one to its own actor.
  * FAIL:    the handler of sender 2's first message fails: it suspends its actor.
  * DIRECT:  senders 1 and 2 try a direct turn first: enter, and then exit or handle.
+ * ASIDE:   no poster runs the actor: a goroutine of its own does, as for a connector.
  * SHARED:  senders 1 and 2 post one node, N1 times in all: whoever first sees that
  *          it has been handled, though the other may still be in its post.
  * BROKEN_RELEASE, _TAKE, _MARK, _NUDGE, _CLEAR, _LOOK, _AGAIN: a mistake that
@@ -146,7 +147,11 @@ inline load()
 }
 
 /* take: first the state, then the list. */
-#ifdef BROKEN_TAKE
+#ifdef ASIDE
+#define TAKE       TAKE_HOLD
+#define AFTER_HOLD TAKE_SWAP
+#define AFTER_SWAP (who == RUNNER -> LOOK : HAND)       /* run: go m.work(false) */
+#elif defined(BROKEN_TAKE)
 #define TAKE       TAKE_SWAP
 #define AFTER_SWAP TAKE_HOLD
 #define AFTER_HOLD LOOK
@@ -350,7 +355,9 @@ end:	do
 		p = NODE(who);          /* state.CompareAndSwap(free, held) */
 		compose(p);
 		if
+#ifndef ASIDE
 		:: state == FREE -> state = HELD; acquire(); pc = FAST_LOOK
+#endif
 		:: else -> queued++; pc = PUSH_LOAD
 		fi }
 
@@ -474,8 +481,12 @@ end:	do
 	:: d_step { pc == START ->              /* the state begins as held */
 		assert(state != FREE);
 		acquire();
+#ifdef ASIDE
+		pc = HAND }
+#else
 		enter(true);
 		look() }
+#endif
 
 	:: d_step { pc == LOOK -> look() }      /* system: sys.Load(); the next of todo */
 

@@ -1,14 +1,19 @@
 // Command fleet shows three processes that share a budget of 12 connections. It runs the
 // store (etcd, embedded), a server and the processes, and prints a line a second: how many
 // connections each has. The load moves from one process to the other, and one is killed.
+//
+//	go run .
+//	go run . -http localhost:8080   # the process "one" serves the live page
 package main
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"io"
 	"log"
 	"net"
+	"net/http"
 	"net/url"
 	"os"
 	"os/exec"
@@ -23,6 +28,7 @@ import (
 	"github.com/actorpool/actorpool/client"
 	"github.com/actorpool/actorpool/fleet"
 	"github.com/actorpool/actorpool/fleet/etcdstore"
+	"github.com/actorpool/actorpool/page"
 )
 
 const (
@@ -44,6 +50,8 @@ func main() {
 
 // parent runs everything else, for 30 seconds.
 func parent() error {
+	address := flag.String("http", "", "`host:port` on which the process one serves the live page; empty: nowhere")
+	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	store, endpoint, err := startEtcd()
@@ -60,7 +68,10 @@ func parent() error {
 	for i, name := range names {
 		cmd := exec.CommandContext(ctx, os.Args[0])
 		cmd.Env = append(os.Environ(), "FLEET_MEMBER="+name, "FLEET_STORE="+endpoint, "FLEET_SERVER="+s.listener.Addr().String())
-		cmd.Stderr = os.Stderr
+		cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+		if i == 0 {
+			cmd.Env = append(cmd.Env, "FLEET_HTTP="+*address)
+		}
 		if err := cmd.Start(); err != nil {
 			return err
 		}
@@ -169,7 +180,7 @@ func member() error {
 	if err != nil {
 		return err
 	}
-	pool, _, err := fleet.New(context.Background(), client.Config[net.Conn]{
+	pool, m, err := fleet.New(context.Background(), client.Config[net.Conn]{
 		Connect: func(ctx context.Context) (net.Conn, error) {
 			var d net.Dialer
 			conn, err := d.DialContext(ctx, "tcp", os.Getenv("FLEET_SERVER"))
@@ -190,6 +201,15 @@ func member() error {
 	})
 	if err != nil {
 		return err
+	}
+	if address := os.Getenv("FLEET_HTTP"); address != "" {
+		l, err := net.Listen("tcp", address)
+		if err != nil {
+			return err
+		}
+		fmt.Printf("the live page: http://localhost:%d/\n", l.Addr().(*net.TCPAddr).Port)
+		// The member, and not its pool: so the page shows the fleet, too.
+		go func() { log.Fatal(http.Serve(l, page.New(page.Options{}, m))) }()
 	}
 	start := time.Now()
 	for worker := range budget + 6 {

@@ -44,23 +44,29 @@ func value(v any) string {
 	return string(data)
 }
 
+// What a human does about a part of the ledger that is wrong.
+const (
+	restoreSum = "restore it, or delete the ledger when all members have ended"
+	restoreRow = "restore it, or delete it when its member has ended"
+)
+
 // read reads a part of the ledger. What cannot be read is an error that names the key.
-func read(key string, data []byte, into any) error {
+func read(key string, data []byte, into any, whatToDo string) error {
 	if err := json.Unmarshal(data, into); err != nil {
-		return fmt.Errorf("etcdstore: the value of %q cannot be read: %w", key, err)
+		return fmt.Errorf("etcdstore: the value of %q cannot be read: %w; %s", key, err, whatToDo)
 	}
 	return nil
 }
 
 func readSum(key string, data []byte, revision int64) (sum store.Sum, err error) {
-	err = read(key, data, &sum)
+	err = read(key, data, &sum, restoreSum)
 	sum.Revision = revision
 	return sum, err
 }
 
 func readRow(key string, data []byte, revision int64) (row store.Row, err error) {
-	if err = read(key, data, &row); err == nil && (row.Target < 0 || row.Target > row.Charge) {
-		err = fmt.Errorf("etcdstore: the row %q has target %d and charge %d", key, row.Target, row.Charge)
+	if err = read(key, data, &row, restoreRow); err == nil && (row.Target < 0 || row.Target > row.Charge) {
+		err = fmt.Errorf("etcdstore: the row %q has target %d and charge %d; %s", key, row.Target, row.Charge, restoreRow)
 	}
 	row.Seq = revision
 	return row, err
@@ -140,15 +146,15 @@ func (s *Store) Snapshot(ctx context.Context, key string) (store.Snapshot, error
 		kind, incarnation, _ := strings.Cut(name, "/")
 		switch {
 		case name == "sum":
-			v.Sum, err = readSum(name, kv.Value, kv.ModRevision)
+			v.Sum, err = readSum(string(kv.Key), kv.Value, kv.ModRevision)
 		case kind == "q":
 			v.Rows[incarnation], err = readRow(string(kv.Key), kv.Value, kv.ModRevision)
 		case kind == "m":
 			var report store.Report
-			err = read(string(kv.Key), kv.Value, &report)
+			err = read(string(kv.Key), kv.Value, &report, restoreRow)
 			v.Reports[incarnation] = report
 		default:
-			err = fmt.Errorf("etcdstore: the key %q is no part of a ledger", kv.Key)
+			err = fmt.Errorf("etcdstore: the key %q is no part of a ledger: delete it", kv.Key)
 		}
 		if err != nil {
 			return store.Snapshot{}, err

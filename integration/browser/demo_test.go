@@ -19,8 +19,7 @@ import (
 var pictures = flag.Bool("pictures", false, "write the pictures of the documents")
 
 // startDemo builds and starts the demo, with an outage that lasts longer than a test, and
-// gives the address of its page. At the end it is interrupted, and must have found
-// everything in order.
+// gives the address of its page.
 func startDemo(t *testing.T) string {
 	t.Helper()
 	program := filepath.Join(t.TempDir(), "quickstart")
@@ -29,7 +28,13 @@ func startDemo(t *testing.T) string {
 	output, err := build.CombinedOutput()
 	require.NoError(t, err, "%s", output)
 
-	demo := exec.Command(program, "-http", "localhost:0", "-workers", "48", "-duration", "3m", "-outage", "150s")
+	return startProgram(t, exec.Command(program, "-http", "localhost:0", "-workers", "48", "-duration", "3m", "-outage", "150s"))
+}
+
+// startProgram starts a program, and gives the address of the page that it serves. At the
+// end it is interrupted, and must have found everything in order.
+func startProgram(t *testing.T, demo *exec.Cmd) string {
+	t.Helper()
 	pipe, err := demo.StdoutPipe()
 	require.NoError(t, err)
 	demo.Stderr = demo.Stdout

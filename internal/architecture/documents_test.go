@@ -82,7 +82,7 @@ func TestEveryFieldOfConfigIsDocumentedForOperations(t *testing.T) {
 }
 
 // userVisible are the folders whose errors and log messages reach a user.
-var userVisible = []string{"messages", "client", "actors", "actors/internal/machine"}
+var userVisible = []string{"messages", "client", "actors", "actors/internal/machine", "fleet", "fleet/internal/machine"}
 
 // userTexts collects the string literals of the folders above: all of them, and
 // those that are errors of their own or reasons of a ConfigError.

@@ -402,6 +402,42 @@ func TestWithoutHistogramsThereAreNone(t *testing.T) {
 	require.NoError(t, r.Unregister())
 }
 
+// member is a pool that is in a fleet.
+type member struct {
+	*client.Pool[*conn]
+	status messages.FleetStatus
+}
+
+func (m *member) Status() messages.FleetStatus { return m.status }
+
+func TestAMemberOfAFleetHasItsMetrics(t *testing.T) {
+	b := newBackend(t, metricdata.CumulativeTemporality)
+	m := &member{newPool(t, "orders", 3), messages.FleetStatus{
+		Phase: "soft", Budget: 97, Charge: 4, Target: 3, Want: 5, Held: 2, TTL: 15 * time.Second, Proof: 12500 * time.Millisecond, Errors: 8,
+		Fleet: []messages.FleetMember{{Charge: 4, Alive: true}, {Charge: 2}},
+	}}
+	r, alone := b.register(m), b.register(newPool(t, "alone", 1))
+	metrics := b.collect()
+	got := map[string]float64{}
+	for name, n := range numbers(metrics) {
+		if name, ok := strings.CutPrefix(name, "actorpool.fleet."); ok {
+			got[name] = n
+		}
+	}
+	assert.Equal(t, map[string]float64{
+		"phase soft": 1, "budget": 97, "charge": 4, "target": 3, "want": 5, "held": 2, "lost": 2, "members": 1, "proof.age": 12.5, "ttl": 15, "errors": 8,
+	}, got)
+	assert.Equal(t, "s", metrics["actorpool.fleet.proof.age"].Unit)
+	assert.True(t, metrics["actorpool.fleet.errors"].Data.(metricdata.Sum[int64]).IsMonotonic)
+	assert.Len(t, metrics["actorpool.fleet.charge"].Data.(metricdata.Sum[int64]).DataPoints, 1, "a pool that is in no fleet has none")
+	require.NoError(t, errors.Join(r.Unregister(), alone.Unregister()))
+	again := b.register(newPool(t, "orders", 1))
+	for name := range b.collect() {
+		assert.False(t, strings.HasPrefix(name, "actorpool.fleet."), name)
+	}
+	require.NoError(t, again.Unregister())
+}
+
 // A pool that does not answer is an error of the collection, which shows the others.
 func TestASourceThatFailsDoesNotHideTheOthers(t *testing.T) {
 	b := newBackend(t, metricdata.CumulativeTemporality)

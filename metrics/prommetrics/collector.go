@@ -15,7 +15,8 @@ import (
 )
 
 // Pool is what metrics are read from: a *client.Pool[C] for any C, or anything else that
-// measures as a pool does. If it has a method Done() <-chan struct{}, its metrics end when
+// measures as a pool does. If it has a method Status() messages.FleetStatus, as a
+// *fleet.Member has, it also has the metrics of a member of a fleet. If it has a method Done() <-chan struct{}, its metrics end when
 // that channel is closed; otherwise when Measure returns messages.ErrClosed. Counts must
 // not go down; one that is lower than before is shown as it was before.
 type Pool interface {

@@ -266,7 +266,7 @@ func TestTheNamesAndNumbersAreThoseOfOpenTelemetrysExporter(t *testing.T) {
 		Stats: messages.Stats{Name: "orders", State: messages.StateBackoff, Capacity: 8, Idle: 3, Waiting: 4, Timeouts: 5, Grants: 20, ClosedIdle: 1},
 		Wait:  histogram(7, -4, 1, 0, 0, 0, 0, 2, 3), Use: histogram(0, -60, 1), LongestLease: 2500 * time.Millisecond, UseEvery: 16,
 	}
-	pools := []*fake{orders, named("sess\nions")}
+	pools := []prommetrics.Pool{inFleet(orders), named("sess\nions")}
 
 	exported := prometheus.NewRegistry()
 	producer := otelmetrics.NewProducer(metricdata.CumulativeTemporality)

@@ -63,7 +63,7 @@ var ours = regexp.MustCompile(`\b(?:db_client_connection|actorpool)_\w+`)
 // words are the names of all metrics and labels that there are.
 func words(t *testing.T) map[string]bool {
 	t.Helper()
-	_, registry := collector(t, prommetrics.Options{}, named("orders"))
+	_, registry := collector(t, prommetrics.Options{}, inFleet(named("orders")))
 	known := map[string]bool{}
 	for name, f := range gather(t, registry) {
 		known[name] = true
@@ -150,7 +150,7 @@ func TestPromtoolAcceptsTheRulesAndTheirTests(t *testing.T) {
 
 // Its only complaint is a name that is the conventions' and the exporter's.
 func TestPromtoolAcceptsTheMetrics(t *testing.T) {
-	_, registry := collector(t, prommetrics.Options{}, named("orders"))
+	_, registry := collector(t, prommetrics.Options{}, inFleet(named("orders")))
 	output, _ := promtool(t, scrape(t, registry), "check", "metrics")
 	assert.Equal(t, `db_client_connection_count non-histogram and non-summary metrics should not have "_count" suffix`, strings.TrimSpace(output))
 }

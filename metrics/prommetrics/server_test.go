@@ -61,7 +61,9 @@ func startProgram(t *testing.T) *program {
 	})
 	require.NoError(t, err)
 	quiet := newPool(t, "sess\"<b>\nions", 2)
-	_, registry := collector(t, prommetrics.Options{}, p.pool, quiet)
+	hard := inFleet(quiet)
+	hard.status.Phase = "hard"
+	_, registry := collector(t, prommetrics.Options{}, inFleet(p.pool), hard)
 	endpoint := httptest.NewServer(promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 	p.target = strings.TrimPrefix(endpoint.URL, "http://")
 	var load context.Context
@@ -175,6 +177,9 @@ func TestARealPrometheusScrapesAPoolUnderLoad(t *testing.T) {
 				"actorpool_connect_errors_total" + ofOrders:                                                              float64(m.Stats.ConnectErrors),
 				"actorpool_backoffs_total" + ofOrders:                                                                    float64(m.Stats.Backoffs),
 				"db_client_connection_max" + ofOrders:                                                                    4,
+				"actorpool_fleet_charge" + ofOrders:                                                                      4,
+				"actorpool_fleet_proof_age_seconds" + ofOrders:                                                           1.5,
+				`sum(actorpool_fleet_phase{actorpool_fleet_phase="hard"})`:                                               1,
 				`actorpool_state{actorpool_state="ready",db_client_connection_pool_name="orders"}`:                       1,
 				`db_client_connection_max{db_client_connection_pool_name="sess\"<b>\\nions"}`:                            2,
 				`sum(db_client_connection_count{db_client_connection_pool_name="orders"}) - ` + fmt.Sprint(m.Stats.Open): 0,
@@ -204,6 +209,7 @@ func TestARealPrometheusScrapesAPoolUnderLoad(t *testing.T) {
 			require.NoError(t, err)
 			assert.Equal(t, c.native, math.IsNaN(classic), "%v classic buckets", classic)
 			rulesAreEvaluated(t, s)
+			rulesFireForTheFleet(t, s)
 		})
 	}
 }

@@ -308,13 +308,41 @@ function members(p) {
   rest("members", p.more, list.length);
 }
 
+// fleet shows the members that share a budget, and what this one knows of itself.
+function fleet(f) {
+  el("fleet-section").hidden = !f;
+  if (!f) return;
+  setText(el("fleet-title"), `Fleet ${f.key}: ${plural(f.alive, "member")} share ${plural(f.budget, "connection")}, ` +
+    (f.free < 0 ? `${count(-f.free)} too many are charged` : `${count(f.free)} free`));
+  facts("fleet-facts", [["budget", f.budget], ["charged, all members", f.charged], ["phase", f.phase], ["charged, this member", f.charge], ["target", f.target],
+    ["held", f.held], ["wanted", f.want], ["last proof", span(f.proof) + " ago"], ["time to live", span(f.ttl)], ["errors", f.errors]]);
+  table("fleet", [text("member"), number("charge"), number("target"), number("wants"), text("state")], f.members.map((m, i) => ({
+    key: `${i}`, class: m.own ? "own" : !m.alive && m.charge ? "marked" : "",
+    cells: [m.incarnation, count(m.charge), count(m.target), count(m.want), memberState(m)],
+  })), "The ledger has not been read yet.");
+  rest("fleet", f.more, f.members.length);
+}
+function memberState(m) {
+  const words = [];
+  if (m.own) words.push("this member");
+  if (!m.alive) words.push(m.charge ? "dead, and still charged" : "dead");
+  if (m.alive && m.target < m.charge) words.push(`gives back ${count(m.charge - m.target)}`);
+  if (m.alive && m.want > m.charge) words.push(`lacks ${count(m.want - m.charge)}`);
+  return words.join(", ") || "–";
+}
+
 function totals(s) {
   const list = [["Gets", s.gets], ["had to wait", s.waits], ["mean wait", s.grantedWaits ? span(s.waitTime / s.grantedWaits) : "–"], ["timed out", s.timeouts],
     ["cancelled", s.cancels], ["shed", s.sheds], ["deadlocks", s.deadlocks], ["connects", s.connects], ["of them failed", s.connectErrors],
     ["backoff periods", s.backoffs], ["tainted", s.taints], ["leaks", s.leaks], ["revoked", s.revoked], ["given up", s.givenUp], ["closed idle", s.closedIdle],
     ["closed by age", s.closedLifetime], ["closed by uses", s.closedUses], ["closed broken", s.closedBroken], ["closed stale", s.closedStale],
     ["closed for capacity", s.closedCapacity]];
-  fill(el("totals"), "div", list, (div, [name, value]) => {
+  facts("totals", list);
+}
+
+// facts fills a list of names and values.
+function facts(id, list) {
+  fill(el(id), "div", list, (div, [name, value]) => {
     if (!div.firstElementChild) div.append(document.createElement("dt"), document.createElement("dd"));
     setText(div.children[0], name);
     setText(div.children[1], typeof value === "number" ? count(value) : value);
@@ -367,7 +395,7 @@ function render() {
     setText(el("sentence"), data.pools.length ? `There is no pool named ${wanted}.` : "There is no pool here: none was added, or all are closed.");
     say({ level: "off", kind: "none", notes: [] }, "Nothing");
     el("main").hidden = false;
-    for (const id of ["squares-section", "members-section", "charts", "histograms", "tables"]) el(id).hidden = true;
+    for (const id of ["squares-section", "members-section", "fleet-section", "charts", "histograms", "tables"]) el(id).hidden = true;
     el("totals").parentElement.hidden = true;
     document.title = "Connection pools";
     return;
@@ -382,6 +410,7 @@ function render() {
   document.title = `${words[p.verdict.level][0]} ${p.key}: ${p.verdict.kind}`;
   squares(p);
   members(p);
+  fleet(p.fleet);
   charts(p.chart, s);
   if (explained) {
     histogram(el("histogram-wait"), p.wait, "Waits", true);

@@ -17,8 +17,9 @@ import (
 	"github.com/actorpool/actorpool/messages"
 )
 
-// SetCapacity changes the capacity; t is answered once what counts fits.
-func (m *Machine) SetCapacity(now time.Duration, n int, t *Ticket) {
+// SetCapacity changes the capacity; t is answered once what counts fits. The note says
+// why, until the next SetCapacity.
+func (m *Machine) SetCapacity(now time.Duration, n int, note string, t *Ticket) {
 	m.advance(now)
 	if m.phase != phaseOpen {
 		m.answer(t, messages.ErrClosed)
@@ -29,8 +30,22 @@ func (m *Machine) SetCapacity(now time.Duration, n int, t *Ticket) {
 	}
 	t.op, t.pending = opSetCapacity, true
 	m.drain.resize = t
+	m.counters.CapacityNote = bounded(note)
 	m.changeCapacity(n)
 	m.settle()
+}
+
+// noteLength is how many characters of a note are kept.
+const noteLength = 200
+
+func bounded(note string) string {
+	n := 0
+	for i := range note {
+		if n++; n > noteLength {
+			return note[:i]
+		}
+	}
+	return note
 }
 
 // Resize is SetCapacity for an owner that waits for no answer: see Demand.

@@ -8,17 +8,90 @@ import (
 	"github.com/actorpool/actorpool/messages"
 )
 
-// Events gives the events that have not been taken yet: in order if there are
-// fewer than Config.Backlog.
-func (m *Machine) Events() []messages.Event { return m.output.events }
+// Log is events in their order. They are compact until somebody reads them: what a Get and
+// a Put tell is written on the pool's turn, and most of it can be worked out later.
+type Log struct {
+	notes  []note
+	oldest int       // where the ring begins, if it is one
+	last   uint64    // the Seq of the newest event
+	pool   string    // the name of the pool
+	start  time.Time // the wall time at which the machine's time was zero
+}
 
-// TakeEvents hands the events over to be delivered: a ring of which first is the
-// oldest. They are moved, not copied: empty takes their place and will hold the
-// next ones.
-func (m *Machine) TakeEvents(empty []messages.Event) (events []messages.Event, first int) {
-	events, first = m.output.events, m.output.oldestEvent
-	m.output.events, m.output.oldestEvent = empty[:0], 0
-	return events, first
+// note is an event in the log.
+type note struct {
+	kind       messages.EventKind
+	at         time.Duration
+	generation uint64
+	connID     uint64
+	duration   time.Duration
+	label      string
+	detail     any // the setting of a CheckedOut; of other kinds than a Get's and a Put's the *messages.Event
+}
+
+// Len is the number of the events.
+func (l *Log) Len() int { return len(l.notes) }
+
+// At gives an event; the oldest one is that of 0.
+func (l *Log) At(i int) messages.Event {
+	n := &l.notes[(l.oldest+i)%len(l.notes)]
+	whole, ok := n.detail.(*messages.Event)
+	seq := l.last - uint64(len(l.notes)-1-i)
+	if ok && n.kind != messages.CheckedOut { // a setting may be anything
+		e := *whole
+		e.Seq = seq
+		return e
+	}
+	return messages.Event{
+		Kind: n.kind, Pool: l.pool, Seq: seq, Time: l.start.Add(n.at), Generation: n.generation,
+		ConnID: n.connID, Duration: n.duration, Label: n.label, Setting: n.detail,
+	}
+}
+
+// add gives the place of the next event, which the caller overwrites. If nobody takes
+// the events and there are as many as the bound says, it is that of the oldest one, which
+// is lost.
+func (l *Log) add(bound int) (place *note, lost bool) {
+	l.last++
+	n := len(l.notes)
+	switch {
+	case n >= bound && bound > 0:
+		place, lost = &l.notes[l.oldest], true
+		l.oldest = (l.oldest + 1) % n
+	case n < cap(l.notes):
+		l.notes = l.notes[:n+1]
+		place = &l.notes[n]
+	default:
+		l.notes = append(l.notes, note{})
+		place = &l.notes[n]
+	}
+	return place, lost
+}
+
+// Told is how many events wait to be taken.
+func (m *Machine) Told() int { return m.output.log.Len() }
+
+// Events lists the events that have not been taken yet, in their order.
+func (m *Machine) Events() []messages.Event {
+	l := &m.output.log
+	events := make([]messages.Event, l.Len())
+	for i := range events {
+		events[i] = l.At(i)
+	}
+	return events
+}
+
+// TakeEvents hands the events over to be delivered. They are moved, not copied: what into
+// has held is lost, and its place will hold the next ones. nil: nobody wants the events.
+func (m *Machine) TakeEvents(into *Log) {
+	l := &m.output.log
+	if into == nil {
+		l.notes, l.oldest = l.notes[:0], 0
+		return
+	}
+	place := into.notes[:0]
+	*into = *l
+	l.notes, l.oldest = place, 0
 }
 
 // emit emits an event if anybody listens to its kind, and keeps it among the recent
@@ -26,9 +99,10 @@ func (m *Machine) TakeEvents(empty []messages.Event) (events []messages.Event, f
 func (m *Machine) emit(e messages.Event) {
 	e.Pool, e.Time, e.Generation = m.cfg.Name, m.wall(m.now), m.generation
 	if m.cfg.EventLevel.Tells(&e) {
-		told := m.newEvent(e.Kind)
-		e.Seq = told.Seq
-		*told = e
+		told := e
+		n := m.newNote(e.Kind)
+		n.connID, n.duration, n.label, n.detail = 0, 0, "", &told
+		e.Seq = m.output.log.last
 	}
 	m.output.recent.keep(&e)
 }
@@ -95,22 +169,15 @@ func rare(e *messages.Event) bool {
 	return false
 }
 
-// newEvent emits an event that the caller fills in: on the hot path an event is
-// not copied.
-func (m *Machine) newEvent(kind messages.EventKind) *messages.Event {
-	m.output.seq++
-	var e *messages.Event
-	if n := len(m.output.events); n < m.cfg.Backlog || m.cfg.Backlog == 0 {
-		m.output.events = append(m.output.events, messages.Event{})
-		e = &m.output.events[n]
-	} else { // the observer does not keep up: the oldest event is dropped
-		e = &m.output.events[m.output.oldestEvent]
-		*e = messages.Event{}
-		m.output.oldestEvent = (m.output.oldestEvent + 1) % n
+// newNote emits an event, of which the caller writes the rest: on the hot path nothing is
+// written twice.
+func (m *Machine) newNote(kind messages.EventKind) *note {
+	n, lost := m.output.log.add(m.cfg.Backlog)
+	if lost { // the observer does not keep up
 		m.counters.DroppedEvents++
 	}
-	e.Kind, e.Pool, e.Seq, e.Time, e.Generation = kind, m.cfg.Name, m.output.seq, m.wall(m.now), m.generation
-	return e
+	n.kind, n.at, n.generation = kind, m.now, m.generation
+	return n
 }
 
 // wall turns a time of the machine into a wall time.
@@ -118,16 +185,19 @@ func (m *Machine) wall(t time.Duration) time.Time { return m.cfg.Start.Add(t) }
 
 // The events of the hot path. See tellStarted.
 
-func (m *Machine) emitStarted(w *Waiter) { m.newEvent(messages.CheckOutStarted).Label = w.Label }
+func (m *Machine) emitStarted(w *Waiter) {
+	n := m.newNote(messages.CheckOutStarted)
+	n.connID, n.duration, n.label, n.detail = 0, 0, w.Label, nil
+}
 
 func (m *Machine) emitCheckedOut(s *Slot, w *Waiter, wait time.Duration) {
-	e := m.newEvent(messages.CheckedOut)
-	e.ConnID, e.Label, e.Setting, e.Duration = s.ID, w.Label, w.Setting, wait
+	n := m.newNote(messages.CheckedOut)
+	n.connID, n.duration, n.label, n.detail = s.ID, wait, w.Label, w.Setting
 }
 
 func (m *Machine) emitCheckedIn(s *Slot) {
-	e := m.newEvent(messages.CheckedIn)
-	e.ConnID, e.Label = s.ID, s.label
+	n := m.newNote(messages.CheckedIn)
+	n.connID, n.duration, n.label, n.detail = s.ID, 0, s.label, nil
 }
 
 // emitClosed tells, once for each connection, that it is closed.

@@ -123,7 +123,7 @@ func (m *Machine) describeJobs(sc scope) []messages.Job {
 // It knows what connects have told it. So it is wrongly OK while the server is gone and
 // no connect has failed, and from the end of a period until the next attempt is back.
 func (m *Machine) Health() messages.Health {
-	h := messages.Health{State: m.stateName(), LastError: m.lastConnectErr, Since: m.wall(m.stateSince)}
+	h := messages.Health{State: m.stateName(), LastError: m.lastConnectErr, CapacityNote: m.counters.CapacityNote, Since: m.wall(m.stateSince)}
 	h.Attempt, h.NextAttempt = m.NextAttempt()
 	switch {
 	case !m.serving(), m.capacity == 0:

@@ -542,18 +542,21 @@ func (w *world) closedIfFailed(c *conn, err error) {
 
 // Control.
 
-func (w *world) setCapacity(t *ticket, n int) {
+func (w *world) setCapacity(t *ticket, n int, note string) {
 	w.tb.Helper()
 	w.tickets = append(w.tickets, t)
 	t.n = n
 	if w.closedAt < 0 {
-		w.capacity = n
+		w.capacity, w.note = n, note
 	}
 	for _, c := range w.conns {
 		c.forNobody = c.job == Open && jobFor(c.slot) == nil
 	}
 	w.lowering = true
-	w.step(func() { w.m.SetCapacity(w.now, n, &t.Ticket) })
+	w.step(func() { w.m.SetCapacity(w.now, n, note, &t.Ticket) })
+	if got, want := w.m.Stats().CapacityNote, []rune(w.note); got != string(want[:min(len(want), noteLength)]) {
+		w.tb.Fatalf("the note on the capacity is %q, and not %q", got, w.note)
+	}
 	w.lowering = false
 }
 

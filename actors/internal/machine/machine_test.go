@@ -229,7 +229,7 @@ func TestTearDownEndsEachWaitOnce(t *testing.T) {
 		m.Get(0, &waiters[i])
 	}
 	resize, ready := &Ticket{}, &Ticket{}
-	m.SetCapacity(0, 0, resize)
+	m.SetCapacity(0, 0, "", resize)
 	m.Ready(0, ready)
 	m.Done()
 	m.TakeEvents(nil)

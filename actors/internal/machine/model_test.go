@@ -26,6 +26,7 @@ type model struct {
 	inherited []any           // settings that replacements of expired connections may take over
 
 	capacity    int
+	note        string // on the capacity
 	generation  uint64
 	paused      bool
 	suspended   bool

@@ -97,10 +97,14 @@ func TestNoExactTimeIsAskedForWhileTheCoarseClockRuns(t *testing.T) {
 func TestTheOldestEventsAreLostIfNobodyTakesThem(t *testing.T) {
 	m := New(Config{Capacity: 1, MaxConnecting: 1, ConnectTimeout: time.Minute, EventLevel: AllEvents, Backlog: 3})
 	m.Start(5 * time.Second) // two events
-	taken := func(buffer []messages.Event) (kinds []messages.EventKind, numbers []uint64) {
-		events, first := m.TakeEvents(buffer)
+	taken := func(log *Log) (kinds []messages.EventKind, numbers []uint64) {
+		events := m.Events()
+		m.TakeEvents(log)
 		for i := range events {
-			e := events[(first+i)%len(events)]
+			e := log.At(i)
+			if e != events[i] || log.Len() != len(events) {
+				t.Errorf("taken %+v of %d, told %+v of %d", e, log.Len(), events[i], len(events))
+			}
 			kinds, numbers = append(kinds, e.Kind), append(numbers, e.Seq)
 			if want := m.cfg.Start.Add(5 * time.Second); !e.Time.Equal(want) {
 				t.Errorf("%v at %v, want %v", e.Kind, e.Time, want)
@@ -109,32 +113,31 @@ func TestTheOldestEventsAreLostIfNobodyTakesThem(t *testing.T) {
 		return kinds, numbers
 	}
 	first := []messages.EventKind{messages.PoolCreated, messages.PoolReady}
-	if kinds, _ := taken(nil); !slices.Equal(kinds, first) || m.Stats().DroppedEvents != 0 {
+	if kinds, _ := taken(new(Log)); !slices.Equal(kinds, first) || m.Stats().DroppedEvents != 0 {
 		t.Errorf("%v, %d dropped", kinds, m.Stats().DroppedEvents)
 	}
-	if kinds, _ := taken(nil); len(kinds) > 0 {
+	if kinds, _ := taken(new(Log)); len(kinds) > 0 {
 		t.Errorf("taken twice: %v", kinds)
 	}
 	for range 4 {
 		m.Get(5*time.Second, &Waiter{Label: "import"}) // CheckOutStarted; the first: ConnectionCreated too
 	}
-	kinds, numbers := taken(make([]messages.Event, 0, 8))
+	kinds, numbers := taken(&Log{notes: make([]note, 0, 8)})
 	if !slices.Equal(numbers, []uint64{5, 6, 7}) || m.Stats().DroppedEvents != 2 {
 		t.Errorf("%v %v, %d dropped", kinds, numbers, m.Stats().DroppedEvents)
 	}
 	_ = m.Suspend(5 * time.Second)
 	_ = m.Resume(5 * time.Second)
-	if kinds, _ := taken(nil); !slices.Equal(kinds, []messages.EventKind{messages.PoolSuspended, messages.PoolResumed}) {
+	if kinds, _ := taken(new(Log)); !slices.Equal(kinds, []messages.EventKind{messages.PoolSuspended, messages.PoolResumed}) {
 		t.Errorf("after a ring that had turned: %v", kinds)
 	}
 	// An event takes nothing over from the one whose place it has.
 	m.Close(5*time.Second, &Ticket{})
-	taken(nil)
+	taken(new(Log))
 	for range 3 { // a CheckOutStarted and a CheckOutFailed each
 		m.Get(5*time.Second, &Waiter{Label: "import"})
 	}
-	events, _ := m.TakeEvents(nil)
-	for _, e := range events {
+	for _, e := range m.Events() {
 		if failed := e.Kind == messages.CheckOutFailed; (e.Err != nil) != failed || (e.Reason != 0) != failed {
 			t.Errorf("%+v", e)
 		}
@@ -215,7 +218,7 @@ func TestALeaseIsReportedWithWhereItsGetCameFrom(t *testing.T) {
 		for tick := range 70 { // once a second, to look for those that were forgotten
 			m.Tick(time.Duration(tick)*time.Second, m.timers.tickEpoch)
 		}
-		events, _ := m.TakeEvents(nil)
+		events := m.Events()
 		if one.asked-asked != want || level == RareEvents && (len(events) != 2 || events[0].Stack != "stack 7" || events[1].Stack != "") {
 			t.Errorf("level %v: asked %d times, events %+v", level, one.asked-asked, events)
 		}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -188,7 +189,10 @@ func (h *history) next() {
 			w.connectorLost(pick(h.t, with))
 		})
 	}
-	add(1, "set capacity", func() { w.setCapacity(h.ticket("resize"), rapid.IntRange(0, 4).Draw(h.t, "n")) })
+	add(1, "set capacity", func() {
+		notes := []string{"", "why", strings.Repeat("x", noteLength+1)}
+		w.setCapacity(h.ticket("resize"), rapid.IntRange(0, 4).Draw(h.t, "n"), rapid.SampledFrom(notes).Draw(h.t, "note"))
+	})
 	add(1, "clear", func() { w.clear(h.maybe("cause"), rapid.Bool().Draw(h.t, "interrupt")) })
 	add(1, "suspend", w.suspend)
 	add(2, "resume", w.resume)
@@ -432,7 +436,7 @@ func (h *history) comeToRest() {
 	}
 	w.resume()
 	if w.capacity == 0 {
-		w.setCapacity(h.ticket("resize"), 1)
+		w.setCapacity(h.ticket("resize"), 1, "")
 	}
 	for round := 0; ; round++ {
 		held := h.granted(func(g *get) bool { return g.lease.out() })

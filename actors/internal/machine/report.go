@@ -19,7 +19,7 @@ func (m *Machine) Done() {
 }
 
 // Decided says whether there are effects or events that Done has not seen.
-func (m *Machine) Decided() bool { return len(m.output.effects) > 0 || len(m.output.events) > 0 }
+func (m *Machine) Decided() bool { return len(m.output.effects) > 0 || len(m.output.log.notes) > 0 }
 
 // NeedsClock says that the time given to TryGet must be exact. With a coarse clock that
 // is so while it does not run, and for a lease whose use is timed.

@@ -79,11 +79,11 @@ type Machine struct {
 	drain        drain
 	visits       []*Visit       // that are not over
 	descriptions []*Description // that take more than one turn and are not over
-	recording    *Recording     // that is under way; nil: there is none
-	lastRecord   uint64         // the number of the last record of the recordings that are over
 	timers       timers
-	output       output
 	counters     messages.Stats // Stats fills in the rest
+	output       output
+	recording    *Recording // that is under way; nil: there is none
+	lastRecord   uint64     // the number of the last record of the recordings that are over
 }
 
 // options are facts that are asked for on every turn: about the Config, and whether
@@ -174,11 +174,9 @@ type timers struct {
 
 // output is what the inputs have decided, until the shell takes it.
 type output struct {
-	effects     []Effect
-	events      []messages.Event // a ring once it has reached Config.Backlog
-	oldestEvent int              // where the ring begins
-	seq         uint64           // of the last event
-	recent      recent
+	effects []Effect
+	log     Log // the events; at most Config.Backlog
+	recent  recent
 }
 
 // phase is how far the pool's life has come.
@@ -208,6 +206,7 @@ func New(cfg Config) *Machine {
 		capacity: cfg.Capacity,
 		permits:  initialPermits,
 		paused:   cfg.PauseOnClear,
+		output:   output{log: Log{pool: cfg.Name, start: cfg.Start}},
 	}
 	if m.timings.every = 1; !m.opts.needsClock || tick > 0 {
 		m.timings.every, m.timings.untilTimed = useEvery, m.drawGap()

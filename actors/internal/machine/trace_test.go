@@ -46,7 +46,8 @@ var tracesFlag = flag.String("traces", "testdata/*.txt", "the traces that TestTr
 //	checked c1, reset c1       Check, Reset is done; err= if it has failed
 //	applied c1, unapplied c1   Apply, Unapply is done; err= if it has failed
 //	disconnected c1            Disconnect is done
-//	set-capacity T n, close T, ready T, cancel-control T
+//	set-capacity T n           note=
+//	close T, ready T, cancel-control T
 //	clear                      interrupt err=
 //	suspend, resume, health-ok
 //	backoff-elapsed, tick      the armed timer comes; epoch=n: the timer of that epoch
@@ -179,7 +180,7 @@ func (tr *trace) run() string {
 	case "lease-lost":
 		w.leaseLost(tr.gets[tr.word(0)].lease)
 	case "set-capacity":
-		w.setCapacity(tr.ticket(), tr.integer(1))
+		w.setCapacity(tr.ticket(), tr.integer(1), tr.optional("note"))
 	case "close":
 		w.close(tr.ticket())
 	case "ready":
@@ -529,6 +530,9 @@ func (tr *trace) health() string {
 	if !h.NextAttempt.IsZero() {
 		text += fmt.Sprintf(", next at %v", h.NextAttempt.Sub(tr.world.cfg.Start))
 	}
+	if h.CapacityNote != "" {
+		text += ", note: " + h.CapacityNote
+	}
 	if h.LastError != nil {
 		text += ", last error: " + h.LastError.Error()
 	}
@@ -653,72 +657,6 @@ func (tr *trace) event(e messages.Event) string {
 	return strings.Replace(strings.Join(out, " "), "PoolBackoff after", "PoolBackoff for", 1)
 }
 
-// stats gives Stats in words.
-func (tr *trace) stats() string {
-	st := tr.world.m.Stats()
-	line := fmt.Sprintf("%s: capacity %d, open %d (idle %d, borrowed %d, in transition %d), connecting %d, closing %d, waiting %d",
-		st.State, st.Capacity, st.Open, st.Idle, st.Borrowed, st.InTransition, st.Connecting, st.Closing, st.Waiting)
-	if len(tr.d.CmdArgs) == 0 || tr.d.CmdArgs[0].Key != "all" {
-		return line
-	}
-	for _, c := range []struct {
-		name string
-		n    any
-	}{
-		{"gets", st.Gets},
-		{"grants", st.Grants},
-		{"waits", st.Waits},
-		{"wait time", st.WaitTime},
-		{"timeouts", st.Timeouts},
-		{"cancels", st.Cancels},
-		{"connects", st.Connects},
-		{"connect errors", st.ConnectErrors},
-		{"puts", st.Puts},
-		{"taints", st.Taints},
-		{"setting hits", st.SettingHits},
-		{"setting switches", st.SettingSwitches},
-		{"setting resets", st.SettingResets},
-		{"closed idle", st.ClosedIdle},
-		{"closed lifetime", st.ClosedLifetime},
-		{"closed stale", st.ClosedStale},
-		{"closed broken", st.ClosedBroken},
-		{"closed capacity", st.ClosedCapacity},
-		{"backoffs", st.Backoffs},
-		{"leaks", st.Leaks},
-		{"revoked", st.Revoked},
-		{"sheds", st.Sheds},
-		{"deadlocks", st.Deadlocks},
-	} {
-		if s := fmt.Sprint(c.n); s != "0" && s != "0s" {
-			line += fmt.Sprintf("\n%s %s", c.name, s)
-		}
-	}
-	return line
-}
-
-// measures gives Measures in words: each histogram with the upper bounds of its buckets.
-func (tr *trace) measures() string {
-	e := tr.world.m.Measures(tr.world.now)
-	var b strings.Builder
-	for _, h := range []struct {
-		name string
-		messages.Histogram
-	}{{"wait", e.Wait}, {"use", e.Use}, {"connect", e.Connect}} {
-		fmt.Fprintf(&b, "%s: %d of %v", h.name, h.Count, h.Sum)
-		if n := h.Zeros(); n > 0 {
-			fmt.Fprintf(&b, ", %d of 0", n)
-		}
-		for i, n := range h.Buckets {
-			if n > 0 {
-				fmt.Fprintf(&b, ", %d up to %v", n, h.Bound(h.Offset+i))
-			}
-		}
-		b.WriteString("\n")
-	}
-	fmt.Fprintf(&b, "one lease in %d is timed; the longest wait is %v", e.UseEvery, e.LongestWait)
-	return b.String()
-}
-
 // ticket makes a control request with the name that the input gives.
 func (tr *trace) ticket() *ticket {
 	t := &ticket{name: tr.word(0)}
@@ -781,6 +719,14 @@ func (tr *trace) duration(key string) time.Duration {
 
 // err is the error that the input gives, otherwise one with the given text; without a
 // text it is nil.
+// optional is the value of an option that may be left out.
+func (tr *trace) optional(key string) string {
+	if !tr.d.HasArg(key) {
+		return ""
+	}
+	return tr.value(key)
+}
+
 func (tr *trace) err(key, text string) error {
 	if tr.d.HasArg(key) {
 		text = tr.value(key)

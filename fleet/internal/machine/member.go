@@ -32,6 +32,8 @@ type MemberConfig struct {
 	// live of the lease, less what the clock may be slow and less what closing takes. Soft
 	// is how long after it phase Soft begins.
 	Soft, Hard time.Duration
+	// Late is how long after it Note says that the store is not reached.
+	Late time.Duration
 	// Smoothing is how long a change of the demand must last before it is reported.
 	Smoothing time.Duration
 }

@@ -29,9 +29,11 @@ import (
 //	dies NAME                    its lease ends, without it being told
 //	deal [gone=NAME]             a coordinator reads, decides and commits
 //	decide NAME                  what its pool must be
+//	note NAME n                  the note if its pool is set to n
 //
 // Every input takes t=, the time, counted from the start. Each member has a TTL of 15s:
-// Soft begins 10s after the last confirmed renewal was sent, and Hard after 15s.
+// Soft begins 10s after the last confirmed renewal was sent, and Hard after 15s. What
+// stands in brackets is the note.
 func TestTraces(t *testing.T) {
 	paths, err := filepath.Glob("testdata/*.txt")
 	require.NoError(t, err)
@@ -106,7 +108,7 @@ func (tr *trace) run(t *testing.T, d *datadriven.TestData) string {
 		_, _ = fmt.Sscan(name, &tr.v.Sum.Budget)
 		return "ok\n"
 	case "join":
-		cfg := MemberConfig{Floor: tr.coordinator.Floor, Soft: 10 * time.Second, Hard: 15 * time.Second}
+		cfg := MemberConfig{Floor: tr.coordinator.Floor, Soft: 10 * time.Second, Hard: 15 * time.Second, Late: 7500 * time.Millisecond}
 		m = &traced{Member: NewMember(cfg, tr.now)}
 		tr.members[name], tr.v.Reports[name] = m, store.Report{}
 	case "holds":
@@ -120,6 +122,8 @@ func (tr *trace) run(t *testing.T, d *datadriven.TestData) string {
 		m.Seen(tr.v.Rows[name])
 	case "old":
 		m.Seen(tr.before[name])
+	case "note":
+		return fmt.Sprintf("%q\n", m.Note(tr.now, n))
 	case "dies":
 		delete(tr.v.Reports, name)
 		return "ok\n"
@@ -168,6 +172,9 @@ func (tr *trace) decision(m *traced) string {
 	}
 	if d.Next > 0 {
 		out += fmt.Sprintf(", until %v", d.Next)
+	}
+	if note := m.Note(tr.now, d.Capacity); note != "" {
+		out += " [" + note + "]"
 	}
 	return out + "\n"
 }

@@ -25,10 +25,11 @@ const (
 const (
 	// PoolName has every metric.
 	PoolName = "db.client.connection.pool.name"
-	// ConnectionState, State and Reason are those of one metric each: see [Metric].
+	// ConnectionState, State, Reason and FleetPhase are those of one metric each: see [Metric].
 	ConnectionState = "db.client.connection.state"
 	State           = "actorpool.state"
 	Reason          = "actorpool.reason"
+	FleetPhase      = "actorpool.fleet.phase"
 )
 
 // SchemaURL is the version of the semantic conventions that the names are those of.
@@ -50,8 +51,14 @@ type Metric struct {
 type Part struct {
 	// Value is the value of the metric's Attribute.
 	Value string
-	read  func(*messages.Measures) int64
+	// One of these: what is read of the pool, or of its fleet. A pool that is in none does
+	// not have the latter.
+	read    func(*messages.Measures) int64
+	ofFleet func(*messages.FleetStatus) int64
 }
+
+// OfFleet says that only a member of a fleet has the metric.
+func (m *Metric) OfFleet() bool { return m.Parts[0].ofFleet != nil }
 
 // Seconds says that the numbers of the metric are durations.
 func (m *Metric) Seconds() bool { return m.Unit == "s" }
@@ -98,6 +105,31 @@ func count(read func(*messages.Stats) uint64) func(*messages.Measures) int64 {
 	return func(m *messages.Measures) int64 { return int64(read(&m.Stats)) }
 }
 
+// ofFleet is the only part of a metric of a fleet.
+func ofFleet[T int | uint64 | time.Duration](read func(*messages.FleetStatus) T) []Part {
+	return []Part{{ofFleet: func(s *messages.FleetStatus) int64 { return int64(read(s)) }}}
+}
+
+// inPhase makes the part of a phase, which is 1 while the member is in that phase.
+func inPhase(name string) Part {
+	return Part{Value: name, ofFleet: func(s *messages.FleetStatus) int64 {
+		if s.Phase == name {
+			return 1
+		}
+		return 0
+	}}
+}
+
+// lost is what members that are dead are charged for.
+func lost(s *messages.FleetStatus) (n int) {
+	for i := range s.Fleet {
+		if !s.Fleet[i].Alive {
+			n += s.Fleet[i].Charge
+		}
+	}
+	return n
+}
+
 // inState makes the part of a state, which is 1 while the pool is in that state.
 func inState(name string) Part {
 	return Part{Value: name, read: func(m *messages.Measures) int64 {
@@ -135,8 +167,8 @@ var Metrics = [...]Metric{
 		Description: "The number of connections that are currently in state described by the `state` attribute.",
 		Attribute:   ConnectionState,
 		Parts: []Part{
-			{"idle", number(func(s *messages.Stats) int { return s.Idle })},
-			{"used", number(func(s *messages.Stats) int { return s.Borrowed + s.InTransition })},
+			{Value: "idle", read: number(func(s *messages.Stats) int { return s.Idle })},
+			{Value: "used", read: number(func(s *messages.Stats) int { return s.Borrowed + s.InTransition })},
 		},
 	},
 	{
@@ -289,12 +321,12 @@ var Metrics = [...]Metric{
 		Description: "The number of connections that the pool closed, by reason.",
 		Attribute:   Reason,
 		Parts: []Part{
-			{"idle", count(func(s *messages.Stats) uint64 { return s.ClosedIdle })},
-			{"lifetime", count(func(s *messages.Stats) uint64 { return s.ClosedLifetime })},
-			{"uses", count(func(s *messages.Stats) uint64 { return s.ClosedUses })},
-			{"stale", count(func(s *messages.Stats) uint64 { return s.ClosedStale })},
-			{"broken", count(func(s *messages.Stats) uint64 { return s.ClosedBroken })},
-			{"capacity", count(func(s *messages.Stats) uint64 { return s.ClosedCapacity })},
+			{Value: "idle", read: count(func(s *messages.Stats) uint64 { return s.ClosedIdle })},
+			{Value: "lifetime", read: count(func(s *messages.Stats) uint64 { return s.ClosedLifetime })},
+			{Value: "uses", read: count(func(s *messages.Stats) uint64 { return s.ClosedUses })},
+			{Value: "stale", read: count(func(s *messages.Stats) uint64 { return s.ClosedStale })},
+			{Value: "broken", read: count(func(s *messages.Stats) uint64 { return s.ClosedBroken })},
+			{Value: "capacity", read: count(func(s *messages.Stats) uint64 { return s.ClosedCapacity })},
 		},
 	},
 	{
@@ -316,6 +348,63 @@ var Metrics = [...]Metric{
 		Name: "actorpool.events.dropped", Unit: "{event}", Kind: Counter,
 		Description: "The number of events dropped because OnEvent was too slow.",
 		Parts:       one(count(func(s *messages.Stats) uint64 { return s.DroppedEvents })),
+	},
+
+	{
+		Name: "actorpool.fleet.phase", Unit: "{member}", Kind: UpDownCounter,
+		Description: "1 for the phase that the member of a fleet is in, 0 for the other phases.",
+		Attribute:   FleetPhase,
+		Parts:       []Part{inPhase("new"), inPhase("live"), inPhase("soft"), inPhase("hard"), inPhase("over")},
+	},
+	{
+		Name: "actorpool.fleet.budget", Unit: "{connection}", Kind: Gauge,
+		Description: "The budget of the fleet that the pool is in.",
+		Parts:       ofFleet(func(s *messages.FleetStatus) int { return s.Budget }),
+	},
+	{
+		Name: "actorpool.fleet.charge", Unit: "{connection}", Kind: UpDownCounter,
+		Description: "What the budget is charged for this member.",
+		Parts:       ofFleet(func(s *messages.FleetStatus) int { return s.Charge }),
+	},
+	{
+		Name: "actorpool.fleet.target", Unit: "{connection}", Kind: UpDownCounter,
+		Description: "What this member shall shrink to. Below the charge: the difference is asked back.",
+		Parts:       ofFleet(func(s *messages.FleetStatus) int { return s.Target }),
+	},
+	{
+		Name: "actorpool.fleet.want", Unit: "{connection}", Kind: UpDownCounter,
+		Description: "How many connections this member has a use for.",
+		Parts:       ofFleet(func(s *messages.FleetStatus) int { return s.Want }),
+	},
+	{
+		Name: "actorpool.fleet.held", Unit: "{connection}", Kind: UpDownCounter,
+		Description: "How many connections of this member may be open at the server.",
+		Parts:       ofFleet(func(s *messages.FleetStatus) int { return s.Held }),
+	},
+	{
+		Name: "actorpool.fleet.lost", Unit: "{connection}", Kind: Gauge,
+		Description: "What the budget is charged for members whose lease has ended, as this member has read the ledger last.",
+		Parts:       ofFleet(lost),
+	},
+	{
+		Name: "actorpool.fleet.members", Unit: "{member}", Kind: Gauge,
+		Description: "How many members of the fleet live, as this one has read the ledger last.",
+		Parts:       ofFleet(func(s *messages.FleetStatus) int { _, alive := s.Charged(); return alive }),
+	},
+	{
+		Name: "actorpool.fleet.proof.age", Unit: "s", Kind: Gauge,
+		Description: "How long ago the last renewal of the member's lease was sent that the store has confirmed.",
+		Parts:       ofFleet(func(s *messages.FleetStatus) time.Duration { return s.Proof }),
+	},
+	{
+		Name: "actorpool.fleet.ttl", Unit: "s", Kind: Gauge,
+		Description: "The time to live of the member's lease.",
+		Parts:       ofFleet(func(s *messages.FleetStatus) time.Duration { return s.TTL }),
+	},
+	{
+		Name: "actorpool.fleet.errors", Unit: "{operation}", Kind: Counter,
+		Description: "The number of operations of the fleet's store and of Reclaim that failed.",
+		Parts:       ofFleet(func(s *messages.FleetStatus) uint64 { return s.Errors }),
 	},
 }
 

@@ -79,6 +79,7 @@ func TestNamesAreUniqueAndDescribed(t *testing.T) {
 // Fields of Stats that are in no metric of their own, and why.
 var elsewhere = map[string]string{
 	"Name":             "the attribute of every metric",
+	"CapacityNote":     "a text",
 	"Open":             "the sum of connection.count",
 	"LastConnectError": "a text",
 	"NextAttempt":      "a time; the state says that the pool backs off",
@@ -87,7 +88,7 @@ var elsewhere = map[string]string{
 }
 
 func TestEveryFieldOfStatsIsInAMetric(t *testing.T) {
-	before := take(&messages.Measures{}).Values
+	before := take(&messages.Measures{}, nil).Values
 	stats := reflect.TypeOf(messages.Stats{})
 	for i := range stats.NumField() {
 		var m messages.Measures
@@ -103,7 +104,7 @@ func TestEveryFieldOfStatsIsInAMetric(t *testing.T) {
 				field.SetString(messages.StateBackoff)
 			}
 		}
-		changed := !reflect.DeepEqual(before, take(&m).Values)
+		changed := !reflect.DeepEqual(before, take(&m, nil).Values)
 		if _, ok := elsewhere[name]; ok {
 			assert.False(t, changed, "%s is in a metric", name)
 		} else {
@@ -112,10 +113,66 @@ func TestEveryFieldOfStatsIsInAMetric(t *testing.T) {
 	}
 }
 
+// Fields of FleetStatus that are in no metric of their own, and why.
+var elsewhereOfFleet = map[string]string{
+	"Key":         "a text",
+	"Incarnation": "a text, and another one after each restart",
+	"Note":        "a text",
+	"Capacity":    "connection.max",
+	"Err":         "a text",
+	"Fleet":       "fleet.members and fleet.lost",
+	"ReadAgo":     "an age that says nothing by itself",
+}
+
+func TestEveryFieldOfFleetStatusIsInAMetric(t *testing.T) {
+	before := take(&messages.Measures{}, &messages.FleetStatus{}).Values
+	status := reflect.TypeOf(messages.FleetStatus{})
+	for i := range status.NumField() {
+		var s messages.FleetStatus
+		name := status.Field(i).Name
+		switch field := reflect.ValueOf(&s).Elem().Field(i); {
+		case field.CanInt():
+			field.SetInt(7)
+		case field.CanUint():
+			field.SetUint(7)
+		case name == "Phase":
+			s.Phase = "soft"
+		}
+		changed := !reflect.DeepEqual(before, take(&messages.Measures{}, &s).Values)
+		if _, ok := elsewhereOfFleet[name]; ok {
+			assert.False(t, changed, "%s is in a metric", name)
+		} else {
+			assert.True(t, changed, "%s is in no metric", name)
+		}
+	}
+}
+
+func TestOnlyAMemberOfAFleetHasTheMetricsOfOne(t *testing.T) {
+	s := messages.FleetStatus{
+		Phase: "hard", Budget: 97, Charge: 4, Target: 3, Want: 5, Held: 2, TTL: 15e9, Proof: 16e9, Errors: 8,
+		Fleet: []messages.FleetMember{{Charge: 4, Alive: true}, {Charge: 6, Alive: true}, {Charge: 3}, {Charge: 2}},
+	}
+	got := map[string]int64{}
+	take(&messages.Measures{}, &s).Each(func(i, part int, value int64) {
+		if Metrics[i].OfFleet() && value != 0 {
+			got[strings.TrimSuffix(strings.TrimPrefix(Metrics[i].Name, "actorpool.fleet.")+" "+Metrics[i].Parts[part].Value, " ")] = value
+		}
+	})
+	require.Equal(t, map[string]int64{
+		"phase hard": 1, "budget": 97, "charge": 4, "target": 3, "want": 5, "held": 2, "ttl": 15e9, "proof.age": 16e9, "errors": 8, "members": 2, "lost": 5,
+	}, got)
+	numbers := 0
+	take(&messages.Measures{}, nil).Each(func(i, _ int, _ int64) {
+		numbers++
+		assert.False(t, Metrics[i].OfFleet(), Metrics[i].Name)
+	})
+	assert.Equal(t, parts-fleetParts, numbers)
+}
+
 func TestTheNumbersOfAPartAreItsOwn(t *testing.T) {
 	m := messages.Measures{Stats: messages.Stats{Idle: 1, Borrowed: 2, InTransition: 4, ClosedStale: 8, State: messages.StatePaused}, LongestWait: 1.5e9, LongestLease: 3e9, UseEvery: 16}
 	got := map[string]int64{}
-	take(&m).Each(func(i, part int, value int64) {
+	take(&m, nil).Each(func(i, part int, value int64) {
 		if value != 0 {
 			got[strings.TrimSuffix(Metrics[i].Name+" "+Metrics[i].Parts[part].Value, " ")] = value
 		}

@@ -41,5 +41,6 @@ func TestTheDocumentListsEveryMetric(t *testing.T) {
 	// A histogram of classic buckets has these, _count, _sum and the bucket of infinity.
 	assert.Contains(t, strings.Join(strings.Fields(string(text)), " "), fmt.Sprintf(
 		"A pool has %d numbers and three histograms. As time series in Prometheus that is %d with native histograms and %d with classic ones.",
-		parts, parts+len(Histograms), parts+len(Histograms)*(19+3)))
+		parts-fleetParts, parts-fleetParts+len(Histograms), parts-fleetParts+len(Histograms)*(19+3)))
+	assert.Contains(t, strings.Join(strings.Fields(string(text)), " "), fmt.Sprintf("A member of a fleet has %d more.", fleetParts))
 }

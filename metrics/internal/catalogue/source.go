@@ -24,12 +24,17 @@ type Source interface {
 	Measure(ctx context.Context) (messages.Measures, error)
 }
 
+// inFleet is a source that is a member of a fleet, too, as a *fleet.Member is. The module
+// of the fleet need not be imported for it.
+type inFleet interface{ Status() messages.FleetStatus }
+
 // Reader reads a source. Its methods may be called from many goroutines.
 type Reader struct {
 	// Name is the pool's name as the value of an attribute.
 	Name string
 
 	source     Source
+	fleet      inFleet                  // nil: it is in none
 	done       <-chan struct{}          // closed when nothing of the pool is left; nil: it has no Done
 	begun      time.Time                // when it was made
 	saidClosed atomic.Bool              // by its Measure
@@ -42,6 +47,8 @@ type Snapshot struct {
 	Time time.Time
 	// Since is when the counts began: when the pool was made.
 	Since time.Time
+	// Fleet says that the pool is in a fleet: it has the metrics of one.
+	Fleet bool
 	// Values are the numbers of the parts of Metrics, in their order.
 	Values []int64
 	// Histograms are those of Histograms, in their order.
@@ -68,6 +75,7 @@ func NewReader(source Source, name string) (*Reader, error) {
 		return nil, errors.New("the pool has no name")
 	}
 	r := &Reader{Name: name, source: source, begun: time.Now()}
+	r.fleet, _ = source.(inFleet)
 	if d, ok := source.(interface{ Done() <-chan struct{} }); ok {
 		r.done = d.Done()
 	}
@@ -106,7 +114,11 @@ func (r *Reader) Read(ctx context.Context) (last, now *Snapshot, err error) {
 		if err != nil {
 			return nil, nil, fmt.Errorf("pool %q: %w", r.Name, err)
 		}
-		now := take(&m)
+		var status *messages.FleetStatus
+		if r.fleet != nil {
+			status = new(r.fleet.Status())
+		}
+		now := take(&m, status)
 		if now.Since = m.Since; now.Since.IsZero() { // the source does not know
 			now.Since = r.begun
 		}
@@ -121,12 +133,19 @@ func (r *Reader) Read(ctx context.Context) (last, now *Snapshot, err error) {
 	}
 }
 
-// take makes the Snapshot of what a source says.
-func take(m *messages.Measures) *Snapshot {
-	s := &Snapshot{Time: time.Now(), Values: make([]int64, 0, parts)}
+// take makes the Snapshot of what a source says; without a status, it is in no fleet.
+func take(m *messages.Measures, status *messages.FleetStatus) *Snapshot {
+	s := &Snapshot{Time: time.Now(), Values: make([]int64, 0, parts), Fleet: status != nil}
 	for i := range Metrics {
 		for _, p := range Metrics[i].Parts {
-			s.Values = append(s.Values, p.read(m))
+			switch {
+			case p.read != nil:
+				s.Values = append(s.Values, p.read(m))
+			case s.Fleet:
+				s.Values = append(s.Values, p.ofFleet(status))
+			default:
+				s.Values = append(s.Values, 0)
+			}
 		}
 	}
 	for i := range Histograms {
@@ -135,20 +154,25 @@ func take(m *messages.Measures) *Snapshot {
 	return s
 }
 
-// parts is the number of numbers of a pool.
-var parts = func() (n int) {
+// parts is the number of numbers, and fleetParts of those that only a member of a fleet has.
+var parts, fleetParts = func() (all, fleet int) {
 	for i := range Metrics {
-		n += len(Metrics[i].Parts)
+		all += len(Metrics[i].Parts)
+		if Metrics[i].OfFleet() {
+			fleet += len(Metrics[i].Parts)
+		}
 	}
-	return n
+	return all, fleet
 }()
 
-// Each calls f with each number.
+// Each calls f with each number that the pool has.
 func (s *Snapshot) Each(f func(metric, part int, value int64)) {
 	next := 0
 	for i := range Metrics {
 		for j := range Metrics[i].Parts {
-			f(i, j, s.Values[next])
+			if s.Fleet || !Metrics[i].OfFleet() {
+				f(i, j, s.Values[next])
+			}
 			next++
 		}
 	}
