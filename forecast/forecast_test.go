@@ -413,6 +413,16 @@ func TestItSeesWhetherHoldsDependOnTheLoad(t *testing.T) {
 	assert.Contains(t, notes(only(t, Predict(steady(2000, time.Millisecond), at(8)))), "cannot be seen in the recording")
 }
 
+func TestARecordingOfABusyPoolIsSaidToBeOne(t *testing.T) {
+	r := steady(2000, time.Millisecond)
+	for i := range 400 {
+		r.Gets[i].Wait = time.Millisecond
+	}
+	assert.NotContains(t, notes(only(t, Predict(r, at(8)))), "waited in the recording")
+	r.Gets[400].Wait = time.Millisecond
+	assert.Contains(t, notes(only(t, Predict(r, at(8)))), "401 of the Gets waited in the recording")
+}
+
 func TestWhatWasLeftOutIsSaid(t *testing.T) {
 	r := steady(2000, time.Millisecond)
 	r.Truncated = true

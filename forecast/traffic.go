@@ -51,6 +51,7 @@ type oddities struct {
 	sessions   int // goroutines with many Gets
 	settings   int // asked for a setting
 	left       int // their callers left
+	waited     int // waited for longer than Resolution
 	unserved   int // were ended by what a forecast leaves out
 	outage     int // failed because a connect failed
 	known      int // have a hold that is known
@@ -257,6 +258,9 @@ func (t *traffic) patience(r *messages.Recording, g messages.RecordedGet) time.D
 func (t *traffic) tally(g messages.RecordedGet) {
 	if g.Setting != "" {
 		t.left.settings++
+	}
+	if g.Wait > Resolution {
+		t.left.waited++
 	}
 	switch g.Outcome {
 	case messages.RecordedCancelled:

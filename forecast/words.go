@@ -107,6 +107,10 @@ func (t *traffic) notes(r *messages.Recording, w WhatIf) []string {
 	if r.Truncated {
 		add("The recording ended early because it was full: it covers less time than it was meant to.")
 	}
+	if 5*left.waited > len(t.asks) {
+		add("%s waited in the recording. Where a pool is so busy, the server may be, too, and holds then are longer than in a "+
+			"calmer pool: all capacities may look worse than they are. Record a calmer time as well, and compare the holds.", some(left.waited))
+	}
 	switch d := &t.server; {
 	case d.depends:
 		add("Holds depend on the load: %s on average when at most %d connections were in use, %s when there were more. The server "+
