@@ -16,6 +16,7 @@ RACE = $(shell go build -race net >/dev/null 2>&1 && echo -race)
 test:
 	@for m in $(MODULES); do echo "== $$m"; go -C $$m vet ./... && go -C $$m test $(RACE) ./... || exit 1; done
 	go -C fleet test ./internal/sim # one goroutine and ten million steps: few of them under the race detector
+	go test -run 'Formula' ./forecast # the means of millions of waits: of few Gets under the race detector
 	go test ./sim ./actors/virtual # the same: a million steps
 	go test -run 'Allocate|IsSmall' ./... # the race detector allocates: these are skipped under it
 	.ci/fuzz 30s

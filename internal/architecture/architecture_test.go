@@ -29,6 +29,7 @@ var layers = map[string]struct {
 	"actors":                     {[]string{"messages", "supervisor", "actors/internal/machine", "actors/internal/setmachine"}, []string{library + "/actor", library + "/ctxext"}},
 	"actors/virtual":             {[]string{"messages", "actors/internal/machine"}, nil},
 	"client":                     {[]string{"messages", "supervisor", "actors"}, []string{library + "/actor"}},
+	"forecast":                   {[]string{"messages", "actors/virtual"}, nil},
 	"page":                       {[]string{"messages"}, nil},
 	"sim":                        {[]string{"messages", "actors", "actors/virtual", "client"}, nil},
 	"pooltest":                   {[]string{"messages", "client"}, nil},
@@ -50,18 +51,18 @@ var forbidden = []struct {
 }{
 	{
 		what:   "locks guard nothing here: every change is a message to one owner",
-		folder: []string{"actors/internal/machine", "actors/internal/setmachine", "actors", "actors/virtual", "client", "supervisor", "page", "pooltest", "sim", "fleet", "fleet/internal/machine", "fleet/memstore", "fleet/etcdstore", "fleet/pgfence"},
+		folder: []string{"actors/internal/machine", "actors/internal/setmachine", "actors", "actors/virtual", "client", "supervisor", "forecast", "page", "pooltest", "sim", "fleet", "fleet/internal/machine", "fleet/memstore", "fleet/etcdstore", "fleet/pgfence"},
 		names:  []string{"sync.Mutex", "sync.RWMutex", "sync.Cond", "sync.NewCond"},
 	},
 	{
 		what:   "the time is read in actors/clock.go only",
-		folder: []string{"messages", "actors/internal/machine", "actors/internal/setmachine", "actors", "actors/virtual", "client", "sim", "supervisor"},
+		folder: []string{"messages", "actors/internal/machine", "actors/internal/setmachine", "actors", "actors/virtual", "client", "sim", "supervisor", "forecast"},
 		except: []string{"actors/clock.go"},
 		names:  []string{"time.Now", "time.Since", "time.Until", "time.AfterFunc", "time.Sleep"},
 	},
 	{
 		what:   "the machine only decides",
-		folder: []string{"actors/internal/machine", "actors/internal/setmachine", "fleet/internal/machine"},
+		folder: []string{"actors/internal/machine", "actors/internal/setmachine", "fleet/internal/machine", "forecast"},
 		names: []string{
 			"time.Now", "time.Since", "time.NewTimer", "time.NewTicker", "time.After", "time.Tick", "rand.Float64", "rand.IntN", "os.Stdout", "fmt.Println",
 			"log.Print", "slog.Info", "go",
