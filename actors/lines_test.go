@@ -18,6 +18,8 @@ func TestTheHotFieldsOfAConnectionLieOnFewLines(t *testing.T) {
 		lines  int
 	}{
 		{poolConn{}, "fence slot ref epoch id conn taint fromIdle", 2},
+		{Ref{}, "phase getsDirectly findsLeaks asksOnPut box pool isClosedConn member reserve process", 1},
+		{pool{}, "m life inTurn tellsChanges wakesLater served", 1},
 		{mailbox{}, "state sys suspended", 2}, // what the runner owns is on another line on purpose
 	} {
 		lines := map[uintptr]bool{}

@@ -35,22 +35,26 @@ func propsOf(spec func() *Spec, opts ...actor.PropsOption) *actor.Props {
 // pool is the actor that owns all state. Its turn is short: it asks the machine and
 // performs what the machine has decided. It is not restarted: only the incarnation
 // that was spawned is initialised, and another stops itself.
+//
+// What a direct Get and Put touch comes first, as in Ref.
 type pool struct {
+	m            *machine.Machine
+	life         life
+	inTurn       bool        // a turn is under way
+	tellsChanges bool        // somebody has asked for Ref.Changed, or the pool belongs to a set
+	wakesLater   bool        // the first waiter that is served is woken after the turn
+	served       *getRequest // that waiter
+	ref          *Ref
+
 	spec     *Spec
-	m        *machine.Machine
-	ref      *Ref
 	ctx      actor.Context
-	life     life
 	strategy actor.SupervisorStrategy
 
 	restarting bool // this incarnation is being replaced
 	isOver     bool // nothing of the pool is left
 
-	inTurn bool // a turn is under way
 	// The waiters of direct turns: one that asks for nothing special, and one that does.
 	plain, special machine.Waiter
-	wakesLater     bool        // the first waiter that is served is woken after the turn
-	served         *getRequest // that waiter
 	performing     bool        // the machine's effects are being performed
 	performed      int         // how many of them have been, on this turn
 	replies        []reply     // the answers that follow them
@@ -71,9 +75,8 @@ type pool struct {
 	backoffTimer, tickTimer *time.Timer
 	tickEpoch               atomic.Uint64 // that of the tick that tickTimer sends
 
-	tellsChanges bool // somebody has asked for Ref.Changed, or the pool belongs to a set
-	counts       counts
-	share        *share // of the units of a set; nil: the pool stands alone
+	counts counts
+	share  *share // of the units of a set; nil: the pool stands alone
 
 	feed    feed
 	closing []*control // Closes that are answered once all events are delivered
