@@ -1,6 +1,7 @@
 // Package sim simulates a pool: it runs the code with which a real pool decides, with
-// callers, a server and faults that are drawn at random from a seed, in virtual time. An
-// hour takes less than a second, and the same seed gives the same run, step by step.
+// callers, a server and faults that are drawn at random from a seed, in virtual time. The
+// hour below takes some ten seconds, or half a second without checks ([CheckEvery]), and the
+// same seed gives the same run, step by step.
 //
 //	result := sim.Run(cfg, sim.Workload{
 //		Length: time.Hour,
