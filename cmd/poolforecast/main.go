@@ -62,7 +62,11 @@ func run(args []string, in io.Reader, out, problems io.Writer) int {
 		if b.Err == nil {
 			continue
 		}
-		say("capacity %d: %v", b.Capacity, b.Err)
+		if len(q.what.Capacities) == 0 { // which are asked for is not known yet
+			say("%v", b.Err)
+		} else {
+			say("capacity %d: %v", b.Capacity, b.Err)
+		}
 		if errors.As(b.Err, &config) {
 			return wrongUse
 		}

@@ -49,7 +49,7 @@ func openSQLite(ctx context.Context) (store, error) {
 func (s *sqlite) pool() pool { return s.conns }
 
 func (s *sqlite) products(ctx context.Context) (all []product, err error) {
-	rows, err := s.db.QueryContext(ctx, list)
+	rows, err := s.db.QueryContext(sqlpool.WithLabel(ctx, "products"), list)
 	if err != nil {
 		return nil, err
 	}
@@ -65,7 +65,7 @@ func (s *sqlite) products(ctx context.Context) (all []product, err error) {
 }
 
 func (s *sqlite) order(ctx context.Context, product string, count int) (left int, err error) {
-	err = s.inTx(ctx, nil, func(tx *sql.Tx) error {
+	err = s.inTx(sqlpool.WithLabel(ctx, "order of "+product), nil, func(tx *sql.Tx) error {
 		if err := tx.QueryRowContext(ctx, take, product, count).Scan(&left); err != nil {
 			return err
 		}
@@ -84,7 +84,7 @@ func (s *sqlite) report(ctx context.Context, pause time.Duration) (map[string]in
 		return nil, err
 	}
 	total := make(map[string]int)
-	err = s.inTx(ctx, &sql.TxOptions{ReadOnly: true}, func(tx *sql.Tx) error {
+	err = s.inTx(sqlpool.WithLabel(ctx, "report"), &sql.TxOptions{ReadOnly: true}, func(tx *sql.Tx) error {
 		for _, p := range all {
 			var n int
 			if err := tx.QueryRowContext(ctx, sold, p.Name).Scan(&n); err != nil {
