@@ -166,7 +166,7 @@ func (p *pool) failDirectly(reason any) {
 		g.answer()
 	}
 	p.fail()
-	p.mailbox.invoker.EscalateFailure(reason, nil)
+	p.mailbox.escalateAside(reason, nil)
 }
 
 // request makes the message of a Get.

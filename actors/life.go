@@ -61,6 +61,7 @@ func (p *pool) init(ctx actor.Context, spec *Spec) {
 // started begins the pool's life.
 func (p *pool) started() {
 	p.allowDirectTurns()
+	p.ctx.Get(0) // the library makes what it asks for then, and not aside: see escalateAside
 	if p.spec.Policy.EventLevel != machine.NoEvents {
 		p.feed = feed{spare: &batch{}}
 		p.spawnObserver()
@@ -103,6 +104,7 @@ func (p *pool) end() {
 		return
 	}
 	if p.life == drained {
+		p.stopsItself = true
 		p.ctx.Stop(p.ctx.Self())
 		if !p.feed.overdue {
 			return // answered when it has stopped
@@ -113,9 +115,11 @@ func (p *pool) end() {
 
 // tearDown is the end of the pool actor: it is drained, or is stopped from outside,
 // or has panicked. All waits end, leases are revoked, and the connectors, which are
-// stopped next, close the connections that are left.
+// stopped next, close the connections that are left. One that is stopped from outside while
+// events are still being delivered is not waited for: its observer may hang in a handler, and
+// if it is restarted, another incarnation is told that it has stopped.
 func (p *pool) tearDown(panicked bool) {
-	wasDrained := p.life == drained
+	wasDrained := p.life == drained && p.stopsItself
 	if wasDrained {
 		p.life = ended
 	} else {
@@ -221,10 +225,6 @@ func (p *pool) receiveAfterEnd(ctx actor.Context) {
 		if p.mailbox != nil {
 			p.mailbox.stop()
 		}
-		if p.life == ended {
-			close(p.ref.ended)
-		}
-		p.answerCloses() // no child is left
 		p.isGone()
 	case *refRequest:
 		msg.ref <- p.ref
@@ -278,10 +278,15 @@ func (p *pool) nextIsBorn(ctx actor.Context) {
 
 // isGone says that nothing of the pool is left.
 func (p *pool) isGone() {
-	if p.ref != nil && !p.isOver {
-		p.isOver = true
-		close(p.ref.gone)
+	if p.ref == nil || p.isOver {
+		return
 	}
+	p.isOver = true
+	if p.life == ended {
+		close(p.ref.ended)
+	}
+	p.answerCloses()
+	close(p.ref.gone)
 }
 
 // endError is the error of whatever is asked of a pool that has ended.

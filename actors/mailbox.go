@@ -451,7 +451,19 @@ func (m *mailbox) escalate(message any, done *bool) {
 		return
 	}
 	m.inSystem = false
-	if reason := recover(); reason != nil {
+	if reason := recover(); reason != nil && m.failed {
+		m.escalateAside(reason, message)
+	} else if reason != nil {
 		m.invoker.EscalateFailure(reason, message)
 	}
+}
+
+// escalateAside tells the supervisor of the failure of an actor that ends by itself. What
+// the supervisor and the system's log do about it is code of others, which may panic, block
+// or end its goroutine: the runner does not wait for it, because others wait for the runner.
+func (m *mailbox) escalateAside(reason, message any) {
+	go func() {
+		defer func() { _ = recover() }()
+		m.invoker.EscalateFailure(reason, message)
+	}()
 }

@@ -53,6 +53,8 @@ type pool struct {
 	restarting bool // this incarnation is being replaced
 	isOver     bool // nothing of the pool is left
 
+	stopsItself bool // it was drained, and all events were delivered, or had their time
+
 	// The waiters of direct turns: one that asks for nothing special, and one that does.
 	plain, special machine.Waiter
 	performing     bool        // the machine's effects are being performed

@@ -61,6 +61,10 @@ func TestAPoolActorThatPanicsIsStoppedAndTellsEverybody(t *testing.T) {
 		"under one that restarts it": {actor.WithGuardian(actor.NewRestartingStrategy())},
 		"under one that resumes it": {actor.WithGuardian(actor.NewOneForOneStrategy(1, time.Second,
 			func(any) actor.Directive { return actor.ResumeDirective }))},
+		"under one that panics": {actor.WithGuardian(actor.NewOneForOneStrategy(1, time.Second,
+			func(any) actor.Directive { return actor.EscalateDirective }))}, // which the library answers with a panic
+		"under one that ends its goroutine": {actor.WithGuardian(actor.NewOneForOneStrategy(1, time.Second,
+			func(any) actor.Directive { runtime.Goexit(); return actor.StopDirective }))},
 		"under the default strategy": nil,
 		"on the default mailbox":     {actor.WithMailbox(actor.Unbounded()), actor.WithGuardian(supervisor.Pool())},
 	} {
@@ -125,14 +129,16 @@ func TestAGetThatWasDecidedOnAPanickingTurnIsAnswered(t *testing.T) {
 // far its request has come.
 func TestEveryGetIsAnsweredHoweverThePoolEnds(t *testing.T) {
 	restarts := actor.WithGuardian(actor.NewRestartingStrategy())
+	escalates := actor.WithGuardian(actor.NewOneForOneStrategy(1, time.Second, func(any) actor.Directive { return actor.EscalateDirective }))
 	for name, c := range map[string]struct {
 		opts []actor.PropsOption
 		end  func(*actor.ActorSystem, *Ref)
 	}{
-		"closed":    {nil, func(_ *actor.ActorSystem, r *Ref) { _ = r.Close(context.Background()) }},
-		"stopped":   {nil, func(s *actor.ActorSystem, r *Ref) { s.Root.Stop(r.pid) }},
-		"panicked":  {nil, func(s *actor.ActorSystem, r *Ref) { s.Root.Send(r.pid, bomb()) }},
-		"restarted": {[]actor.PropsOption{restarts}, func(s *actor.ActorSystem, r *Ref) { s.Root.Send(r.pid, bomb()) }},
+		"closed":                {nil, func(_ *actor.ActorSystem, r *Ref) { _ = r.Close(context.Background()) }},
+		"stopped":               {nil, func(s *actor.ActorSystem, r *Ref) { s.Root.Stop(r.pid) }},
+		"panicked":              {nil, func(s *actor.ActorSystem, r *Ref) { s.Root.Send(r.pid, bomb()) }},
+		"restarted":             {[]actor.PropsOption{restarts}, func(s *actor.ActorSystem, r *Ref) { s.Root.Send(r.pid, bomb()) }},
+		"its supervisor panics": {[]actor.PropsOption{escalates}, func(s *actor.ActorSystem, r *Ref) { s.Root.Send(r.pid, bomb()) }},
 		"restarted by somebody": {[]actor.PropsOption{restarts}, func(s *actor.ActorSystem, r *Ref) {
 			r.process.SendSystemMessage(r.pid, &actor.Restart{})
 		}},

@@ -184,14 +184,27 @@ func (r *Ref) checkSetting(setting any) error {
 	}
 	switch kind := reflect.TypeOf(setting).Kind(); {
 	case kind <= reflect.Uintptr, kind == reflect.String, kind == reflect.Pointer:
-		return nil // without a closer look, which would cost as much as the rest of a Get
-	case !reflect.ValueOf(setting).Comparable():
-		return &messages.ConfigError{Field: "Setting", Reason: fmt.Sprintf("a %T cannot be compared with ==", setting)}
-	case setting != setting: //nolint:gocritic // a NaN is not equal to itself
-		// Only its type is named: this may run on the pool's turn.
-		return &messages.ConfigError{Field: "Setting", Reason: fmt.Sprintf("the %T is not equal to itself", setting)}
+		// without a closer look, which would cost as much as the rest of a Get
+	default:
+		switch equal, compares := equalsItself(setting); {
+		case !compares:
+			return &messages.ConfigError{Field: "Setting", Reason: fmt.Sprintf("a %T cannot be compared with ==", setting)}
+		case !equal: // Only its type is named: this may run on the pool's turn.
+			return &messages.ConfigError{Field: "Setting", Reason: fmt.Sprintf("the %T is not equal to itself", setting)}
+		}
 	}
 	return nil
+}
+
+// equalsItself compares a value with itself: a NaN is not equal to itself, and a value may not
+// be comparable although package reflect says so, such as an empty array of functions.
+func equalsItself(v any) (equal, compares bool) {
+	defer func() {
+		if recover() != nil {
+			compares = false
+		}
+	}()
+	return v == v, true //nolint:gocritic // that is the question
 }
 
 // ask sends a control and waits for its answer. If ctx ends first, the pool actor is

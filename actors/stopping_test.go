@@ -172,3 +172,42 @@ func TestACloseWhoseContextEndsDoesNotWaitForEvents(t *testing.T) {
 		})
 	}
 }
+
+// Close has closed all connections, and waits for a handler of events that is slow or hangs.
+// Who stops the pool meanwhile leaves nobody waiting: not for the handler, and not for an
+// incarnation that is no more.
+func TestAPoolThatIsStoppedWhileItsEventsAreDeliveredAnswersEverybody(t *testing.T) {
+	for name, stop := range map[string]func(w *testkit.World, p *testkit.Pool){
+		"stopped":  func(w *testkit.World, p *testkit.Pool) { w.System.Root.Stop(p.PID()) },
+		"poisoned": func(w *testkit.World, p *testkit.Pool) { w.System.Root.Poison(p.PID()) },
+		"restarted": func(w *testkit.World, p *testkit.Pool) {
+			process, _ := w.System.ProcessRegistry.Get(p.PID())
+			process.SendSystemMessage(p.PID(), &actor.Restart{})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			testkit.Run(t, func(t *testing.T, w *testkit.World) {
+				release := make(chan struct{})
+				p := w.Pool(testkit.Capacity(1), func(cfg *testkit.Config) {
+					cfg.OnEvent = func(e messages.Event) {
+						if e.Kind == messages.PoolClosed {
+							<-release
+						}
+					}
+				})
+				testkit.Put(t, testkit.Get(t, p))
+				closed := testkit.Async(func() error { return p.Close(ctx) })
+				synctest.Wait()
+				stop(w, p)
+				require.NoError(t, closed.Returned(t))
+				assert.Equal(t, messages.StateClosed, p.Stats().State)
+				assert.False(t, p.Health().OK)
+				require.NoError(t, p.Close(ctx))
+				_, err := p.Explain(ctx)
+				require.ErrorIs(t, err, messages.ErrClosed)
+				close(release)
+				<-p.Done()
+			})
+		})
+	}
+}

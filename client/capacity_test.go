@@ -248,6 +248,9 @@ func TestTheNoteOnTheCapacityIsInErrorsExplanationsAndHealth(t *testing.T) {
 		assert.Contains(t, string(text), `"capacityNote":"fleet: no quota"`)
 		assert.False(t, p.Health().OK)
 		assert.Equal(t, "fleet: no quota", p.Health().CapacityNote)
+		set(0, "red \x1b[31m, two\nlines, cut \xff")
+		assert.Equal(t, "red  [31m, two lines, cut \uFFFD", p.Stats().CapacityNote)
+		set(0, "fleet: no quota")
 
 		assert.Error(t, testkit.Ask[*messages.Done](t, w, p, &messages.SetCapacity{Capacity: -1, Note: "not set"}).Err)
 		assert.Equal(t, "fleet: no quota", p.Stats().CapacityNote, "what is refused changes nothing")

@@ -147,14 +147,25 @@ func checkOf[K comparable]() func(K) error {
 		return nil
 	}
 	return func(key K) error {
-		switch v := reflect.ValueOf(&key).Elem(); {
-		case !v.Comparable():
+		switch equal, compares := equalsItself(key); {
+		case !compares:
 			return &messages.ConfigError{Field: "key", Reason: fmt.Sprintf("a %v cannot be compared with ==", reflect.TypeOf(key))}
-		case key != key: //nolint:gocritic // a NaN is not equal to itself
+		case !equal:
 			return &messages.ConfigError{Field: "key", Reason: fmt.Sprintf("%v is not equal to itself", key)}
 		}
 		return nil
 	}
+}
+
+// equalsItself compares a key with itself: a NaN is not equal to itself, and a key of an
+// interface type may not be comparable.
+func equalsItself[K comparable](key K) (equal, compares bool) {
+	defer func() {
+		if recover() != nil {
+			compares = false
+		}
+	}()
+	return key == key, true //nolint:gocritic // that is the question
 }
 
 // plain says that all values of a type can be compared and are equal to themselves.

@@ -288,11 +288,13 @@ func TestASettingThatCannotBeComparedIsRefused(t *testing.T) {
 		p := w.Pool(withSettings(d))
 		nan := 0.0
 		nan /= nan
-		for _, setting := range []any{[]string{"a"}, map[string]int{}, struct{ any }{[]int{1}}, nan} {
+		for _, setting := range []any{[]string{"a"}, map[string]int{}, struct{ any }{[]int{1}}, [0]func(){}, struct{ any }{[0]func(){}}, nan} {
 			_, err := p.GetWith(ctx, client.GetOptions{Setting: setting})
 			var c *messages.ConfigError
 			require.ErrorAs(t, err, &c)
 			assert.Equal(t, "Setting", c.Field)
+			denied := testkit.Ask[*messages.Denied](t, w, p, &messages.Get{Setting: setting})
+			require.ErrorAs(t, denied.Err, &c)
 		}
 		_, err := w.Pool().GetWith(ctx, client.GetOptions{Setting: "a"})
 		var c *messages.ConfigError

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -40,9 +41,10 @@ func text(err error) string {
 	return strings.ReplaceAll(s, ": "+prefix, ": ")
 }
 
-// oneLine makes one line of several.
+// oneLine makes one line of several. What cannot be printed, such as an escape sequence of
+// a terminal, becomes spaces.
 func oneLine(s string) string {
-	if !strings.ContainsAny(s, "\n\r") {
+	if strings.IndexFunc(s, unprintable) < 0 && utf8.ValidString(s) {
 		return s
 	}
 	var b strings.Builder
@@ -59,8 +61,15 @@ func oneLine(s string) string {
 		}
 		b.WriteString(line)
 	}
-	return b.String()
+	return strings.Map(func(r rune) rune {
+		if unprintable(r) {
+			return ' '
+		}
+		return r // invalid UTF-8 has become U+FFFD
+	}, b.String())
 }
+
+func unprintable(r rune) bool { return !unicode.IsPrint(r) }
 
 // shorten bounds the length of a text in characters. It leaves out the middle: the
 // beginning and the end of an error say most.

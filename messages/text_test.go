@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/stretchr/testify/assert"
 
@@ -146,11 +148,13 @@ func TestALongReasonIsShortenedInTheMiddle(t *testing.T) {
 // E2
 func TestNoTextHasSeveralLinesWhateverItIsMadeOf(t *testing.T) {
 	lines := errors.Join(errors.New("two errors:\r\n\t* one"), errors.New("\n\tother"))
+	odd := "red \x1b[31m\a, back \u202e, next \u0085\u2028, cut \xff\xc3"
 	h := messages.Holder{Label: "a\nb", Borrower: "c\nd", WaitsFor: "e\nf", Waits: true}
 	for _, text := range []string{
 		(&messages.GetError{Pool: "g\nh", Stats: busy, Holders: []messages.Holder{h}, Err: lines, LastConnectError: lines}).Error(),
 		(&messages.GetError{Err: &messages.BackoffError{Cause: lines}}).Error(),
 		(&messages.GetError{Stats: messages.Stats{State: messages.StateReady, CapacityNote: "a\nb"}}).Error(),
+		(&messages.GetError{Stats: messages.Stats{State: messages.StateReady, CapacityNote: odd}, Err: errors.New(odd)}).Error(),
 		(&messages.DrainError{Stats: messages.Stats{Name: "g\nh"}, Holders: []messages.Holder{h}, Err: lines}).Error(),
 		(&messages.DeadlockError{Cycle: []messages.Holder{h}}).Error(),
 		(&messages.ConnectError{Err: lines}).Error(), (&messages.BackoffError{Cause: lines}).Error(), (&messages.PanicError{Value: lines}).Error(),
@@ -159,6 +163,8 @@ func TestNoTextHasSeveralLinesWhateverItIsMadeOf(t *testing.T) {
 	} {
 		assert.NotContains(t, text, "\n")
 		assert.NotContains(t, text, "\r")
+		assert.True(t, utf8.ValidString(text), text)
+		assert.Equal(t, -1, strings.IndexFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }), "%q", text)
 	}
 	assert.EqualError(t, &messages.ConnectError{Err: lines}, "actorpool: connect failed: two errors: * one; other")
 }

@@ -12,7 +12,9 @@ package machine
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/actorpool/actorpool/messages"
 )
@@ -39,6 +41,12 @@ func (m *Machine) SetCapacity(now time.Duration, n int, note string, t *Ticket) 
 const noteLength = 200
 
 func bounded(note string) string {
+	note = strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return ' ' // it is shown as it is, on terminals, too
+	}, note)
 	n := 0
 	for i := range note {
 		if n++; n > noteLength {
