@@ -30,9 +30,9 @@
 //	description.go   Explain, in slices
 //	explain.go       what errors and Explain say of the pool
 //	backoff.go       the backoff after failed connects
+//	recording.go     what Record records
 //	timers.go        when something is due next
 //	report.go        what the shell may ask
-//	recording.go     what Record records
 //	ages.go          since when a connection is idle or lent, where no clock is read
 //	events.go        what the pool tells about its life
 //	state.go         the state, explained field by field, and questions about it

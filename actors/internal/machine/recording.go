@@ -163,6 +163,9 @@ func (m *Machine) finishRecording() {
 	m.lastRecord += uint64(r.n)
 	m.recording = nil
 	m.refreshClock()
+	if m.phase == phaseOpen { // not every input that ends a Get sets the timer anew
+		m.arm(m.coarseDue())
+	}
 	m.effect(Effect{Kind: Recorded})
 }
 

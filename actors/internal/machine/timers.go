@@ -24,7 +24,14 @@ func (m *Machine) schedule() {
 			m.timers.tickAt = never
 			m.effect(Effect{Kind: DisarmTick})
 		}
-	case due < m.timers.tickAt:
+	default:
+		m.arm(due)
+	}
+}
+
+// arm arms the timer for a time, if it would come later.
+func (m *Machine) arm(due time.Duration) {
+	if due < m.timers.tickAt {
 		m.timers.tickAt = due
 		m.timers.tickEpoch++
 		m.effect(Effect{Kind: ArmTick, At: due, Epoch: m.timers.tickEpoch})
@@ -42,15 +49,20 @@ func (m *Machine) nextDue() time.Duration {
 	}
 	due = min(due, m.jobs.claimsDue)
 	if m.count[idle] > 0 {
-		due = min(due, m.timers.idleDue)
-		if m.timers.coarseTick > 0 && m.now-m.newestIdleSince() < m.timers.coarseWhile {
-			due = min(due, after(m.now, m.timers.coarseTick))
-		}
+		due = min(due, m.timers.idleDue, m.coarseDue())
 	}
 	if m.backgroundAfter > m.now && m.missing() > 0 {
 		due = min(due, m.backgroundAfter)
 	}
 	return min(due, m.shedDue())
+}
+
+// coarseDue is when the coarse clock ticks next.
+func (m *Machine) coarseDue() time.Duration {
+	if m.count[idle] > 0 && m.timers.coarseTick > 0 && m.now-m.newestIdleSince() < m.timers.coarseWhile {
+		return after(m.now, m.timers.coarseTick)
+	}
+	return never
 }
 
 // jobsDue is when the first of the jobs under way is overdue.
