@@ -98,7 +98,7 @@ func distinct(servers []*Server) []*Server {
 func settled(look func() []string) []string {
 	for begun := time.Now(); ; time.Sleep(time.Millisecond) {
 		for !quiesce() {
-			time.Sleep(1) // until the others have seen that all wait
+			time.Sleep(time.Nanosecond) // until the others have seen that all wait
 		}
 		faults := look()
 		if len(faults) == 0 || time.Since(begun) >= Patience {
