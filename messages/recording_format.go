@@ -11,24 +11,34 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 )
 
 // recordingFormat is the name of the format in the first line.
 const recordingFormat = "actorpool recording"
 
-// The bounds of a recording in a file. What is beyond them is not read, so that no file
-// takes more memory than they allow.
+// The bounds of a recording in a file. What is beyond them is neither written nor read, so
+// that no file takes more memory or time than they allow.
 const (
-	// MaxRecordedGets is the largest number of Gets of a recording.
+	// MaxRecordedGets is the largest number of Gets that come during a recording.
 	MaxRecordedGets = 10_000_000
 
+	maxGetsInFile       = MaxRecordedGets + 1_000_000 // with those that waited, or had a connection, before
 	maxRecordedConnects = 1_000_000
-	maxRecordedLine     = 16 << 20 // bytes
-	maxRecordedBytes    = 2 << 30  // when it is unpacked
-	maxRecordedText     = 1 << 20  // bytes; the writer cuts what is longer
+	maxRecordedLine     = 64 << 10 // bytes
+	maxRecordedBytes    = 1 << 30  // when it is unpacked
+	maxRecordedText     = 1 << 10  // bytes of a text, decoded; the writer cuts what is longer
+	maxRecordedTexts    = 1_000_000
+	maxRecordedLetters  = 16 << 20 // bytes of all texts, decoded
+	maxRecordedUseless  = 100_000  // lines that are empty or are left out
 )
+
+// faultLength bounds, in characters, what a RecordingError quotes of another error, which
+// may quote a line.
+const faultLength = 200
 
 // connectsAtOnce is how many connects are in a line.
 const connectsAtOnce = 1000
@@ -58,12 +68,23 @@ type recordingLine struct {
 }
 
 // WriteTo writes the recording as JSON Lines, in the format that docs/forecast.md
-// describes. Durations are rounded to microseconds, and a text of more than a megabyte is
+// describes. Durations are rounded to microseconds, and a text of more than a kilobyte is
 // cut. It implements io.WriterTo.
+//
+// What ReadRecording would not read is an error, which names the field and its value, and
+// nothing is written then: a negative number, an outcome that is not known, a Get that
+// comes before the one above it, more than 1 million connects, more than 11 million Gets,
+// and labels and settings of which more than 1 million are different, or which have more
+// than 16 MiB together. Only the beginning of a recording that takes more than 1 GiB is
+// written, with an error.
 func (r *Recording) WriteTo(w io.Writer) (int64, error) {
+	texts, err := r.validate()
+	if err != nil {
+		return 0, err
+	}
 	counted := &countingWriter{w: w}
 	out := bufio.NewWriterSize(counted, 1<<16)
-	err := r.write(out)
+	err = r.write(out, texts)
 	if err == nil {
 		err = out.Flush()
 	}
@@ -76,12 +97,77 @@ type countingWriter struct {
 }
 
 func (c *countingWriter) Write(p []byte) (int, error) {
+	if c.n+int64(len(p)) > maxRecordedBytes {
+		return 0, fmt.Errorf("%srecording: it has more than %d bytes", prefix, maxRecordedBytes)
+	}
 	n, err := c.w.Write(p)
 	c.n += int64(n)
 	return n, err
 }
 
-func (r *Recording) write(out *bufio.Writer) error {
+// validate says what of a recording could not be read again. It numbers the texts, in the
+// order in which they come.
+func (r *Recording) validate() (texts map[string]int64, err error) {
+	wrong := func(reason string, args ...any) (map[string]int64, error) {
+		return nil, fmt.Errorf(prefix+"recording: "+reason, args...)
+	}
+	switch year := r.Start.UTC().Year(); {
+	case r.Length < 0:
+		return wrong("Length %v is negative", r.Length)
+	case r.Capacity < 0:
+		return wrong("Capacity %d is negative", r.Capacity)
+	case r.MinIdle < 0:
+		return wrong("MinIdle %d is negative", r.MinIdle)
+	case r.GetTimeout < 0:
+		return wrong("GetTimeout %v is negative", r.GetTimeout)
+	case year < 0 || year > 9999:
+		return wrong("Start is in the year %d, which is not between 0 and 9999", year)
+	case len(r.Connects) > maxRecordedConnects:
+		return wrong("Connects has %d, more than %d", len(r.Connects), maxRecordedConnects)
+	case len(r.Gets) > maxGetsInFile:
+		return wrong("Gets has %d, more than %d", len(r.Gets), maxGetsInFile)
+	}
+	for i, c := range r.Connects {
+		if c < 0 {
+			return wrong("Connects[%d] %v is negative", i, c)
+		}
+	}
+	texts = map[string]int64{"": 0}
+	letters := 0
+	for i := range r.Gets {
+		g := &r.Gets[i]
+		for _, d := range [...]struct {
+			name string
+			time time.Duration
+		}{{"At", g.At}, {"Wait", g.Wait}, {"Hold", g.Hold}, {"Patience", g.Patience}} {
+			if d.time < 0 {
+				return wrong("Gets[%d].%s %v is negative", i, d.name, d.time)
+			}
+		}
+		switch {
+		case i > 0 && g.At < r.Gets[i-1].At:
+			return wrong("Gets[%d].At %v is before that of the Get above it, %v", i, g.At, r.Gets[i-1].At)
+		case g.Outcome == 0 || int(g.Outcome) >= len(recordedOutcomes):
+			return wrong("Gets[%d].Outcome %d is not known", i, g.Outcome)
+		}
+		for _, text := range [...]string{g.Label, g.Setting} {
+			if _, known := texts[text]; known {
+				continue
+			}
+			texts[text] = int64(len(texts))
+			letters += len(shortText(text))
+			if len(texts) > maxRecordedTexts+1 { // with the empty one
+				return wrong("the labels and settings up to Gets[%d] are more than %d different texts", i, maxRecordedTexts)
+			}
+			if letters > maxRecordedLetters {
+				return wrong("the labels and settings up to Gets[%d] have more than %d bytes", i, maxRecordedLetters)
+			}
+		}
+	}
+	return texts, nil
+}
+
+func (r *Recording) write(out *bufio.Writer, texts map[string]int64) error {
 	lines := json.NewEncoder(out)
 	lines.SetEscapeHTML(false)
 	err := lines.Encode(recordingHeader{
@@ -98,12 +184,11 @@ func (r *Recording) write(out *bufio.Writer) error {
 			err = lines.Encode(line)
 		}
 	}
-	texts := map[string]int64{"": 0}
+	last := int64(0) // the number of the last text that is written
 	number := func(text string) int64 {
-		n, known := texts[text]
-		if !known && err == nil {
-			n = int64(len(texts))
-			texts[text] = n
+		n := texts[text]
+		if n > last && err == nil { // by one: they are numbered in this order
+			last = n
 			err = lines.Encode(shortText(text))
 		}
 		return n
@@ -125,12 +210,12 @@ func (r *Recording) write(out *bufio.Writer) error {
 		if err != nil {
 			return err
 		}
-		last := len(fields)
-		for fields[last-1] == 0 && last > 1 { // what is 0 at the end is left out
-			last--
+		length := len(fields)
+		for fields[length-1] == 0 && length > 1 { // what is 0 at the end is left out
+			length--
 		}
 		line = append(line[:0], '[')
-		for i, n := range fields[:last] {
+		for i, n := range fields[:length] {
 			if i > 0 {
 				line = append(line, ',')
 			}
@@ -150,16 +235,19 @@ func (r *Recording) write(out *bufio.Writer) error {
 // micros rounds a duration to microseconds.
 func micros(d time.Duration) int64 { return int64(d.Round(time.Microsecond) / time.Microsecond) }
 
-// shortText cuts a text that a reader would not take.
+// shortText cuts a text that a reader would not take. It counts the bytes that a reader
+// counts: what is no UTF-8 becomes U+FFFD, which takes three.
 func shortText(s string) string {
-	if len(s) <= maxRecordedText {
+	if len(s) <= maxRecordedText/utf8.RuneLen(utf8.RuneError) {
 		return s
 	}
-	end := maxRecordedText
-	for end > 0 && !utf8.RuneStart(s[end]) {
-		end--
+	n := 0
+	for i, r := range s {
+		if n += utf8.RuneLen(r); n > maxRecordedText {
+			return s[:i]
+		}
 	}
-	return s[:end]
+	return s
 }
 
 // RecordingError says what is wrong with a recording that was read. A recording that can
@@ -180,7 +268,7 @@ type RecordingError struct {
 func (e *RecordingError) Error() string {
 	s := fmt.Sprintf("%srecording, line %d: %s", prefix, e.Line, oneLine(e.Reason))
 	if e.Err != nil {
-		s += ": " + text(e.Err)
+		s += ": " + printable(shorten(text(e.Err), faultLength))
 	}
 	if e.LeftOut > 1 {
 		s += fmt.Sprintf(" (%d lines are left out)", e.LeftOut)
@@ -191,8 +279,22 @@ func (e *RecordingError) Error() string {
 // Unwrap returns Err.
 func (e *RecordingError) Unwrap() error { return e.Err }
 
+// printable escapes what cannot be printed, such as control characters.
+func printable(s string) string {
+	var b strings.Builder
+	for _, r := range s {
+		if unicode.IsPrint(r) {
+			b.WriteRune(r)
+		} else {
+			b.WriteString(strings.Trim(strconv.QuoteRuneToASCII(r), "'"))
+		}
+	}
+	return b.String()
+}
+
 // ReadRecording reads a recording that WriteTo has written, also one that was packed by
-// gzip.
+// gzip. It reads no more than WriteTo writes, whatever the file has: docs/forecast.md lists
+// the bounds. A longer name of the pool is cut.
 //
 // The error is a *[RecordingError]. If the first line is good, what can be used comes with
 // it: lines that cannot be used are left out, and of a recording that is cut off there is
@@ -217,6 +319,8 @@ type recordingReader struct {
 	rec      *Recording
 	outcomes []RecordedOutcome // by number in the file
 	texts    []string          // by number
+	letters  int               // bytes of the texts
+	empty    int               // lines
 	ended    bool              // the last line has been read
 	fault    *RecordingError   // the first
 }
@@ -226,7 +330,10 @@ func readLines(r io.Reader) (*Recording, error) {
 	in := &recordingReader{lines: bufio.NewScanner(limited), texts: []string{""}}
 	in.lines.Buffer(make([]byte, 0, 1<<12), maxRecordedLine)
 	if !in.next() {
-		if err := in.lines.Err(); err != nil {
+		switch err := in.lines.Err(); {
+		case errors.Is(err, bufio.ErrTooLong):
+			return nil, &RecordingError{Line: 1, Reason: lineTooLong}
+		case err != nil:
 			return nil, &RecordingError{Line: 1, Reason: "it cannot be read", Err: err}
 		}
 		return nil, &RecordingError{Line: 1, Reason: "it is empty"}
@@ -242,7 +349,7 @@ func readLines(r io.Reader) (*Recording, error) {
 	switch err := in.lines.Err(); {
 	case errors.Is(err, bufio.ErrTooLong):
 		in.line++
-		in.leaveOut(fmt.Sprintf("it has more than %d bytes", maxRecordedLine), nil)
+		in.leaveOut(lineTooLong, nil)
 	case err != nil:
 		in.line++
 		in.note("the rest cannot be read", err)
@@ -264,6 +371,8 @@ func readLines(r io.Reader) (*Recording, error) {
 	}
 	return in.rec, nil
 }
+
+var lineTooLong = fmt.Sprintf("it has more than %d bytes", maxRecordedLine)
 
 func (in *recordingReader) next() bool {
 	if !in.lines.Scan() {
@@ -312,13 +421,17 @@ func (in *recordingReader) header() *RecordingError {
 			return wrong(nil, "%s %d is out of range", n.name, n.number)
 		}
 	}
+	start := h.Start.UTC()
+	if year := start.Year(); year < 0 || year > 9999 {
+		return wrong(nil, "start is in the year %d, which is not between 0 and 9999", year)
+	}
 	in.outcomes = make([]RecordedOutcome, 1, len(recordedOutcomes))
 	for _, name := range h.Outcomes {
 		known := slices.Index(recordedOutcomes[1:], name)
 		in.outcomes = append(in.outcomes, RecordedOutcome(known+1)) // 0: it is not known
 	}
 	in.rec = &Recording{
-		Version: h.Version, Pool: h.Pool, Start: h.Start, Length: ofMicros(h.Length), Capacity: h.Capacity,
+		Version: h.Version, Pool: shortText(h.Pool), Start: start, Length: ofMicros(h.Length), Capacity: h.Capacity,
 		MinIdle: h.MinIdle, GetTimeout: ofMicros(h.GetTimeout), Truncated: h.Truncated,
 	}
 	return nil
@@ -332,29 +445,53 @@ func ofMicros(n int64) time.Duration { return time.Duration(n) * time.Microsecon
 // body reads any line but the first. True: nothing after it is read.
 func (in *recordingReader) body(line []byte) (stop bool) {
 	line = bytes.TrimSpace(line)
+	useless := in.empty
+	if in.fault != nil {
+		useless += in.fault.LeftOut
+	}
 	switch {
+	case useless >= maxRecordedUseless:
+		in.note(fmt.Sprintf("the rest is not read: %d lines are empty or left out", useless), nil)
+		return true
 	case len(line) == 0:
+		in.empty++
 	case in.ended:
 		in.leaveOut("it comes after the last line of the recording", nil)
 	case line[0] == '[':
-		if len(in.rec.Gets) == MaxRecordedGets {
-			in.note(fmt.Sprintf("the rest is beyond %d Gets", MaxRecordedGets), nil)
+		if len(in.rec.Gets) == maxGetsInFile {
+			in.note(fmt.Sprintf("the rest is beyond %d Gets", maxGetsInFile), nil)
 			return true
 		}
 		in.get(line)
 	case line[0] == '"':
-		if len(in.texts) > 2*MaxRecordedGets {
-			in.note(fmt.Sprintf("the rest is beyond %d texts", 2*MaxRecordedGets), nil)
-			return true
-		}
-		text := ""
-		if err := json.Unmarshal(line, &text); err != nil {
-			in.leaveOut("it is no text", err)
-		}
-		in.texts = append(in.texts, text) // also if it is left out: it has a number
+		return in.text(line)
 	default:
 		in.object(line)
 	}
+	return false
+}
+
+// text reads a text. True: nothing after it is read.
+func (in *recordingReader) text(line []byte) (stop bool) {
+	if len(in.texts) > maxRecordedTexts { // with the empty one
+		in.note(fmt.Sprintf("the rest is beyond %d texts", maxRecordedTexts), nil)
+		return true
+	}
+	text := ""
+	err := json.Unmarshal(line, &text)
+	switch n := len(text); {
+	case err != nil:
+		in.leaveOut("it is no text", err)
+		text = ""
+	case n > maxRecordedText:
+		in.leaveOut(fmt.Sprintf("the text has %d bytes, more than %d", n, maxRecordedText), nil)
+		text = ""
+	case in.letters+n > maxRecordedLetters:
+		in.note(fmt.Sprintf("the rest is beyond %d bytes of texts", maxRecordedLetters), nil)
+		return true
+	}
+	in.letters += len(text)
+	in.texts = append(in.texts, text) // also if it is left out: it has a number
 	return false
 }
 
@@ -371,7 +508,7 @@ func (in *recordingReader) object(line []byte) {
 		if n := len(in.rec.Gets); *o.Gets != n {
 			in.note(fmt.Sprintf("the recording had %d Gets, and there are %d", *o.Gets, n), nil)
 		}
-	case o.Connects == nil:
+	case len(o.Connects) == 0:
 		in.leaveOut("it is an object of an unknown kind", nil)
 	case len(in.rec.Connects)+len(o.Connects) > maxRecordedConnects:
 		in.leaveOut(fmt.Sprintf("there are more than %d connects", maxRecordedConnects), nil)

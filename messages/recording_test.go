@@ -8,6 +8,7 @@ import (
 	"io"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -198,7 +199,17 @@ func TestAReaderSaysWhichLineIsWrongAndUsesTheOthers(t *testing.T) {
 		"wrong number":         {lines(t, map[int]string{9: `{"gets":5}`}), 4, "line 9: the recording had 5 Gets, and there are 4"},
 		"twice": {written(t, smallRecording()) + written(t, smallRecording()), 4,
 			"line 10: it comes after the last line of the recording (9 lines are left out)"},
-		"a line too long": {lines(t, map[int]string{5: "[" + strings.Repeat(" ", 17<<20) + "]"}), 1, "line 5: it has more than 16777216 bytes"},
+		"a line too long": {lines(t, map[int]string{5: "[" + strings.Repeat(" ", 64<<10) + "]"}), 1, "line 5: it has more than 65536 bytes"},
+		"a header too long": {`{"format":"actorpool recording","version":1,"pool":"` + strings.Repeat("A", 10<<20) + `"}`, -1,
+			"line 1: it has more than 65536 bytes"},
+		"a text too long": {lines(t, map[int]string{4: `"` + strings.Repeat("x", 1025) + `"`}), 4, "line 4: the text has 1025 bytes, more than 1024"},
+		"a text too long when it is decoded": {lines(t, map[int]string{4: `"` + strings.Repeat("\xff", 342) + `"`}), 4,
+			"line 4: the text has 1026 bytes, more than 1024"},
+		"no connects": {lines(t, map[int]string{2: `{"connects":[]}`}), 4, "line 2: it is an object of an unknown kind"},
+		"a long number": {lines(t, map[int]string{5: "[" + strings.Repeat("1", 60_000) + "]"}), 3,
+			"line 5: it is no Get: json: cannot unmarshal number " + strings.Repeat("1", 70) + "…" + strings.Repeat("1", 71) + " into Go value of type int64"},
+		"a start before the years": {`{"format":"actorpool recording","version":1,"start":"0000-01-01T00:00:00+09:00"}`, -1,
+			"line 1: start is in the year -1, which is not between 0 and 9999"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			read, err := messages.ReadRecording(strings.NewReader(c.text))
@@ -233,7 +244,7 @@ func TestTheErrorsOfReadersAndWritersArePassedOn(t *testing.T) {
 	require.ErrorIs(t, err, down)
 
 	r := smallRecording()
-	r.Gets = make([]messages.RecordedGet, 100_000)
+	r.Gets = slices.Repeat([]messages.RecordedGet{{Outcome: messages.RecordedGranted}}, 100_000)
 	for n := range 4 {
 		_, err = r.WriteTo(&failing{left: n, err: down})
 		require.ErrorIs(t, err, down, "write %d", n)
@@ -255,10 +266,122 @@ func (w *failing) Write(p []byte) (int, error) {
 
 func TestATextThatNoReaderWouldTakeIsCut(t *testing.T) {
 	r := smallRecording()
-	r.Gets = []messages.RecordedGet{{Label: strings.Repeat("é", 1<<20), Outcome: messages.RecordedGranted}}
+	r.Pool = strings.Repeat("p", 10<<20)
+	r.Gets = []messages.RecordedGet{{
+		Label: "x" + strings.Repeat("é", 1<<20), Setting: strings.Repeat("\xff", 1<<20), Outcome: messages.RecordedGranted,
+	}}
 	read, err := messages.ReadRecording(strings.NewReader(written(t, r)))
 	require.NoError(t, err)
-	assert.Equal(t, strings.Repeat("é", 1<<19), read.Gets[0].Label)
+	assert.Equal(t, r.Pool[:1024], read.Pool)
+	assert.Equal(t, "x"+strings.Repeat("é", 511), read.Gets[0].Label)
+	assert.Equal(t, strings.Repeat("\uFFFD", 341), read.Gets[0].Setting, "counted as it is read")
+}
+
+func TestALongNameIsCutWhenItIsRead(t *testing.T) {
+	name := strings.Repeat("A", 2000)
+	read, err := messages.ReadRecording(strings.NewReader(`{"format":"actorpool recording","version":1,"pool":"` + name + "\"}\n{\"gets\":0}\n"))
+	require.NoError(t, err)
+	assert.Equal(t, name[:1024], read.Pool)
+}
+
+func TestWhatNoReaderWouldReadIsNotWritten(t *testing.T) {
+	gets := func(change func(g *messages.RecordedGet)) func(*messages.Recording) {
+		return func(r *messages.Recording) { change(&r.Gets[2]) }
+	}
+	for want, change := range map[string]func(*messages.Recording){
+		"Length -1ns is negative":                 func(r *messages.Recording) { r.Length = -1 },
+		"Capacity -8 is negative":                 func(r *messages.Recording) { r.Capacity = -8 },
+		"MinIdle -2 is negative":                  func(r *messages.Recording) { r.MinIdle = -2 },
+		"GetTimeout -5s is negative":              func(r *messages.Recording) { r.GetTimeout = -5 * time.Second },
+		"Connects[1] -1s is negative":             func(r *messages.Recording) { r.Connects[1] = -time.Second },
+		"Connects has 1000001, more than 1000000": func(r *messages.Recording) { r.Connects = make([]time.Duration, 1_000_001) },
+		"Start is in the year 10000, which is not between 0 and 9999": func(r *messages.Recording) {
+			r.Start = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)
+		},
+		"Gets[2].At 9µs is before that of the Get above it, 10µs": gets(func(g *messages.RecordedGet) { g.At = 9 * us }),
+		"Gets[2].At -9µs is negative":                             gets(func(g *messages.RecordedGet) { g.At = -9 * us }),
+		"Gets[2].Wait -1µs is negative":                           gets(func(g *messages.RecordedGet) { g.Wait = -us }),
+		"Gets[2].Hold -1ns is negative":                           gets(func(g *messages.RecordedGet) { g.Hold = -1 }),
+		"Gets[2].Patience -1s is negative":                        gets(func(g *messages.RecordedGet) { g.Patience = -time.Second }),
+		"Gets[2].Outcome 0 is not known":                          gets(func(g *messages.RecordedGet) { g.Outcome = 0 }),
+		"Gets[2].Outcome 12 is not known":                         gets(func(g *messages.RecordedGet) { g.Outcome = 12 }),
+		"the labels and settings up to Gets[16384] have more than 16777216 bytes": func(r *messages.Recording) {
+			r.Gets = labelled(16_385, func(i int) string { return fmt.Sprintf("%01024d", i) })
+		},
+		"the labels and settings up to Gets[1000000] are more than 1000000 different texts": func(r *messages.Recording) {
+			r.Gets = labelled(1_000_001, func(i int) string { return fmt.Sprintf("%x", i) })
+		},
+	} {
+		r := smallRecording()
+		change(r)
+		var b strings.Builder
+		n, err := r.WriteTo(&b)
+		require.EqualError(t, err, "actorpool: recording: "+want)
+		assert.Zero(t, n)
+		assert.Empty(t, b.String())
+	}
+}
+
+// labelled makes Gets with labels.
+func labelled(n int, label func(i int) string) []messages.RecordedGet {
+	gets := make([]messages.RecordedGet, n)
+	for i := range gets {
+		gets[i] = messages.RecordedGet{Label: label(i), Outcome: messages.RecordedGranted}
+	}
+	return gets
+}
+
+func TestAsManyTextsAsAReaderTakesAreWritten(t *testing.T) {
+	r := smallRecording()
+	r.Gets = labelled(16_384, func(i int) string { return fmt.Sprintf("%01024d", i) })
+	read, err := messages.ReadRecording(strings.NewReader(written(t, r)))
+	require.NoError(t, err)
+	assert.True(t, slices.Equal(r.Gets, read.Gets))
+}
+
+// endless is a file that goes on after its first lines, and counts what is read of it.
+type endless struct {
+	first io.Reader
+	line  string
+	read  int
+}
+
+func (e *endless) Read(p []byte) (int, error) {
+	if n, err := e.first.Read(p); err == nil {
+		return n, nil
+	}
+	n := 0
+	for n+len(e.line) <= len(p) {
+		n += copy(p[n:], e.line)
+	}
+	e.read += n
+	return n, nil
+}
+
+func TestAFileWithoutEndIsReadInPart(t *testing.T) {
+	for name, c := range map[string]struct {
+		line string
+		most int // bytes that are read
+		want string
+	}{
+		"empty lines":     {"\n", 200_000, "line 100002: the rest is not read: 100000 lines are empty or left out"},
+		"lines of no use": {"x\n", 400_000, "line 2: it is neither a Get, nor a text, nor an object: invalid character 'x' looking for beginning of value (100000 lines are left out)"},
+		"texts":           {"\"\"\n", 4_000_000, "line 1000002: the rest is beyond 1000000 texts"},
+		"long texts":      {`"` + strings.Repeat("x", 1024) + "\"\n", 17 << 20, "line 16386: the rest is beyond 16777216 bytes of texts"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			file := &endless{first: strings.NewReader("{\"format\":\"actorpool recording\",\"version\":1}\n"), line: c.line}
+			read, err := messages.ReadRecording(file)
+			require.EqualError(t, err, "actorpool: recording, "+c.want)
+			assert.NotNil(t, read)
+			assert.Less(t, file.read, c.most)
+		})
+	}
+}
+
+func TestAnErrorOfAReaderIsShortAndPrintable(t *testing.T) {
+	_, err := messages.ReadRecording(iotest.ErrReader(errors.New("\x1b[31m" + strings.Repeat("x", 1000) + "\u202e")))
+	assert.Equal(t, `actorpool: recording, line 1: it cannot be read: \x1b[31m`+strings.Repeat("x", 95)+"…"+strings.Repeat("x", 98)+`\u202e`, err.Error())
 }
 
 func TestOutcomesHaveNames(t *testing.T) {
@@ -314,6 +437,11 @@ func FuzzReadRecording(f *testing.F) {
 	f.Add([]byte(whole[:len(whole)/2]))
 	f.Add([]byte(strings.Replace(whole, "[12,", "[9,", 1)))
 	f.Add([]byte(""))
+	f.Add([]byte(strings.Replace(whole, `"import"`, `"`+strings.Repeat("\xff", 400)+`"`, 1)))
+	f.Add([]byte(strings.Replace(whole, "orders", strings.Repeat("\xff", 400), 1)))
+	f.Add([]byte(strings.Replace(whole, "[12,", "["+strings.Repeat("1", 400)+",", 1)))
+	f.Add([]byte(strings.Replace(whole, "[1500,0,2000000]", "[]", 1)))
+	f.Add([]byte("{\"format\":\"actorpool recording\",\"version\":1,\"start\":\"9999-12-31T23:00:00-09:00\"}\n\n\n{\"gets\":0}\n"))
 	f.Add([]byte("{\"format\":\"actorpool recording\",\"version\":1}\n[9223372036854775807]\n{\"gets\":0}\n"))
 	var packed bytes.Buffer
 	w := gzip.NewWriter(&packed)

@@ -44,6 +44,7 @@ type detailed struct {
 	IsGroup  bool                 `json:"isGroup"`
 	More     int                  `json:"more"` // pools of the group that are not listed
 	measures *messages.Measures
+	unknown  string // why there is no Fleet; empty: there is one, or it is in none
 }
 
 // histogram is a Histogram with what the page says about it.
@@ -83,7 +84,9 @@ func (b *book) list() []listed {
 
 // condition is what is known of a source, with a snapshot if there is one.
 func (e *entry) condition(s *snapshot, now time.Time) condition {
-	c := condition{stats: e.stats, failed: e.failed, lately: e.history.counts(now, e.stats), exact: e.history.exact, fleet: e.fleet}
+	c := condition{stats: e.stats, failed: e.failed, lately: e.history.counts(now, e.stats), exact: e.history.exact}
+	f := e.membership(now)
+	c.fleet, c.unknown = f.fleet, f.failed
 	if !e.history.since.IsZero() {
 		c.since = now.Sub(e.history.since)
 	}
@@ -108,7 +111,7 @@ func (b *book) answer(e *entry, now time.Time) answer {
 	c := e.condition(s, now)
 	_, isGroup := e.source.(Group)
 	d := &detailed{
-		Key: e.key, Verdict: judge(c), Explain: c.explanation, Failed: c.failed, Fleet: e.fleet, Leaked: []uint64{},
+		Key: e.key, Verdict: judge(c), Explain: c.explanation, Failed: c.failed, Fleet: c.fleet, unknown: c.unknown, Leaked: []uint64{},
 		Events: coalesce(c.explanation.Recent), Chart: e.history.chart(now), IsGroup: isGroup, More: e.more,
 	}
 	for _, h := range c.explanation.Holders {
@@ -131,6 +134,9 @@ func (a answer) text() string {
 	text := a.Pool.Explain.String()
 	if a.Pool.Fleet != nil {
 		text += a.Pool.Fleet.text()
+	}
+	if a.Pool.unknown != "" {
+		text += a.Pool.unknown + "\n"
 	}
 	return text
 }

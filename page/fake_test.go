@@ -60,10 +60,16 @@ func (f *fake) Measure(context.Context) (messages.Measures, error) {
 // fakeMember is a pool that is in a fleet.
 type fakeMember struct {
 	*fake
-	status atomic.Pointer[messages.FleetStatus]
+	status   atomic.Pointer[messages.FleetStatus]
+	onStatus atomic.Pointer[func()]
 }
 
-func (f *fakeMember) Status() messages.FleetStatus { return *f.status.Load() }
+func (f *fakeMember) Status() messages.FleetStatus {
+	if on := f.onStatus.Load(); on != nil {
+		(*on)()
+	}
+	return *f.status.Load()
+}
 
 // fakeGroup is a group with the pools of a list.
 type fakeGroup struct {

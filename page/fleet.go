@@ -15,7 +15,8 @@ import (
 // to [New] instead of its pool.
 type InFleet interface {
 	// Status is what the member knows of the fleet. The page reads it once a second, and
-	// shows at most 200 of its members: those that matter most.
+	// shows at most 200 of its members: those that matter most. If it panics, or does not
+	// return within two seconds, the page says so, and shows all else of the pool.
 	Status() messages.FleetStatus
 }
 

@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"runtime"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -91,4 +93,70 @@ func TestALargeFleetIsShownInPart(t *testing.T) {
 	}
 	assert.Contains(t, get(h, "/text").Body.String(), "  and 801 more\n")
 	assert.Equal(t, "host-0000-0123456789ab", m.Status().Fleet[1].Incarnation, "the member's own list stays as it is")
+}
+
+func TestAStatusThatFailsIsSaidAndHidesNothingElse(t *testing.T) {
+	for name, c := range map[string]struct {
+		status func(release chan struct{})
+		want   string
+	}{
+		"panics": {func(chan struct{}) { panic("no <ledger>") }, "eading the fleet's status panics: no <ledger>"},
+		"gone":   {func(chan struct{}) { runtime.Goexit() }, "eading the fleet's status ended the goroutine"},
+		"blocks": {func(release chan struct{}) { <-release }, "eading the fleet's status: no answer within 2s"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				release := make(chan struct{})
+				bad := func() { c.status(release) }
+				m := inFleet()
+				m.onStatus.Store(&bad)
+				begun := time.Now()
+				h := served(t, Options{}, m)
+				assert.LessOrEqual(t, time.Since(begun), moments, "New waits for no status")
+				d := ask(t, h, "/data")
+				assert.Equal(t, "orders", d.Pool.Key)
+				assert.Equal(t, 2, d.Pools[0].Capacity)
+				assert.Empty(t, d.Pool.Failed)
+
+				time.Sleep(10 * period)
+				synctest.Wait()
+				d = ask(t, h, "/data")
+				assert.Len(t, d.Pool.Chart.Ago, 11, "its numbers are read all the same")
+				assert.Equal(t, warning, d.Pools[0].Verdict.Level)
+				assert.Equal(t, []string{"R" + c.want + "."}, d.Pools[0].Verdict.Notes)
+				assert.Equal(t, "Ready and quiet: no connection is out, 2 are idle.", d.Pools[0].Verdict.Sentence)
+				assert.Contains(t, get(h, "/text").Body.String(), "r"+c.want+"\n")
+				assert.Nil(t, shownFleet(t, h))
+
+				good := func() {}
+				m.onStatus.Store(&good)
+				close(release)
+				time.Sleep(2 * period)
+				synctest.Wait()
+				assert.NotNil(t, shownFleet(t, h), "it is back")
+				assert.Empty(t, ask(t, h, "/data").Pool.Verdict.Notes)
+			})
+		})
+	}
+}
+
+func TestAMemberThatIsDoneLeavesEvenIfItsStatusBlocks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		block := func() { <-release }
+		m := inFleet()
+		m.onStatus.Store(&block)
+		h := served(t, Options{}, m)
+		time.Sleep(10 * period)
+		close(m.done)
+		time.Sleep(2 * period)
+		synctest.Wait()
+		v := ask(t, h, "/data").Pools[0].Verdict
+		assert.Equal(t, []string{off, "closed"}, []string{v.Level, v.Kind})
+		assert.Empty(t, v.Notes)
+		time.Sleep(2 * farewell)
+		synctest.Wait()
+		assert.Empty(t, ask(t, h, "/data").Pools)
+		close(release)
+	})
 }

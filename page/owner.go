@@ -14,6 +14,8 @@ const (
 	period   = time.Second     // of reading Stats, and the least between two snapshots
 	patience = 2 * time.Second // how long a viewer waits for a snapshot
 	farewell = time.Minute     // how long a source that is done stays on the page
+
+	moments = 100 * time.Millisecond // how long Add waits for the status of a fleet
 )
 
 // owner is the goroutine that has all state of a [Handler], in a book. Others send it
@@ -53,8 +55,9 @@ type entry struct {
 
 	stats   messages.Stats // the last, redacted
 	failed  string         // why there are none of this moment; empty: there are
-	fleet   *fleet         // nil: it is in none
 	reading bool           // a goroutine reads them
+	fleet   membership     // the last; zero: it is in none
+	asked   time.Time      // when a goroutine began to read the status of its fleet; zero: none does
 	more    int            // members of a group that are not on the page
 	history history
 	leftAt  time.Time // when it was found to be done
@@ -97,7 +100,7 @@ func (o *owner) run(h *Handler, ctx context.Context) {
 
 // add puts a source on the page, with what a first look at it has found. A source that
 // is there already is not added again.
-func (b *book) add(s Source, r reading) {
+func (b *book) add(s Source, r reading, status <-chan membership) {
 	for _, e := range b.entries {
 		if e.group == nil && same(e.source, s) {
 			return
@@ -109,6 +112,11 @@ func (b *book) add(s Source, r reading) {
 	}
 	e := b.enter(name, s, nil)
 	e.reading = true
+	select {
+	case e.fleet = <-status:
+	default:
+		b.expect(e, status)
+	}
 	b.took(e, r)
 }
 
@@ -152,7 +160,13 @@ func (b *book) tick(now time.Time) {
 // read lets a goroutine read a source, unless one does already: a method that does not
 // return stops nothing but the numbers of its own source.
 func (b *book) read(e *entry) {
-	if e.reading || e.source == nil {
+	if e.source == nil {
+		return
+	}
+	if e.asked.IsZero() {
+		b.expect(e, b.redact.status(e.source))
+	}
+	if e.reading {
 		return
 	}
 	e.reading = true
@@ -160,12 +174,38 @@ func (b *book) read(e *entry) {
 	b.redact.start(e.source, func(r reading) { o.post(func(b *book) { b.took(e, r) }) })
 }
 
+// expect takes the status of a fleet when it comes. A status that does not come stops
+// nothing else; nil: there is none to come.
+func (b *book) expect(e *entry, status <-chan membership) {
+	if status == nil {
+		return
+	}
+	e.asked = time.Now()
+	o := b.owner
+	go func() {
+		found := <-status
+		o.post(func(*book) {
+			if e.asked = (time.Time{}); e.source != nil {
+				e.fleet = found
+			}
+		})
+	}()
+}
+
+// membership is what is known of the fleet now.
+func (e *entry) membership(now time.Time) membership {
+	if !e.asked.IsZero() && now.Sub(e.asked) >= patience && e.source != nil {
+		return membership{failed: fmt.Sprintf("%s: no answer within %v", readingStatus, patience)}
+	}
+	return e.fleet
+}
+
 // took is the end of a read.
 func (b *book) took(e *entry, r reading) {
 	now := time.Now()
 	e.reading, e.failed = false, r.failed
 	if r.failed == "" {
-		e.stats, e.fleet, e.more = r.stats, r.fleet, r.more
+		e.stats, e.more = r.stats, r.more
 		e.history.add(now, r.stats)
 		if e.group == nil {
 			b.members(e, r.members)
@@ -181,7 +221,7 @@ func (b *book) took(e *entry, r reading) {
 func (e *entry) leave(now time.Time) {
 	e.source, e.leftAt = nil, now
 	e.stats.State = messages.StateClosed
-	e.snapshot, e.fleet = nil, nil
+	e.snapshot, e.fleet = nil, membership{}
 }
 
 // members makes the entries of a group's pools what they are now.

@@ -56,8 +56,8 @@ func (h *Handler) Add(sources ...Source) {
 		if s == nil {
 			panic(fmt.Sprintf("actorpool: page: source %d is nil", i))
 		}
-		r := h.redact.first(s)
-		for !h.tell(func(b *book) { b.add(s, r) }) {
+		r, status := h.redact.first(s)
+		for !h.tell(func(b *book) { b.add(s, r, status) }) {
 			if h.owner.Load() == &closedOwner {
 				return
 			}

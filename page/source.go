@@ -45,10 +45,15 @@ func same(a, b Source) bool {
 type reading struct {
 	stats   messages.Stats
 	done    bool
-	fleet   *fleet // nil: it is in none
 	members []member
 	more    int    // members above the bound
 	failed  string // what went wrong; empty: nothing
+}
+
+// membership is what one look at the Status of a member of a fleet has found.
+type membership struct {
+	fleet  *fleet // nil: it failed
+	failed string // what went wrong; empty: nothing
 }
 
 type member struct {
@@ -69,9 +74,6 @@ func (red redactor) read(s Source) (r reading) {
 	default:
 	}
 	r.stats = red.stats(s.Stats())
-	if m, ok := s.(InFleet); ok {
-		r.fleet = red.fleet(m.Status())
-	}
 	if g, ok := s.(Group); ok {
 		for name, pool := range g.Pools() {
 			if len(r.members) < maxRows {
@@ -94,16 +96,63 @@ func (red redactor) start(s Source, done func(reading)) {
 	}()
 }
 
-// first looks at a source that is new, for not too long.
-func (red redactor) first(s Source) reading {
+// status looks at the fleet of a source, on a goroutine of its own: a Status that fails
+// must not hide the pool. The channel has the result in the end; nil: it is in no fleet.
+func (red redactor) status(s Source) <-chan membership {
+	m, ok := s.(InFleet)
+	if !ok {
+		return nil
+	}
+	result := make(chan membership, 1)
+	go func() {
+		found := membership{failed: readingStatus + " ended the goroutine"}
+		defer func() { result <- found }() // also after a Goexit
+		found = red.membership(m)
+	}()
+	return result
+}
+
+const readingStatus = "reading the fleet's status"
+
+func (red redactor) membership(m InFleet) (found membership) {
+	defer func() {
+		if v := recover(); v != nil {
+			found = membership{failed: readingStatus + " panics: " + red.text(sprint(v), errorLength)}
+		}
+	}()
+	return membership{fleet: red.fleet(m.Status())}
+}
+
+// first looks at a source that is new, for not too long. The status of its fleet may come
+// later.
+func (red redactor) first(s Source) (reading, <-chan membership) {
 	result := make(chan reading, 1)
 	red.start(s, func(r reading) { result <- r })
+	status := red.status(s)
 	late := time.NewTimer(patience)
 	defer late.Stop()
 	select {
 	case r := <-result:
-		return r
+		return r, soon(status)
 	case <-late.C:
-		return reading{failed: fmt.Sprintf("no numbers within %v", patience)}
+		return reading{failed: fmt.Sprintf("no numbers within %v", patience)}, status
+	}
+}
+
+// soon waits for a moment for the status of a fleet, so that a new source is shown with
+// its fleet at once. It gives a channel with the same result.
+func soon(status <-chan membership) <-chan membership {
+	if status == nil {
+		return nil
+	}
+	late := time.NewTimer(moments)
+	defer late.Stop()
+	select {
+	case found := <-status:
+		result := make(chan membership, 1)
+		result <- found
+		return result
+	case <-late.C:
+		return status
 	}
 }

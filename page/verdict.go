@@ -39,7 +39,8 @@ type condition struct {
 	since       time.Duration        // how long the pool has been in its state
 	exact       bool                 // since is not a lower bound
 	lately      counts
-	fleet       *fleet // nil: it is in none
+	fleet       *fleet // nil: it is in none, or see unknown
+	unknown     string // why the fleet's status is not known; empty: it is, or it is in none
 }
 
 // judge makes the verdict. It decides by the state first, then by who waits.
@@ -237,6 +238,7 @@ func (c condition) notes(kind string) []string {
 	add(c.stats.GivenUp > 0 && kind != "given up", "%s", c.givenUp())
 	failing := c.explanation.LastConnectError != nil && c.explanation.Attempt == 0
 	add(failing && kind != "backing off" && kind != "probing", "The last connect failed: %v.", c.explanation.LastConnectError)
+	add(c.unknown != "", "%s.", capital(strings.TrimRight(c.unknown, ". ")))
 	notes = append(notes, c.fleet.notes()...)
 	for _, s := range c.explanation.Suspicions {
 		add(true, "%s.", capital(strings.TrimRight(s, ". ")))

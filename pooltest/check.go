@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
+	"slices"
 	"strings"
 	"testing/synctest"
 	"time"
@@ -43,9 +45,19 @@ const Patience = 2 * time.Second
 //
 // Check may be called before and after the pool is closed, and closes nothing: the end of
 // the test should. What is under way has [Patience] to end. In a bubble of testing/synctest
-// that is virtual time, and passes only if something is wrong.
+// that is virtual time, and passes only if something is wrong, or if others call Check or
+// synctest.Wait at the same moment, which one goroutine of a bubble can do at a time: then
+// Check lets a nanosecond pass.
+//
+// A pool or a server that is nil, and a server that NewServer has not made, fail the test.
+// A server that is given twice counts once.
 func Check(t T, pool Pool, servers ...*Server) {
 	t.Helper()
+	if nothing := unusable(pool, servers); nothing != "" {
+		t.Errorf("pooltest: Check: %s", nothing)
+		return
+	}
+	servers = distinct(servers)
 	faults := settled(func() []string { return faultsOf(pool, servers) })
 	if len(faults) == 0 {
 		return
@@ -55,10 +67,39 @@ func Check(t T, pool Pool, servers ...*Server) {
 		st.Name, list("  - ", faults), st.State, st.Capacity, st.Open, st.Borrowed, st.Idle, st.Connecting, st.Closing, st.Waiting)
 }
 
+// unusable says why there is nothing to check; empty: there is.
+func unusable(pool Pool, servers []*Server) string {
+	if v := reflect.ValueOf(pool); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
+		return "the pool is nil"
+	}
+	for i, s := range servers {
+		switch {
+		case s == nil:
+			return fmt.Sprintf("servers[%d] is nil", i)
+		case !s.isMade():
+			return fmt.Sprintf("servers[%d] was not made by NewServer", i)
+		}
+	}
+	return ""
+}
+
+// distinct gives each server once.
+func distinct(servers []*Server) []*Server {
+	var all []*Server
+	for _, s := range servers {
+		if !slices.Contains(all, s) {
+			all = append(all, s)
+		}
+	}
+	return all
+}
+
 // settled looks for faults until there are none, or no patience is left.
 func settled(look func() []string) []string {
 	for begun := time.Now(); ; time.Sleep(time.Millisecond) {
-		quiesce()
+		for !quiesce() {
+			time.Sleep(time.Nanosecond) // until the others have seen that all wait
+		}
 		faults := look()
 		if len(faults) == 0 || time.Since(begun) >= Patience {
 			return faults
@@ -66,15 +107,20 @@ func settled(look func() []string) []string {
 	}
 }
 
-// quiesce waits until every other goroutine of the bubble waits. Outside of a bubble it
-// does nothing: there is no other way to ask than to try.
-func quiesce() {
+// quiesce waits until every other goroutine of the bubble waits. It reports false if
+// another goroutine does so already. Outside of a bubble it does nothing: there is no
+// other way to ask than to try.
+func quiesce() (done bool) {
 	defer func() {
-		if reason := recover(); reason != nil && !strings.Contains(fmt.Sprint(reason), "not in a bubble") {
+		switch reason := recover(); {
+		case reason == nil, strings.Contains(fmt.Sprint(reason), "not in a bubble"):
+			done = true
+		case !strings.Contains(fmt.Sprint(reason), "wait already in progress"):
 			panic(reason)
 		}
 	}()
 	synctest.Wait()
+	return true
 }
 
 // faultsOf lists what is wrong with a pool and its servers.

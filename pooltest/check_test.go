@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -344,4 +345,54 @@ func TestCheckInRealTime(t *testing.T) {
 	defer returned.Stop()
 	assert.Empty(t, checked(t, p, db))
 	require.NoError(t, p.Close(ctx))
+}
+
+func TestCheckFailsWithoutAPoolOrAServer(t *testing.T) {
+	db := pooltest.NewServer(1)
+	p := unclosed(t, db, config{Capacity: 1})
+	defer func() { assert.NoError(t, p.Close(ctx)) }()
+	var none *pool
+	assert.Equal(t, "pooltest: Check: the pool is nil", checked(t, nil, db))
+	assert.Equal(t, "pooltest: Check: the pool is nil", checked(t, none, db))
+	assert.Equal(t, "pooltest: Check: servers[1] is nil", checked(t, p, db, nil))
+	assert.Equal(t, "pooltest: Check: servers[0] was not made by NewServer", checked(t, p, &pooltest.Server{}))
+}
+
+func TestCheckCountsAServerThatIsGivenTwiceOnce(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T, db *pooltest.Server) {
+		p := newPool(t, db, config{Capacity: 1})
+		require.NoError(t, p.Do(ctx, func(ctx context.Context, c *pooltest.Conn) error { return c.Read(ctx) }))
+		assert.Empty(t, checked(t, p, db, db))
+	})
+}
+
+func TestSeveralChecksAtOnce(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T, db *pooltest.Server) {
+		p := newPool(t, db, config{Capacity: 2})
+		var group sync.WaitGroup
+		for range 8 {
+			group.Go(func() {
+				assert.NoError(t, p.Do(ctx, func(ctx context.Context, c *pooltest.Conn) error { return c.Read(ctx) }))
+			})
+		}
+		group.Wait()
+		begun := db.Now()
+		for range 8 {
+			group.Go(func() { assert.Empty(t, checked(t, p, db)) })
+		}
+		group.Wait()
+		assert.Less(t, db.Now()-begun, time.Millisecond)
+	})
+}
+
+func TestAServerIsMadeByNewServer(t *testing.T) {
+	for _, s := range []*pooltest.Server{nil, {}} {
+		for name, f := range map[string]func(){
+			"Dial": func() { _, _ = s.Dial(ctx) }, "Fault": func() { s.Fault(pooltest.Slow, 1, 2) }, "Recover": func() { s.Recover() },
+			"Open": func() { s.Open() }, "Peak": func() { s.Peak() }, "Dials": func() { s.Dials() }, "Failed": func() { s.Failed() },
+			"Ops": func() { s.Ops() }, "History": func() { s.History() }, "Misuse": func() { s.Misuse() }, "Now": func() { s.Now() },
+		} {
+			assert.PanicsWithValue(t, "pooltest: a Server must be made by NewServer", f, name)
+		}
+	}
 }

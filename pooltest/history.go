@@ -60,7 +60,7 @@ func (h History) String() string {
 // History is what has happened so far: connects, operations and closes that are over, and
 // faults that have begun. It is kept for as long as the server is.
 func (s *Server) History() History {
-	h := History(s.journal.all())
+	h := History(s.made().journal.all())
 	now := s.Now()
 	for _, w := range s.scenario.Load().windows {
 		if w.from <= now {
@@ -118,7 +118,7 @@ func (s *Server) Misuse() []string {
 }
 
 func (s *Server) misused() []mistake {
-	all := s.mistakes.all()
+	all := s.made().mistakes.all()
 	slices.SortStableFunc(all, func(a, b mistake) int {
 		return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.text, b.text))
 	})

@@ -16,8 +16,8 @@ import (
 	"github.com/actorpool/actorpool/client"
 )
 
-// Server is a server that exists only in a test. Set its fields before the first
-// connect; the methods may be called at any time and from many goroutines.
+// Server is a server that exists only in a test. It is made by [NewServer]: the methods of
+// any other panic. Set its fields before the first connect; the methods may be called at any time and from many goroutines.
 //
 // It has no goroutine and no timer of its own, so it needs no end.
 type Server struct {
@@ -48,6 +48,14 @@ type Server struct {
 	mistakes stack[mistake]
 }
 
+// made gives the server, if NewServer has made it.
+func (s *Server) made() *Server {
+	require(s.isMade(), "a Server must be made by NewServer")
+	return s
+}
+
+func (s *Server) isMade() bool { return s != nil && s.scenario.Load() != nil }
+
 // NewServer makes a server whose random numbers come from seed: the same seed, the same
 // numbers. Its time begins now. In a bubble of testing/synctest it must be made inside.
 func NewServer(seed uint64) *Server {
@@ -67,7 +75,7 @@ func NewServer(seed uint64) *Server {
 // Now is the time since NewServer. It panics if the server was made outside of the bubble
 // of testing/synctest in which it is used, where the time is another.
 func (s *Server) Now() time.Duration {
-	now := time.Since(s.start)
+	now := time.Since(s.made().start)
 	require(now >= 0, "NewServer was called outside of the bubble of testing/synctest in which the server is used")
 	return now
 }
@@ -127,7 +135,7 @@ func (s *Server) rewrite(change func([]window) []window) {
 // It panics if a field of the server has a value that it cannot have. In a pool, that
 // panic is the error of the connect, and [Check] reports it.
 func (s *Server) Dial(ctx context.Context) (*Conn, error) {
-	n := s.dialCount.Add(1)
+	n := s.made().dialCount.Add(1)
 	c := &Conn{server: s, id: n, order: s.order.Add(1), closed: make(chan struct{}), began: s.Now()}
 	if info, ok := client.HookInfo(ctx); ok {
 		c.pool, c.id = info.Pool, info.ConnID
@@ -215,19 +223,19 @@ func (s *Server) count(conns []*Conn) int {
 
 // Open is the number of connections that the server has open now. Those that a fault has
 // broken are not among them, whether or not the client has noticed.
-func (s *Server) Open() int { return s.count(*s.unclosed.Load()) }
+func (s *Server) Open() int { return s.count(*s.made().unclosed.Load()) }
 
 // Peak is the largest number of connections that were open at once.
-func (s *Server) Peak() int { return int(s.peakOpen.Load()) }
+func (s *Server) Peak() int { return int(s.made().peakOpen.Load()) }
 
 // Dials is the number of connects that have begun.
-func (s *Server) Dials() int { return int(s.dialCount.Load()) }
+func (s *Server) Dials() int { return int(s.made().dialCount.Load()) }
 
 // Failed is the number of connects that have failed.
-func (s *Server) Failed() int { return int(s.failedCount.Load()) }
+func (s *Server) Failed() int { return int(s.made().failedCount.Load()) }
 
 // Ops is the number of operations that have begun: Read, Write, Ping and Reset.
-func (s *Server) Ops() int { return int(s.opCount.Load()) }
+func (s *Server) Ops() int { return int(s.made().opCount.Load()) }
 
 // refusal is the error of a connect to a server that is not there.
 func refusal() error {
