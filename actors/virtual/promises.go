@@ -269,7 +269,7 @@ func (w *guard) stepped() {
 			idle++
 		case c.running != 0:
 			resting = false
-			if c.counts() {
+			if c.counts() && c.due != Never {
 				busy++
 			}
 		}
