@@ -36,7 +36,7 @@ func newBackend(s Server, seed uint64) backend {
 func (s *backend) heal(now time.Duration) { s.healed, s.Fails, s.Deaf = now, 0, 0 }
 
 // mostFaults bounds those that are drawn: a run with more of them is ended.
-const mostFaults = 1_000_000
+const mostFaults = 5_000_000
 
 // drawTo draws the faults that begin until a time.
 func (s *backend) drawTo(t time.Duration) {

@@ -100,7 +100,7 @@ type Unfinished struct {
 
 // Error implements error.
 func (u *Unfinished) Error() string {
-	return fmt.Sprintf("actorpool: the simulation with seed %d did not end within %d steps, and was given up at virtual time %v: %s", u.Seed, u.Steps, u.At, u.Why)
+	return fmt.Sprintf("actorpool: the simulation with seed %d has not ended after %d steps, at virtual time %v: %s", u.Seed, u.Steps, u.At, u.Why)
 }
 
 // String gives the numbers in a few lines, and the error if there is one.

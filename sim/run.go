@@ -35,8 +35,8 @@ func CheckEvery(steps int) Option { return func(o *options) { o.checkEvery = ste
 // run with so many takes a minute without checks, and several with them.
 func MaxSteps(steps int) Option { return func(o *options) { o.maxSteps = steps } }
 
-// maxSteps is the default.
-const maxSteps = 100_000_000
+// stepsAtMost is the default.
+const stepsAtMost = 100_000_000
 
 // WithTrace puts the run into Result.Trace. It has about 80 bytes for each step.
 func WithTrace() Option { return func(o *options) { o.trace = true } }
@@ -46,7 +46,7 @@ func WithTrace() Option { return func(o *options) { o.trace = true } }
 // the machine. If a promise is broken, the run is made once more to write its trace.
 // Every run ends: see MaxSteps.
 func Run[C any](cfg client.Config[C], w Workload, s Server, seed uint64, opts ...Option) Result {
-	o := options{checkEvery: 1, maxSteps: maxSteps}
+	o := options{checkEvery: 1, maxSteps: stepsAtMost}
 	for _, set := range opts {
 		set(&o)
 	}
