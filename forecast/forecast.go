@@ -30,7 +30,7 @@ var ErrTooFew = errors.New("too few Gets for a forecast")
 // recorded one, in a pool that is as it was otherwise.
 type WhatIf struct {
 	// Capacities are the capacities to make a forecast for, each from 1 to 100,000. Empty: a half,
-	// three quarters, once, one and a half times and twice the recorded one.
+	// three quarters, once, one and a half times and twice the recorded one; 100,000 instead of more.
 	Capacities []int
 	// MinIdle is how many connections are open before the first Get comes; the pool keeps as many
 	// idle. 0: the whole capacity, as in a pool that has been in use for a while. Negative: none.
@@ -134,9 +134,9 @@ func Predict(r *messages.Recording, w WhatIf) []Band {
 		b := &bands[i]
 		if b.Capacity = capacity; err != nil {
 			b.Err = err
-		} else if capacity < 1 || capacity > 100_000 {
+		} else if capacity < 1 || capacity > mostCapacity {
 			b.Err = &messages.ConfigError{
-				Field: fmt.Sprintf("Capacities[%d]", i), Reason: fmt.Sprintf("%d is not between 1 and 100000", capacity),
+				Field: fmt.Sprintf("Capacities[%d]", i), Reason: fmt.Sprintf("%d is not between 1 and %d", capacity, mostCapacity),
 			}
 		}
 		if b.Err == nil {
@@ -152,12 +152,20 @@ func Predict(r *messages.Recording, w WhatIf) []Band {
 	return bands
 }
 
+// mostCapacity is the greatest capacity that a forecast is made for.
+const mostCapacity = 100_000
+
 // near are the capacities that are asked for if none is given.
 func near(c int) ([]int, error) {
 	if c < 1 {
 		return []int{0}, &messages.ConfigError{Field: "Capacities", Reason: fmt.Sprintf("none is given, and that of the recording is %d", c)}
 	}
-	return slices.Compact([]int{max(1, c/2), max(1, c*3/4), c, c + (c+1)/2, 2 * c}), nil
+	c = min(c, 2*mostCapacity) // half of it is the most, and nothing overflows
+	around := []int{max(1, c/2), max(1, c*3/4), c, c + (c+1)/2, 2 * c}
+	for i := range around {
+		around[i] = min(around[i], mostCapacity)
+	}
+	return slices.Compact(around), nil
 }
 
 // fill makes the three runs.

@@ -159,7 +159,7 @@ func TestWhatCannotBeForecastIsAnErrorAndNoPanic(t *testing.T) {
 		"none granted":  {refused, at(4), "too few Gets for a forecast: 0 leases"},
 		"no length":     {instant, at(4), "the recording has no length"},
 		"newer":         {newer, at(4), "the recording has version 99, and this package knows up to 1"},
-		"endless":       {endless, at(4), "the holds add up to more than 100 years"},
+		"endless":       {endless, at(4), "the holds add up to more than 90 years"},
 		"no capacities": {noCapacity, WhatIf{}, "invalid Capacities: none is given, and that of the recording is 0"},
 		"zero":          {good, at(0), "invalid Capacities[0]: 0 is not between 1 and 100000"},
 		"negative":      {good, at(math.MinInt), "is not between 1 and 100000"},
@@ -203,17 +203,40 @@ func TestAnyNumbersGiveAForecastOrAnError(t *testing.T) {
 			for _, b := range Predict(r, WhatIf{Capacities: []int{2, 100_000}, MinIdle: int(x), GetTimeout: x, Connect: min(x, time.Hour)}) {
 				assert.NotEmpty(t, b.Words)
 				assert.True(t, b.Err != nil || b.Middle.Gets > 1000, "%v", b.Err)
+				for _, w := range []Waits{b.Low, b.Middle, b.High} {
+					assert.GreaterOrEqual(t, w.Load, 0.0)
+					assert.GreaterOrEqual(t, min(w.Mean, w.P50, w.Longest), time.Duration(0))
+				}
 			}
 		}
 	}
 }
 
+func TestWaitsOfManyYearsAreNotNegative(t *testing.T) {
+	r := steady(1500, time.Millisecond)
+	r.Length = forever
+	for i := range 3 { // one after the other they take 270 years
+		r.Gets[i] = messages.RecordedGet{Hold: 1, Outcome: messages.RecordedGranted, Out: true}
+	}
+	r.Gets[3].Session, r.Gets[4].Session, r.Gets[4].At, r.Gets[4].Patience = 7, 7, forever/2, math.MaxInt64
+	r.Gets[5].Patience = math.MaxInt64
+	b := only(t, Predict(r, at(1)))
+	require.NoError(t, b.Err)
+	assert.Greater(t, b.Middle.Mean, forever)
+	assert.GreaterOrEqual(t, b.Middle.Longest, 2*forever)
+	assert.InDelta(t, 0.8, b.Middle.Load, 0.05)
+	assert.False(t, b.Promised)
+	assert.False(t, b.Middle.KeepsUp)
+}
+
 func TestTheCapacitiesAroundTheRecordedOneAreTheDefault(t *testing.T) {
-	for recorded, want := range map[int][]int{8: {4, 6, 8, 12, 16}, 1: {1, 2}, 2: {1, 2, 3, 4}, 3: {1, 2, 3, 5, 6}} {
+	for recorded, want := range map[int][]int{8: {4, 6, 8, 12, 16}, 1: {1, 2}, 2: {1, 2, 3, 4}, 3: {1, 2, 3, 5, 6},
+		50_001: {25_000, 37_500, 50_001, 75_002, 100_000}, 120_000: {60_000, 90_000, 100_000}, math.MaxInt: {100_000}} {
 		r := steady(1500, time.Millisecond)
 		r.Capacity = recorded
 		var got []int
 		for _, b := range Predict(r, WhatIf{}) {
+			assert.NoError(t, b.Err)
 			got = append(got, b.Capacity)
 		}
 		assert.Equal(t, want, got)

@@ -96,7 +96,7 @@ func (p *play) arrive(i int) {
 		g = &virtual.Get{Owner: &asked{a, i}}
 	}
 	if a.patience > 0 {
-		g.Deadline = now + min(a.patience, forever)
+		g.Deadline = later(now, a.patience)
 	}
 	p.pool.Get(g)
 }
@@ -134,13 +134,21 @@ func (p *play) returned(g *virtual.Get, _ bool) {
 	p.free = append(p.free, g)
 }
 
+// later is the sum of two times, or the greatest there is.
+func later(t, d time.Duration) time.Duration {
+	if d > virtual.Never-t {
+		return virtual.Never
+	}
+	return t + d
+}
+
 // nestedFollows says that the next ask of the session comes while this one's connection is held.
 func (p *play) nestedFollows(i int) bool { return p.next[i] >= 0 && p.t.asks[p.next[i]].nested }
 
 // follow lets the next ask of a session come.
 func (p *play) follow(i int) {
 	if next := int(p.next[i]); next >= 0 {
-		p.pool.At(p.pool.Now()+p.t.asks[next].think, func() { p.arrive(next) })
+		p.pool.At(later(p.pool.Now(), p.t.asks[next].think), func() { p.arrive(next) })
 	}
 }
 
@@ -167,7 +175,8 @@ func (p *play) result(capacity int) Waits {
 	}
 	// Sessions that wait for longer ask later, so that the work of the recording takes longer.
 	late := max(0, p.last-p.t.last)
-	w.Load = held * p.factor / float64(p.t.length+late) / float64(capacity)
+	length := float64(p.t.length) + float64(late) // as durations their sum could overflow
+	w.Load = held * p.factor / length / float64(capacity)
 	w.KeepsUp = w.Load < 1 && late <= p.t.length/20
 	return w
 }

@@ -59,8 +59,9 @@ type oddities struct {
 	noLength   bool
 }
 
-// forever bounds sums of times, so that none of them can overflow: 100 years.
-const forever = 100 * 365 * 24 * time.Hour
+// forever bounds times, so that a Get's can be added up without an overflow, when it came, how long
+// it waited and how long it held its connection: 90 years.
+const forever = 90 * 365 * 24 * time.Hour
 
 func newTraffic(r *messages.Recording, w WhatIf) (*traffic, error) {
 	switch {

@@ -3,6 +3,7 @@ package sim
 import (
 	"math/rand/v2"
 	"slices"
+	"sort"
 	"time"
 
 	"github.com/actorpool/actorpool/actors/virtual"
@@ -34,9 +35,12 @@ func newBackend(s Server, seed uint64) backend {
 // heal ends all faults, at the end of a run.
 func (s *backend) heal(now time.Duration) { s.healed, s.Fails, s.Deaf = now, 0, 0 }
 
+// mostFaults bounds those that are drawn: a run with more of them is ended.
+const mostFaults = 5_000_000
+
 // drawTo draws the faults that begin until a time.
 func (s *backend) drawTo(t time.Duration) {
-	for s.FaultEvery > 0 && s.until <= t {
+	for s.FaultEvery > 0 && s.until <= t && len(s.drawn) < mostFaults {
 		from := s.until + Exponential(s.FaultEvery).draw(s.faults) + 1
 		s.until = from + s.FaultFor.draw(s.faults)
 		s.drawn = append(s.drawn, Fault{FaultKind(s.faults.IntN(int(faultKinds))), from, s.until})
@@ -49,25 +53,40 @@ func (s *backend) at(t time.Duration) (worst Fault, ok bool) {
 		return Fault{}, false
 	}
 	s.drawTo(t)
-	for _, list := range [...][]Fault{s.scripted, s.drawn} {
-		for _, f := range slices.Backward(list) {
-			if f.From <= t && t < f.To && f.Kind != Reset && (!ok || f.Kind < worst.Kind) {
-				worst, ok = f, true
-			}
+	note := func(f Fault) {
+		if f.From <= t && t < f.To && f.Kind != Reset && (!ok || f.Kind < worst.Kind) {
+			worst, ok = f, true
 		}
 	}
+	for _, f := range slices.Backward(s.scripted) {
+		note(f)
+	}
+	if n := s.begunBy(t); n > 0 { // those before it are over
+		note(s.drawn[n-1])
+	}
 	return worst, ok
+}
+
+// begunBy is how many of the faults that are drawn begin until a time. Each begins after
+// the end of the one before it.
+func (s *backend) begunBy(t time.Duration) int {
+	return sort.Search(len(s.drawn), func(i int) bool { return s.drawn[i].From > t })
 }
 
 // killed says when a connection that was opened at one time had died at another; false:
 // it lives.
 func (s *backend) killed(opened, t time.Duration) (died time.Duration, dead bool) {
 	s.drawTo(t)
-	for _, list := range [...][]Fault{s.scripted, s.drawn} {
-		for _, f := range list {
-			kills := f.Kind == Reset || f.Kind == Refuse
-			if kills && opened < f.From && f.From <= t && f.From < s.healed && (!dead || f.From < died) {
-				died, dead = f.From, true
+	for _, list := range [...][]Fault{s.scripted, s.drawn[s.begunBy(opened):]} {
+		for _, f := range list { // in the order of their beginning
+			if f.From > t || f.From >= s.healed {
+				break
+			}
+			if kills := f.Kind == Reset || f.Kind == Refuse; kills && opened < f.From {
+				if !dead || f.From < died {
+					died, dead = f.From, true
+				}
+				break
 			}
 		}
 	}
@@ -117,7 +136,7 @@ func (s *backend) job(j virtual.Job, now time.Duration) virtual.Outcome {
 	out := virtual.Outcome{After: dist.draw(s.random)}
 	if s.Deaf > 0 && s.random.Float64() < s.Deaf {
 		out.Deaf = true
-		out.After = time.Duration(2.5 * s.random.Float64() * float64(j.Timeout))
+		out.After = time.Duration(min(2.5*s.random.Float64()*float64(j.Timeout), float64(longest)))
 	}
 	failed := s.Fails > 0 && s.random.Float64() < s.Fails
 	fault, isFault := s.at(now)

@@ -49,10 +49,14 @@ func (r *runner) arriveAsGiven() {
 	}
 }
 
+// afterFailure is the least time that a session thinks after a Get without a connection.
+// Without it a session that is refused at once would ask again in the same instant, without end.
+const afterFailure = time.Millisecond
+
 // think lets a session think, and ask again.
-func (r *runner) think(s *session) {
+func (r *runner) think(s *session, least time.Duration) {
 	if !r.over {
-		r.pool.At(r.pool.Now()+r.w.Think.draw(s.random), s.ask)
+		r.pool.At(r.pool.Now()+max(r.w.Think.draw(s.random), least), s.ask)
 	}
 }
 
@@ -166,20 +170,21 @@ func (r *runner) askSecond(c *caller, left time.Duration) {
 // failed goes on after a Get without a connection.
 func (r *runner) failed(g *virtual.Get) {
 	r.answers++
-	r.done(g.Owner.(*caller))
+	r.done(g.Owner.(*caller), afterFailure)
 }
 
 // returned goes on after a lease.
-func (r *runner) returned(g *virtual.Get, _ bool) { r.done(g.Owner.(*caller)) }
+func (r *runner) returned(g *virtual.Get, _ bool) { r.done(g.Owner.(*caller), 0) }
 
-// done goes on when a caller has no connection any more, or gets none.
-func (r *runner) done(c *caller) {
+// done goes on when a caller has no connection any more, or gets none. A session thinks
+// for a least time then.
+func (r *runner) done(c *caller, least time.Duration) {
 	if c.outer != nil {
 		r.pool.End(&c.outer.Get, c.outer.way)
 		return
 	}
 	if c.session != nil {
-		r.think(c.session)
+		r.think(c.session, least)
 	}
 	if !c.nested { // its second Get may refer to it
 		r.spare = append(r.spare, c)

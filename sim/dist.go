@@ -48,7 +48,16 @@ func Samples(measured ...time.Duration) Dist {
 }
 
 // IsZero says that it is always 0.
-func (d Dist) IsZero() bool { return d.kind == kindExactly && d.a == 0 }
+func (d Dist) IsZero() bool {
+	switch d.kind {
+	case kindUniform:
+		return d.a == 0 && d.b <= 1 // what is drawn is below b
+	case kindSamples:
+		return len(d.samples) > 0 && slices.Max(d.samples) == 0
+	default:
+		return d.a == 0
+	}
+}
 
 // String describes it.
 func (d Dist) String() string {

@@ -12,9 +12,9 @@ import (
 // Result is what a run was like.
 type Result struct {
 	// Err is nil if the run is good. It is a messages.ConfigErrors if the Config, the
-	// Workload or the Server is not valid: then nothing has run. Otherwise it is a
-	// *Failure: the pool has broken a promise, and that is a fault in it. Please report
-	// it, with the trace.
+	// Workload or the Server is not valid: then nothing has run. It is an *Unfinished if
+	// the run has reached MaxSteps. Otherwise it is a *Failure: the pool has broken a
+	// promise, and that is a fault in it. Please report it, with the trace.
 	Err error
 	// Seed is that of the run.
 	Seed uint64
@@ -84,6 +84,23 @@ type Failure struct {
 // Error implements error.
 func (f *Failure) Error() string {
 	return fmt.Sprintf("actorpool: the simulation with seed %d fails in step %d, at %v: %s", f.Seed, f.Step, f.At, f.What)
+}
+
+// Unfinished says that a run was given up, because it had too many steps (see MaxSteps),
+// or too many faults were drawn. The numbers of the Result are those until then.
+type Unfinished struct {
+	// Seed is that of the run.
+	Seed uint64
+	// Steps is after how many steps it was given up, and At when, in virtual time.
+	Steps int
+	At    time.Duration
+	// Why says what there was so much of.
+	Why string
+}
+
+// Error implements error.
+func (u *Unfinished) Error() string {
+	return fmt.Sprintf("actorpool: the simulation with seed %d has not ended after %d steps, at virtual time %v: %s", u.Seed, u.Steps, u.At, u.Why)
 }
 
 // String gives the numbers in a few lines, and the error if there is one.

@@ -20,6 +20,7 @@ type Option func(*options)
 
 type options struct {
 	checkEvery int
+	maxSteps   int
 	trace      bool
 }
 
@@ -28,14 +29,24 @@ type options struct {
 // proportion. 0: never. Checks take most of the time of a run.
 func CheckEvery(steps int) Option { return func(o *options) { o.checkEvery = steps } }
 
+// MaxSteps bounds a run, so that every run ends: after so many steps it is given up, and
+// Result.Err is an *Unfinished. Events in which the pool has no input count as steps
+// here, such as a deadline that does not matter any more. 100,000,000 is the default; a
+// run with so many takes a minute without checks, and several with them.
+func MaxSteps(steps int) Option { return func(o *options) { o.maxSteps = steps } }
+
+// stepsAtMost is the default.
+const stepsAtMost = 100_000_000
+
 // WithTrace puts the run into Result.Trace. It has about 80 bytes for each step.
 func WithTrace() Option { return func(o *options) { o.trace = true } }
 
 // Run simulates a pool. The same arguments give the same result, also on another
 // processor of the same kind; with a Capacity of 0 the default counts, which depends on
 // the machine. If a promise is broken, the run is made once more to write its trace.
+// Every run ends: see MaxSteps.
 func Run[C any](cfg client.Config[C], w Workload, s Server, seed uint64, opts ...Option) Result {
-	o := options{checkEvery: 1}
+	o := options{checkEvery: 1, maxSteps: stepsAtMost}
 	for _, set := range opts {
 		set(&o)
 	}
@@ -48,6 +59,12 @@ func Run[C any](cfg client.Config[C], w Workload, s Server, seed uint64, opts ..
 	if o.checkEvery < 0 {
 		faults = append(faults, &messages.ConfigError{Field: "CheckEvery", Reason: fmt.Sprintf("%d is negative", o.checkEvery)})
 	}
+	if o.maxSteps < 1 {
+		faults = append(faults, &messages.ConfigError{Field: "MaxSteps", Reason: fmt.Sprintf("%d is below 1", o.maxSteps)})
+	}
+	if len(faults) == 0 {
+		faults = tooMany(&spec.Policy, w.Chaos > 0)
+	}
 	if len(faults) > 0 {
 		return Result{Err: faults, Seed: seed}
 	}
@@ -59,11 +76,30 @@ func Run[C any](cfg client.Config[C], w Workload, s Server, seed uint64, opts ..
 		*level = virtual.ChangeEvents
 	}
 	r := simulate(spec, w, s, seed, o)
-	if r.Err != nil && !o.trace {
+	var broken *Failure
+	if errors.As(r.Err, &broken) && !o.trace {
 		o.trace = true
 		r = simulate(spec, w, s, seed, o)
 	}
 	return r
+}
+
+// tooMany says which connections of a pool are too many to be opened one by one.
+func tooMany(p *virtual.Policy, chaos bool) (faults messages.ConfigErrors) {
+	for _, x := range []struct {
+		field string
+		n     int
+		bad   bool
+	}{
+		{"MinIdle", p.MinIdle, true},
+		{"MinOpen", p.MinOpen, true},
+		{"Capacity", p.Capacity, chaos}, // chaos may open as many
+	} {
+		if x.bad && x.n > most {
+			faults = append(faults, &messages.ConfigError{Field: x.field, Reason: fmt.Sprintf("%d is above %d, the most in a simulation", x.n, most)})
+		}
+	}
+	return faults
 }
 
 // The streams of random numbers. Each part of a run has its own, so that a change in one
@@ -101,17 +137,21 @@ type runner struct {
 	controls []*virtual.Control
 	actors   []*virtual.Borrower
 
-	waits   []time.Duration
-	answers int // Gets that have ended
-	atEnd   virtual.Totals
-	length  time.Duration
+	events   int           // that have happened
+	maxSteps int           // how many may
+	gaveUp   bool          // there were too many
+	halfway  time.Duration // when half of them had
+	waits    []time.Duration
+	answers  int // Gets that have ended
+	atEnd    virtual.Totals
+	length   time.Duration
 }
 
 func simulate(spec actors.Spec, w Workload, s Server, seed uint64, o options) (result Result) {
 	r := &runner{
 		w: w, seed: seed, server: newBackend(s, seed),
 		arrivals: stream(seed, streamArrivals), chaos: stream(seed, streamChaos),
-		left: math.MaxInt, capacity: spec.Policy.Capacity, seesDead: spec.IsClosed != nil,
+		left: math.MaxInt, capacity: spec.Policy.Capacity, seesDead: spec.IsClosed != nil, maxSteps: o.maxSteps,
 	}
 	if w.Gets > 0 {
 		r.left = w.Gets
@@ -138,9 +178,42 @@ func simulate(spec actors.Spec, w Workload, s Server, seed uint64, o options) (r
 	result.Trace = trace.String()
 	var v *virtual.Violation
 	if errors.As(err, &v) {
-		result.Err = &Failure{Seed: seed, Step: v.Step, At: v.At, What: v.What}
+		err = &Failure{Seed: seed, Step: v.Step, At: v.At, What: v.What}
 	}
+	result.Err = err
 	return result
+}
+
+// step lets the next event happen. False: there is none, something is wrong, or the run
+// is given up. Every event of a run happens here, so that there is no other way to go on
+// without end.
+func (r *runner) step() bool {
+	if r.pool.Next() != virtual.Never && (r.events >= r.maxSteps || len(r.server.drawn) >= mostFaults) {
+		r.gaveUp = true
+	}
+	if r.gaveUp || !r.pool.Step() {
+		return false
+	}
+	if r.events++; r.events == r.maxSteps/2 {
+		r.halfway = r.pool.Now()
+	}
+	return true
+}
+
+// unfinished says why a run was given up.
+func (r *runner) unfinished() error {
+	u := &Unfinished{Seed: r.seed, Steps: r.events, At: r.pool.Now()}
+	gets := r.pool.Stats().Gets
+	switch {
+	case len(r.server.drawn) >= mostFaults:
+		u.Why = fmt.Sprintf("%d faults were drawn, with a FaultEvery of %v", mostFaults, r.server.FaultEvery)
+	case r.w.Sessions > 0 && gets > uint64(r.events/10):
+		u.Why = fmt.Sprintf("the last half of them took %v, and %d Gets came: a session asks again at once because Think (%v) and Hold (%v) are short",
+			u.At-r.halfway, gets, r.w.Think, r.w.Hold)
+	default:
+		u.Why = fmt.Sprintf("the last half of them took %v, and %d Gets came", u.At-r.halfway, gets)
+	}
+	return u
 }
 
 // toTheEnd runs the pool until it is closed.
@@ -151,12 +224,12 @@ func (r *runner) toTheEnd() (err error) {
 		}
 	}()
 	r.begin()
-	for !r.over && r.pool.Next() <= r.lengthOr(virtual.Never) {
-		if !r.pool.Step() {
+	for !r.over && r.pool.Next() <= r.lengthOr(longest) {
+		if !r.step() {
 			break
 		}
 	}
-	if r.w.Length > 0 && !r.over { // until then nothing happens any more
+	if r.w.Length > 0 && !r.over && !r.gaveUp { // until then nothing happens any more
 		_ = r.pool.Run(r.w.Length)
 	}
 	r.over = true
@@ -164,6 +237,9 @@ func (r *runner) toTheEnd() (err error) {
 	r.length, r.atEnd = r.pool.Now(), r.pool.Totals()
 	if r.pool.Err() != nil {
 		return r.pool.Err()
+	}
+	if r.gaveUp {
+		return r.unfinished()
 	}
 	if r.w.Chaos > 0 || len(r.w.Script) > 0 {
 		r.pool.Resume()
@@ -177,15 +253,18 @@ func (r *runner) toTheEnd() (err error) {
 		} else if r.pool.Totals().Waiting > 0 && steps > last+patience {
 			return &virtual.Violation{At: r.pool.Now(), Step: steps, What: fmt.Sprintf("%d wait, and none of them has been answered for %d steps", r.pool.Totals().Waiting, patience)}
 		}
-		if !r.pool.Step() {
+		if !r.step() {
 			break
 		}
 	}
-	if r.pool.Err() != nil {
-		return r.pool.Err()
+	if r.pool.Err() == nil && !r.gaveUp {
+		r.pool.Close()
+		for r.step() {
+			continue
+		}
 	}
-	r.pool.Close()
-	for r.pool.Step() {
+	if r.pool.Err() == nil && r.gaveUp {
+		return r.unfinished()
 	}
 	return r.pool.CheckEnd()
 }
@@ -230,7 +309,7 @@ func (r *runner) begin() {
 	for i := range r.w.Sessions {
 		s := &session{random: stream(r.seed, streamSessions+i)}
 		s.ask = func() { r.ask(s, s.random) }
-		r.think(s)
+		r.think(s, 0)
 	}
 	for _, a := range r.w.Script {
 		r.pool.At(a.At, func() {

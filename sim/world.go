@@ -14,9 +14,12 @@ import (
 // runs with the same seed and another Config have the same open arrivals.
 type Workload struct {
 	// Length is for how long callers come. After it nobody asks any more, the server is
-	// in order, every Get is answered, and the pool is closed. 0: Gets or Arrivals end it.
+	// in order, every Get is answered, and the pool is closed. 0: Gets or Arrivals end it,
+	// at the latest after 1,000 days, which is also the most that Length may be.
 	Length time.Duration
-	// Gets is after how many Gets nobody asks any more. 0: there is no bound.
+	// Gets is after how many Gets nobody asks any more. 0: there is no bound. Without a
+	// Length the callers must be able to reach it: no more than there are Arrivals, or
+	// than come at the Rate in 1,000 days.
 	Gets int
 
 	// Rate is how many callers come in a second, on the average, each independent of the
@@ -25,9 +28,11 @@ type Workload struct {
 	// Arrivals are the times of callers that come besides these, in any order.
 	Arrivals []time.Duration
 	// Sessions is how many callers ask again and again: each thinks, asks, holds its
-	// connection, and thinks again. When the pool is slow, they ask less often.
+	// connection, and thinks again. When the pool is slow, they ask less often. At most a
+	// million.
 	Sessions int
-	// Think is how long a session thinks before each Get.
+	// Think is how long a session thinks before each Get. After a Get that has ended
+	// without a connection it thinks for at least a millisecond.
 	Think Dist
 
 	// Hold is how long a connection is held.
@@ -169,6 +174,9 @@ func (f *faultsOf) time(field string, d time.Duration) {
 	f.refuse(d > longest, field, "%v is above %v", d, longest)
 }
 
+// most bounds what is made one by one: sessions, and connections that are kept.
+const most = 1_000_000
+
 // mostPerSecond bounds rates: above it the times between events would be no times.
 const mostPerSecond = 1e8
 
@@ -184,10 +192,16 @@ func (w *Workload) faultsIn(hasApply bool) messages.ConfigErrors {
 	f.refuse(w.Gets < 0, "Gets", "%d is negative", w.Gets)
 	f.rate("Rate", w.Rate)
 	f.refuse(w.Sessions < 0, "Sessions", "%d is negative", w.Sessions)
+	f.refuse(w.Sessions > most, "Sessions", "%d is above %d", w.Sessions, most)
 	f.refuse(w.Rate == 0 && len(w.Arrivals) == 0 && w.Sessions == 0, "Rate", "0, and there are no Arrivals and no Sessions: nobody would ask")
 	f.refuse((w.Rate > 0 || w.Sessions > 0) && w.Length == 0 && w.Gets == 0, "Length", "0s, and Gets is 0: the callers would never cease to come")
 	f.refuse(w.Sessions > 0 && w.Length > 0 && w.Gets == 0 && w.Think.IsZero() && w.Hold.IsZero(), "Think",
 		"0s, as is Hold: a session would ask without end in an instant")
+	if onlyGetsEndIt := w.Length == 0 && w.Sessions == 0; onlyGetsEndIt {
+		f.refuse(w.Rate == 0 && w.Gets > len(w.Arrivals), "Gets", "%d, and there are %d Arrivals and no Rate: that many never come", w.Gets, len(w.Arrivals))
+		f.refuse(w.Rate > 0 && float64(w.Gets-len(w.Arrivals))/w.Rate > longest.Seconds(), "Gets",
+			"%d, which do not come within %v at a Rate of %v per second", w.Gets, longest, w.Rate)
+	}
 	for _, at := range w.Arrivals {
 		if at < 0 || at > longest {
 			f.time("Arrivals", at)
@@ -210,6 +224,7 @@ func (w *Workload) faultsIn(hasApply bool) messages.ConfigErrors {
 	}
 	for _, a := range w.Script {
 		f.time("Script", a.At)
+		f.refuse(a.name == "SetMinIdle" && a.n > most, "Script", "SetMinIdle to %d, which is above %d", a.n, most)
 		f.refuse(a.do == nil, "Script", "the action at %v does nothing: use SetCapacity or another function", a.At)
 		f.refuse(a.n < 0, "Script", "%s to %d, which is negative", a.name, a.n)
 	}

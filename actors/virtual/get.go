@@ -344,7 +344,9 @@ func (p *Pool) endLease(g *Get) {
 	case Hijack:
 		p.closeLease(g)
 		if ok = p.m.Hijack(p.now, s, id, epoch); ok {
+			before := c.counts()
 			c.gone()
+			p.recount(c, before)
 		}
 	case Forget: // it is revoked
 		ok = p.m.LeaseLost(p.now, s, id, epoch)

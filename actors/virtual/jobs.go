@@ -94,6 +94,7 @@ func (p *Pool) beginJob(kind machine.EffectKind, s *machine.Slot) {
 		s.Shell = c
 		p.connectors = append(p.connectors, c)
 	}
+	before := c.counts()
 	if kind == machine.Open {
 		*c = connector{slot: s, id: s.ID, job: c.job}
 	}
@@ -113,15 +114,26 @@ func (p *Pool) beginJob(kind machine.EffectKind, s *machine.Slot) {
 		c.outcome.After, c.outcome.Err = timeout, context.DeadlineExceeded
 	}
 	c.running, c.leaving, c.changed = kind, false, kind == machine.Apply || kind == machine.Unapply
+	p.recount(c, before)
 	c.due = sooner(p.now, sooner(timeout, timeout/4))
 	c.job++
 	if kind == machine.Open {
-		p.seen.PeakOpen = max(p.seen.PeakOpen, p.count())
+		p.seen.PeakOpen = max(p.seen.PeakOpen, p.open)
 	}
 	p.events.push(event{at: sooner(p.now, c.outcome.After), what: report, n: c.job, of: c})
 }
 
-// count is how many connections count against the capacity.
+// recount notes a change of whether a connection counts against the capacity.
+func (p *Pool) recount(c *connector, before bool) {
+	switch after := c.counts(); {
+	case after && !before:
+		p.open++
+	case before && !after:
+		p.open--
+	}
+}
+
+// count walks over the connections that count against the capacity: for checks.
 func (p *Pool) count() int {
 	n := 0
 	for _, c := range p.connectors {
@@ -151,7 +163,9 @@ func (p *Pool) surplus() int {
 func (p *Pool) giveUp() {
 	for _, c := range p.connectors {
 		if c.running != 0 && c.due <= p.now {
+			before := c.counts()
 			c.givenUp = true
+			p.recount(c, before)
 		}
 	}
 }
@@ -194,6 +208,7 @@ func (p *Pool) reportJob(c *connector) {
 	if p.trace != nil {
 		p.trace.report(c, kind, err, class)
 	}
+	before := c.counts()
 	c.running = 0
 	if p.cfg.Hooks.JobDone != nil {
 		p.cfg.Hooks.JobDone(c.told, err)
@@ -230,6 +245,7 @@ func (p *Pool) reportJob(c *connector) {
 		c.gone()
 		p.m.Disconnected(p.now, c.slot)
 	}
+	p.recount(c, before)
 	if p.trace != nil {
 		p.trace.conn = c
 	}

@@ -87,6 +87,7 @@ type Pool struct {
 	controls   int
 	borrowers  int
 	waiting    int
+	open       int // connections that count against the capacity
 	out        int
 	closed     bool
 	clearing   bool // a Clear is under way

@@ -269,7 +269,7 @@ func (w *guard) stepped() {
 			idle++
 		case c.running != 0:
 			resting = false
-			if c.counts() {
+			if c.counts() && c.due != Never {
 				busy++
 			}
 		}
@@ -284,6 +284,8 @@ func (w *guard) stepped() {
 		p.fail("%d wait, and the pool says %d", w.n, st.Waiting)
 	case st.Borrowed != p.out || st.Idle != idle:
 		p.fail("%d connections are lent and %d idle, and the pool says %d and %d", p.out, idle, st.Borrowed, st.Idle)
+	case p.open != p.count():
+		p.fail("%d connections count against the capacity, and %d were counted", p.count(), p.open)
 	case st.Capacity != p.room.n:
 		p.fail("the capacity is %d, and the pool says %d", p.room.n, st.Capacity)
 	case st.Gets != p.gets:

@@ -149,6 +149,17 @@ func TestOfABadRecordingWhatIsGoodIsUsedAndTheRestIsSaid(t *testing.T) {
 	}
 }
 
+func TestARecordingOfAHugePoolHasAForecast(t *testing.T) {
+	r := recording()
+	r.Capacity = 80_000
+	printed := command(lines(t, r), "-")
+	assert.Equal(t, good, printed.status)
+	assert.Empty(t, printed.problems)
+	for _, capacity := range []string{"40000", "60000", "80000", "100000"} {
+		assert.Contains(t, strings.ReplaceAll(printed.out, ",", ""), capacity)
+	}
+}
+
 func TestWrongUseIsSaid(t *testing.T) {
 	in := lines(t, recording())
 	for _, c := range []struct {
