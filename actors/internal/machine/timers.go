@@ -18,14 +18,11 @@ const closeGrace = 20 * time.Millisecond
 // do and arms it again.
 func (m *Machine) schedule() {
 	due := m.nextDue()
-	switch {
-	case due == never:
-		if m.timers.tickAt != never && (m.phase != phaseOpen || !m.coarseTicking()) { // the coarse clock stops by itself
-			m.timers.tickAt = never
-			m.effect(Effect{Kind: DisarmTick})
-		}
-	default:
+	if due < never {
 		m.arm(due)
+	} else if m.timers.tickAt != never && (m.phase != phaseOpen || !m.coarseTicking()) { // the coarse clock stops by itself
+		m.timers.tickAt = never
+		m.effect(Effect{Kind: DisarmTick})
 	}
 }
 
