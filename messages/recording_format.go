@@ -11,9 +11,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
-	"unicode"
 	"unicode/utf8"
 )
 
@@ -268,7 +266,7 @@ type RecordingError struct {
 func (e *RecordingError) Error() string {
 	s := fmt.Sprintf("%srecording, line %d: %s", prefix, e.Line, oneLine(e.Reason))
 	if e.Err != nil {
-		s += ": " + printable(shorten(text(e.Err), faultLength))
+		s += ": " + shorten(text(e.Err), faultLength)
 	}
 	if e.LeftOut > 1 {
 		s += fmt.Sprintf(" (%d lines are left out)", e.LeftOut)
@@ -278,19 +276,6 @@ func (e *RecordingError) Error() string {
 
 // Unwrap returns Err.
 func (e *RecordingError) Unwrap() error { return e.Err }
-
-// printable escapes what cannot be printed, such as control characters.
-func printable(s string) string {
-	var b strings.Builder
-	for _, r := range s {
-		if unicode.IsPrint(r) {
-			b.WriteRune(r)
-		} else {
-			b.WriteString(strings.Trim(strconv.QuoteRuneToASCII(r), "'"))
-		}
-	}
-	return b.String()
-}
 
 // ReadRecording reads a recording that WriteTo has written, also one that was packed by
 // gzip. It reads no more than WriteTo writes, whatever the file has: docs/forecast.md lists
