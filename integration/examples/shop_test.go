@@ -89,7 +89,7 @@ func TestShop(t *testing.T) {
 		require.NoError(t, s.buy("pot", "3"))
 		assert.ErrorContains(t, s.buy("pot", "1"), "409 Conflict")
 		assert.NoError(t, s.get("/metrics"))
-		s.drains(t, "") // sqlpool has no labels
+		s.drains(t, "report")
 		isEmpty(t)
 	})
 
@@ -140,7 +140,7 @@ func TestShop(t *testing.T) {
 	})
 }
 
-// TestShopPostgres is the same with a server, where the page has the labels of the holders.
+// TestShopPostgres is the same with a server.
 func TestShopPostgres(t *testing.T) {
 	server, err := servers.StartPostgres("max_connections = 20")
 	need(t, server, err)
