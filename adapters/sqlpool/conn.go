@@ -15,28 +15,32 @@ var (
 	errInvalid   = errors.New("sqlpool: the connection is not valid any more")
 )
 
-// conn is one lease of a session, as database/sql sees it: database/sql opens it, uses it
-// under a lock, and closes it once. It has the methods whose presence makes no difference
-// to database/sql; shape adds the others.
+// conn is a connection as database/sql sees it: database/sql uses it under a lock, for one
+// caller at a time, and keeps it for the next one. It borrows a session for each of them, in
+// ResetSession, which database/sql calls before a caller has it, and returns that in IsValid,
+// which database/sql calls when the caller is done. So database/sql keeps conns, but no
+// session. It has the methods whose presence makes no difference to database/sql; shape adds
+// the others.
 type conn struct {
-	s     *session
+	core  *core
+	s     *session // borrowed; nil: none
 	lease client.Lease[driver.Conn]
 
-	lent []*stmt // not closed yet
-	last error   // of the driver
-	dead error   // the error that condemned the connection
-	kept bool    // database/sql has asked IsValid, so it does not discard the connection
-	fine bool    // the driver has done something without an error
-	gone bool    // the lease has ended
+	lent    []*stmt // not closed yet
+	last    error   // of the driver
+	dead    error   // the error that condemned the session
+	failed  error   // why none could be borrowed: for the caller's first use of it
+	calling bool    // the driver is at work
+	kept    bool    // database/sql has asked IsValid, so it does not discard the connection
+	fine    bool    // the driver has done something without an error
+	gone    bool    // it cannot be used any more
 }
 
 // A conn with the methods whose presence changes what database/sql does: with an Execer or
-// Queryer the arguments are converted before a statement is prepared; with a Validator and
-// a SessionResetter a connection outlives a transaction whose context has ended.
+// Queryer the arguments are converted before a statement is prepared.
 type (
-	execer   conn
-	queryer  conn
-	resetter conn
+	execer  conn
+	queryer conn
 )
 
 // common is a conn of a driver whose connections run queries without a statement, as most
@@ -48,102 +52,111 @@ type common struct {
 	own conn
 }
 
-// outliving is a common that outlives transactions.
-type outliving struct {
-	*conn
-	*execer
-	*queryer
-	*resetter
-	own conn
-}
-
-// shape makes a conn with the methods that the driver's connection has: as database/sql
-// is given it, and as itself.
-func (s *session) shape() (driver.Conn, *conn) {
-	execs := s.execer != nil || s.oldExecer != nil
-	queries := s.queryer != nil || s.oldQueryer != nil
-	outlives := s.validator != nil && s.resetter != nil
+// shape makes a conn with the methods that the session that it has borrowed has.
+func (c conn) shape() driver.Conn {
+	execs := c.s.execer != nil || c.s.oldExecer != nil
+	queries := c.s.queryer != nil || c.s.oldQueryer != nil
+	shown := &common{own: c}
+	shown.conn, shown.execer, shown.queryer = &shown.own, (*execer)(&shown.own), (*queryer)(&shown.own)
 	switch {
-	case execs && queries && outlives:
-		o := new(outliving)
-		c := &o.own
-		o.conn, o.execer, o.queryer, o.resetter = c, (*execer)(c), (*queryer)(c), (*resetter)(c)
-		return o, c
 	case execs && queries:
-		o := new(common)
-		c := &o.own
-		o.conn, o.execer, o.queryer = c, (*execer)(c), (*queryer)(c)
-		return o, c
-	}
-	c := new(conn)
-	e, q, r := (*execer)(c), (*queryer)(c), (*resetter)(c)
-	switch {
-	case execs && outlives:
-		return struct {
-			*conn
-			*execer
-			*resetter
-		}{c, e, r}, c
-	case queries && outlives:
-		return struct {
-			*conn
-			*queryer
-			*resetter
-		}{c, q, r}, c
+		return shown
 	case execs:
 		return struct {
 			*conn
 			*execer
-		}{c, e}, c
+		}{shown.conn, shown.execer}
 	case queries:
 		return struct {
 			*conn
 			*queryer
-		}{c, q}, c
-	case outlives:
-		return struct {
-			*conn
-			*resetter
-		}{c, r}, c
+		}{shown.conn, shown.queryer}
 	}
-	return c, c
+	return shown.conn
 }
 
-// guard calls the driver. A panic goes on to the caller, but it ends the lease first:
-// database/sql does not return the connection after a panic in a query.
-func (c *conn) guard(f func()) {
-	returned := false
-	defer func() {
-		if !returned {
-			c.gone, c.s.bad = true, true
-			c.s.state.CompareAndSwap(held, idle)
-			_ = c.lease.Taint(errAborted)
+// borrow borrows a session, and makes it ready for its holder.
+func (c *conn) borrow(ctx context.Context, o client.GetOptions) error {
+	for tries := 1; ; tries++ {
+		lease, err := c.core.pool.GetWith(ctx, o)
+		if err != nil {
+			return err
 		}
-	}()
-	f()
-	returned = true
+		s, _ := lease.Conn().(*session)
+		if s == nil || !s.state.CompareAndSwap(idle, held) {
+			_ = lease.Taint(nil) // the pool has ended the lease meanwhile
+		} else {
+			c.s, c.lease = s, lease
+			c.last, c.dead, c.failed, c.kept, c.fine = nil, nil, nil, false, false
+			if c.renew(ctx) {
+				return nil
+			}
+		}
+		if tries > c.core.pool.Stats().Capacity { // all that there were are gone, and a new one
+			return driver.ErrBadConn
+		}
+	}
 }
 
-// ended says whether the driver must not be called any more: the lease is over, or the
-// pool has ended it, and closes the connection. (Lease.Conn would say so a moment earlier,
-// and costs more than all the rest of a query here.)
-func (c *conn) ended() bool { return c.gone || c.s.closes.Load() }
+// ready says whether the driver may be called. It must not where there is no session, or
+// where the pool has ended the lease, and closes the connection. (Lease.Conn would say so a
+// moment earlier, and costs more than all the rest of a query here.)
+func (c *conn) ready(ctx context.Context) error {
+	switch {
+	case c.ended():
+		return driver.ErrBadConn
+	case c.s != nil:
+		return nil
+	case c.failed != nil:
+		return c.failed
+	}
+	// database/sql has not called ResetSession: a driver around this one hides it, or
+	// SetMaxOpenConns was called.
+	return c.borrow(ctx, options(ctx))
+}
+
+// ended says whether the conn or its lease is over.
+func (c *conn) ended() bool { return c.gone || c.s != nil && c.s.closes.Load() }
+
+// begin and end stand around a call of the driver, with a deferred caught.
+func (c *conn) begin() { c.calling = true }
+func (c *conn) end()   { c.calling = false }
+
+// caught ends the lease if the driver has panicked. The panic goes on to the caller;
+// database/sql does not return the connection after a panic in a query.
+func (c *conn) caught() {
+	if !c.calling {
+		return
+	}
+	c.calling, c.gone, c.s.bad = false, true, true
+	c.s.state.CompareAndSwap(held, idle)
+	_ = c.lease.Taint(errAborted)
+}
+
+// guard calls the driver.
+func (c *conn) guard(f func()) {
+	defer c.caught()
+	c.begin()
+	f()
+	c.end()
+}
 
 // use calls the driver for what goes to the server.
-func use[T any](c *conn, f func() (T, error)) (result T, err error) {
-	if c.ended() {
-		return result, driver.ErrBadConn
+func use[T any](ctx context.Context, c *conn, f func() (T, error)) (result T, err error) {
+	if err := c.ready(ctx); err != nil {
+		return result, err
 	}
-	c.kept = false
-	c.guard(func() {
-		result, err = f()
-		c.see(err)
-	})
+	defer c.caught()
+	c.begin()
+	result, err = f()
+	c.end()
+	c.see(err)
 	return result, err
 }
 
-// see notes what an error of the driver says about the connection.
+// see notes what an error of the driver says about the session.
 func (c *conn) see(err error) {
+	c.kept = false
 	switch {
 	case err == nil:
 		c.fine = true
@@ -164,9 +177,8 @@ type deadError struct{ error }
 
 func (e *deadError) Unwrap() []error { return []error{driver.ErrBadConn, e.error} }
 
-// renew makes the session ready for its next holder, as database/sql does with a
-// connection that it has kept. It returns false if the connection was dead, after which
-// the lease has ended.
+// renew does what database/sql does with a connection that it has kept. It returns false if
+// the session was dead, after which the lease has ended.
 func (c *conn) renew(ctx context.Context) bool {
 	if !c.s.used || c.s.resetter == nil {
 		return true
@@ -177,41 +189,51 @@ func (c *conn) renew(ctx context.Context) bool {
 		return true // database/sql ignores every other error
 	}
 	c.dead = err
-	_ = c.Close()
+	_ = c.give()
 	return false
 }
 
-// Close returns the connection to the pool. Without an IsValid before it, database/sql
-// discards the connection: after driver.ErrBadConn, or after a transaction whose context
-// has ended.
+// Close returns the session if there is one. Without an IsValid before it, database/sql
+// discards the connection: after driver.ErrBadConn.
 func (c *conn) Close() error {
-	if c.gone {
+	if c.gone || c.s == nil {
 		return nil
 	}
+	err := c.give()
+	c.gone = true
+	return err
+}
+
+// give returns the session to the pool.
+func (c *conn) give() error {
 	if c.dead == nil {
 		c.reclaim()
+		if !c.kept {
+			c.dead = errDiscarded
+		}
 	}
-	c.gone = true
-	s := c.s
+	for _, st := range c.lent {
+		st.closed = true
+	}
+	s, lease := c.s, c.lease
+	c.s, c.lease, c.lent = nil, client.Lease[driver.Conn]{}, nil
 	switch {
 	case c.dead != nil:
 		s.bad = true
 		if errors.Is(c.dead, driver.ErrBadConn) {
 			s.core.deaths.Add(1)
 		}
-	case c.kept:
+	default:
 		s.valid = true
 		if c.fine {
 			s.seen = s.core.deaths.Load()
 		}
-	default:
-		c.dead = errDiscarded
 	}
 	s.state.CompareAndSwap(held, idle) // before the pool has it, which may close it at once
 	if c.dead != nil {
-		return c.lease.Taint(c.dead)
+		return lease.Taint(c.dead)
 	}
-	return c.lease.Put()
+	return lease.Put()
 }
 
 // reclaim takes back the statements that were not closed, and closes those that are
@@ -226,44 +248,65 @@ func (c *conn) reclaim() {
 	}
 }
 
-// IsValid is asked by database/sql before it returns the connection.
+// IsValid is called by database/sql when a caller is done: it returns the session. Its
+// answer is whether database/sql is to keep the conn. One with statements that are not
+// closed is not kept: to close them, their owner takes the lock of the conn, under which the
+// next caller may wait for a session, maybe for that of this owner.
 func (c *conn) IsValid() bool {
+	if c.s == nil {
+		c.failed = nil
+		return !c.gone
+	}
 	if c.ended() {
 		return false
 	}
 	valid := true
-	if v := c.s.validator; v != nil {
+	if v := c.s.validator; v != nil && c.dead == nil {
 		c.guard(func() { valid = v.IsValid() })
 	}
-	if !valid && c.dead == nil {
+	if !valid {
 		c.dead = errInvalid
 		if c.last != nil && !errors.Is(c.last, context.Canceled) && !errors.Is(c.last, context.DeadlineExceeded) {
 			c.dead = &deadError{c.last}
 		}
 	}
 	c.kept = c.dead == nil
-	return c.kept
+	again := len(c.lent) == 0
+	_ = c.give()
+	return again
 }
 
-// ResetSession is called by a database/sql that keeps connections, which it should not.
-func (r *resetter) ResetSession(ctx context.Context) error {
-	c := (*conn)(r)
-	_, err := use(c, func() (struct{}, error) { return struct{}{}, c.s.resetter.ResetSession(ctx) })
-	return err
+// ResetSession is called by database/sql before a caller gets a conn that was kept: it
+// borrows a session. An error is for the first use of the conn: from here, database/sql
+// would not hand it on.
+func (c *conn) ResetSession(ctx context.Context) error {
+	switch found, _ := ctx.Value(askedKey{}).(*probe); {
+	case found != nil:
+		found.core, c.failed = c.core, errProbe
+	case c.s == nil:
+		c.failed = c.borrow(ctx, options(ctx))
+	case c.s.resetter != nil: // a driver around this one hides IsValid, so it was not returned
+		_, err := use(ctx, c, func() (struct{}, error) { return struct{}{}, c.s.resetter.ResetSession(ctx) })
+		return err
+	}
+	return nil
 }
 
 // Ping implements driver.Pinger. Where the driver has none, it succeeds, as in database/sql.
 func (c *conn) Ping(ctx context.Context) error {
-	if c.s.pinger == nil {
-		return nil
+	if err := c.ready(ctx); err != nil || c.s.pinger == nil {
+		return err
 	}
-	_, err := use(c, func() (struct{}, error) { return struct{}{}, c.s.pinger.Ping(ctx) })
+	_, err := use(ctx, c, func() (struct{}, error) { return struct{}{}, c.s.pinger.Ping(ctx) })
 	return err
 }
 
 // CheckNamedValue implements driver.NamedValueChecker.
 func (c *conn) CheckNamedValue(value *driver.NamedValue) (err error) {
-	if c.s.checker == nil {
+	switch {
+	case c.s == nil && c.failed == nil:
+		return driver.ErrBadConn // see ready; there is no context to borrow one with
+	case c.s == nil || c.s.checker == nil:
 		return driver.ErrSkip // as if there was none
 	}
 	c.guard(func() { err = c.s.checker.CheckNamedValue(value) })
@@ -282,6 +325,9 @@ func (c *conn) Begin() (driver.Tx, error) {
 
 // BeginTx implements driver.ConnBeginTx.
 func (c *conn) BeginTx(ctx context.Context, o driver.TxOptions) (driver.Tx, error) {
+	if err := c.ready(ctx); err != nil {
+		return nil, err
+	}
 	if c.s.beginner == nil {
 		switch {
 		case o.Isolation != driver.IsolationLevel(sql.LevelDefault):
@@ -290,7 +336,7 @@ func (c *conn) BeginTx(ctx context.Context, o driver.TxOptions) (driver.Tx, erro
 			return nil, errors.New("sql: driver does not support read-only transactions")
 		}
 	}
-	inner, err := use(c, func() (driver.Tx, error) {
+	inner, err := use(ctx, c, func() (driver.Tx, error) {
 		if c.s.beginner != nil {
 			return c.s.beginner.BeginTx(ctx, o)
 		}
@@ -304,61 +350,94 @@ func (c *conn) BeginTx(ctx context.Context, o driver.TxOptions) (driver.Tx, erro
 	if err != nil {
 		return nil, err
 	}
-	return &tx{c, inner}, nil
+	return &tx{c, c.s, ctx, inner}, nil
 }
 
-// tx shows what the end of a transaction says about its connection.
+// tx shows what the end of a transaction says about its session.
 type tx struct {
 	c     *conn
+	s     *session
+	ctx   context.Context
 	inner driver.Tx
 }
 
 // Commit implements driver.Tx.
-func (t *tx) Commit() error {
-	_, err := use(t.c, func() (struct{}, error) { return struct{}{}, t.inner.Commit() })
+func (t *tx) Commit() error { return t.finish(t.inner.Commit) }
+
+// Rollback implements driver.Tx. After a transaction whose context has ended, database/sql
+// would discard a connection of a driver that has no ResetSession or no IsValid.
+func (t *tx) Rollback() error {
+	err := t.finish(t.inner.Rollback)
+	if t.c.s == t.s && t.c.dead == nil && (t.s.resetter == nil || t.s.validator == nil) && t.ctx.Err() != nil {
+		t.c.dead = errDiscarded
+	}
 	return err
 }
 
-// Rollback implements driver.Tx.
-func (t *tx) Rollback() error {
-	_, err := use(t.c, func() (struct{}, error) { return struct{}{}, t.inner.Rollback() })
+func (t *tx) finish(f func() error) error {
+	if t.c.s != t.s {
+		return driver.ErrBadConn // it was returned
+	}
+	_, err := use(t.ctx, t.c, func() (struct{}, error) { return struct{}{}, f() })
 	return err
 }
 
 // ExecContext implements driver.ExecerContext.
-func (e *execer) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
+func (e *execer) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (result driver.Result, err error) {
 	c := (*conn)(e)
-	values, err := without(ctx, c.s.execer != nil, args)
+	if err := c.ready(ctx); err != nil {
+		return nil, err
+	}
+	with, without := c.s.execer, c.s.oldExecer
+	if with == nil && without == nil {
+		return nil, driver.ErrSkip
+	}
+	values, err := unnamed(ctx, with != nil, args)
 	if err != nil {
 		return nil, err
 	}
-	defer c.ran(query)
-	return use(c, func() (driver.Result, error) {
-		if c.s.execer != nil {
-			return c.s.execer.ExecContext(ctx, query, args)
-		}
-		return c.s.oldExecer.Exec(query, values)
-	})
+	defer c.caught()
+	c.begin()
+	if with != nil {
+		result, err = with.ExecContext(ctx, query, args)
+	} else {
+		result, err = without.Exec(query, values)
+	}
+	c.end()
+	c.see(err)
+	c.ran(query)
+	return result, err
 }
 
 // QueryContext implements driver.QueryerContext.
-func (q *queryer) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
+func (q *queryer) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (rows driver.Rows, err error) {
 	c := (*conn)(q)
-	values, err := without(ctx, c.s.queryer != nil, args)
+	if err := c.ready(ctx); err != nil {
+		return nil, err
+	}
+	with, without := c.s.queryer, c.s.oldQueryer
+	if with == nil && without == nil {
+		return nil, driver.ErrSkip
+	}
+	values, err := unnamed(ctx, with != nil, args)
 	if err != nil {
 		return nil, err
 	}
-	defer c.ran(query)
-	return use(c, func() (driver.Rows, error) {
-		if c.s.queryer != nil {
-			return c.s.queryer.QueryContext(ctx, query, args)
-		}
-		return c.s.oldQueryer.Query(query, values)
-	})
+	defer c.caught()
+	c.begin()
+	if with != nil {
+		rows, err = with.QueryContext(ctx, query, args)
+	} else {
+		rows, err = without.Query(query, values)
+	}
+	c.end()
+	c.see(err)
+	c.ran(query)
+	return rows, err
 }
 
-// without makes the arguments of a driver that takes no context, as database/sql does.
-func without(ctx context.Context, has bool, args []driver.NamedValue) ([]driver.Value, error) {
+// unnamed makes the arguments of a driver that takes no context, as database/sql does.
+func unnamed(ctx context.Context, has bool, args []driver.NamedValue) ([]driver.Value, error) {
 	if has {
 		return nil, nil
 	}

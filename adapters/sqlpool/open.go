@@ -27,7 +27,7 @@ func OpenDB(connector driver.Connector, cfg Config) (*sql.DB, *client.Pool[drive
 	}
 	db := sql.OpenDB(c)
 	// None is kept above the pool, and none is counted: the pool's queue is the only one.
-	db.SetMaxIdleConns(-1)
+	db.SetMaxIdleConns(1024)
 	return db, c.pool, nil
 }
 
@@ -126,33 +126,23 @@ func (c *core) Connect(ctx context.Context) (driver.Conn, error) {
 	if c.fault != nil {
 		return nil, c.fault
 	}
-	var o client.GetOptions
-	switch asked := ctx.Value(askedKey{}).(type) {
-	case *probe:
+	if asked, _ := ctx.Value(askedKey{}).(*probe); asked != nil {
 		asked.core = c
 		return nil, errProbe
-	case *label:
-		o.Label = string(*asked)
 	}
-	for tries := 1; ; tries++ {
-		lease, err := c.pool.GetWith(ctx, o)
-		if err != nil {
-			return nil, err
-		}
-		s, _ := lease.Conn().(*session)
-		if s == nil || !s.state.CompareAndSwap(idle, held) {
-			_ = lease.Taint(nil) // the pool has ended the lease meanwhile
-		} else {
-			shown, lent := s.shape()
-			lent.s, lent.lease = s, lease
-			if lent.renew(ctx) {
-				return shown, nil
-			}
-		}
-		if tries > c.pool.Stats().Capacity { // all that there were are gone, and a new one
-			return nil, driver.ErrBadConn
-		}
+	made := conn{core: c}
+	if err := made.borrow(ctx, options(ctx)); err != nil {
+		return nil, err
 	}
+	return made.shape(), nil
+}
+
+// options are what a context says about a Get.
+func options(ctx context.Context) (o client.GetOptions) {
+	if l, _ := ctx.Value(askedKey{}).(*label); l != nil {
+		o.Label = string(*l)
+	}
+	return o
 }
 
 // Close closes the pool, and then the wrapped connector.

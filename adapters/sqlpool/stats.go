@@ -62,22 +62,14 @@ func find(db *sql.DB) (*core, error) {
 	defer cancel()
 	var found probe
 	c, err := db.Conn(context.WithValue(ctx, askedKey{}, &found))
-	switch {
-	case found.core != nil:
-		return found.core, nil
-	case err != nil:
-		return nil, err
+	if c != nil {
+		err = c.Close() // one that database/sql had kept
 	}
-	defer func() { _ = c.Close() }()
-	// database/sql had a connection of its own: either it keeps some, or it is not ours.
-	err = c.Raw(func(driverConn any) error {
-		if lent, ok := driverConn.(interface{ self() *conn }); ok {
-			found.core = lent.self().s.core
-		}
-		return nil
-	})
 	if err == nil && found.core == nil {
 		err = ErrNotPooled
+	}
+	if found.core != nil {
+		err = nil
 	}
 	return found.core, err
 }
@@ -106,7 +98,7 @@ func Raw(on *sql.Conn, f func(driverConn any) error) error {
 func (c *conn) self() *conn { return c }
 
 func (c *conn) raw(f func(driverConn any) error) error {
-	_, err := use(c, func() (driver.Conn, error) {
+	_, err := use(context.Background(), c, func() (driver.Conn, error) {
 		err := f(c.s.Conn)
 		c.s.stmts.retire()
 		return nil, err

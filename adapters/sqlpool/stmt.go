@@ -117,8 +117,8 @@ func beginsHarmless(query string) bool {
 
 // PrepareContext implements driver.ConnPrepareContext.
 func (c *conn) PrepareContext(ctx context.Context, query string) (driver.Stmt, error) {
-	if c.ended() {
-		return nil, driver.ErrBadConn
+	if err := c.ready(ctx); err != nil {
+		return nil, err
 	}
 	inner := c.s.stmts.take(query)
 	if inner != nil && ctx.Err() != nil {
@@ -126,7 +126,7 @@ func (c *conn) PrepareContext(ctx context.Context, query string) (driver.Stmt, e
 	}
 	if inner == nil {
 		var err error
-		inner, err = use(c, func() (driver.Stmt, error) { return c.prepareAnew(ctx, query) })
+		inner, err = use(ctx, c, func() (driver.Stmt, error) { return c.prepareAnew(ctx, query) })
 		if err != nil {
 			return nil, err
 		}
@@ -177,6 +177,9 @@ type converting struct {
 
 // ColumnConverter implements driver.ColumnConverter.
 func (s *converting) ColumnConverter(column int) (converter driver.ValueConverter) {
+	if s.closed {
+		return driver.DefaultParameterConverter
+	}
 	s.c.guard(func() { converter = s.converter.ColumnConverter(column) })
 	return converter
 }
@@ -219,6 +222,9 @@ func (s *stmt) NumInput() (n int) {
 // of its connection, which database/sql does not ask beside this.
 func (s *stmt) CheckNamedValue(value *driver.NamedValue) (err error) {
 	checker, ok := s.inner.(driver.NamedValueChecker)
+	if s.closed {
+		return driver.ErrSkip
+	}
 	if !ok {
 		return s.c.CheckNamedValue(value)
 	}
@@ -236,7 +242,7 @@ func (s *stmt) Query(args []driver.Value) (driver.Rows, error) {
 	return s.QueryContext(context.Background(), named(args))
 }
 
-// named is the opposite of without.
+// named is the opposite of unnamed.
 func named(values []driver.Value) []driver.NamedValue {
 	args := make([]driver.NamedValue, len(values))
 	for i, value := range values {
@@ -248,11 +254,11 @@ func named(values []driver.Value) []driver.NamedValue {
 // ExecContext implements driver.StmtExecContext.
 func (s *stmt) ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
 	with, ok := s.inner.(driver.StmtExecContext)
-	values, err := without(ctx, ok, args)
+	values, err := unnamed(ctx, ok, args)
 	if err != nil {
 		return nil, err
 	}
-	return run(s, func() (driver.Result, error) {
+	return run(ctx, s, func() (driver.Result, error) {
 		if with != nil {
 			return with.ExecContext(ctx, args)
 		}
@@ -263,11 +269,11 @@ func (s *stmt) ExecContext(ctx context.Context, args []driver.NamedValue) (drive
 // QueryContext implements driver.StmtQueryContext.
 func (s *stmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
 	with, ok := s.inner.(driver.StmtQueryContext)
-	values, err := without(ctx, ok, args)
+	values, err := unnamed(ctx, ok, args)
 	if err != nil {
 		return nil, err
 	}
-	inner, err := run(s, func() (driver.Rows, error) {
+	inner, err := run(ctx, s, func() (driver.Rows, error) {
 		if with != nil {
 			return with.QueryContext(ctx, args)
 		}
@@ -281,12 +287,12 @@ func (s *stmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driv
 }
 
 // run executes a statement.
-func run[T any](s *stmt, f func() (T, error)) (result T, err error) {
+func run[T any](ctx context.Context, s *stmt, f func() (T, error)) (result T, err error) {
 	if s.closed {
 		return result, driver.ErrBadConn
 	}
 	defer s.c.ran(s.text)
-	result, err = use(s.c, f)
+	result, err = use(ctx, s.c, f)
 	s.failed = s.failed || err != nil
 	return result, err
 }
