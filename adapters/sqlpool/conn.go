@@ -34,6 +34,8 @@ type conn struct {
 	kept    bool    // database/sql has asked IsValid, so it does not discard the connection
 	fine    bool    // the driver has done something without an error
 	gone    bool    // it cannot be used any more
+
+	harmless string // the latest query that changes nothing for others
 }
 
 // A conn with the methods whose presence changes what database/sql does: with an Execer or
@@ -118,11 +120,11 @@ func (c *conn) ready(ctx context.Context) error {
 // ended says whether the conn or its lease is over.
 func (c *conn) ended() bool { return c.gone || c.s != nil && c.s.closes.Load() }
 
-// begin and end stand around a call of the driver, with a deferred caught.
+// begin and end stand around a call of the driver or of Config.Broken, with a deferred caught.
 func (c *conn) begin() { c.calling = true }
 func (c *conn) end()   { c.calling = false }
 
-// caught ends the lease if the driver has panicked. The panic goes on to the caller;
+// caught ends the lease if what was called has panicked. The panic goes on to the caller;
 // database/sql does not return the connection after a panic in a query.
 func (c *conn) caught() {
 	if !c.calling {
@@ -149,8 +151,8 @@ func use[T any](ctx context.Context, c *conn, f func() (T, error)) (result T, er
 	defer c.caught()
 	c.begin()
 	result, err = f()
-	c.end()
 	c.see(err)
+	c.end()
 	return result, err
 }
 
@@ -285,7 +287,11 @@ func (c *conn) ResetSession(ctx context.Context) error {
 		found.core, c.failed = c.core, errProbe
 	case c.s == nil:
 		c.failed = c.borrow(ctx, options(ctx))
-	case c.s.resetter != nil: // a driver around this one hides IsValid, so it was not returned
+	default: // a driver around this one hides IsValid, so the session was not returned
+		c.core.unasked.Store(true)
+		if c.s.resetter == nil {
+			return nil
+		}
 		_, err := use(ctx, c, func() (struct{}, error) { return struct{}{}, c.s.resetter.ResetSession(ctx) })
 		return err
 	}
@@ -403,9 +409,9 @@ func (e *execer) ExecContext(ctx context.Context, query string, args []driver.Na
 	} else {
 		result, err = without.Exec(query, values)
 	}
-	c.end()
 	c.see(err)
 	c.ran(query)
+	c.end()
 	return result, err
 }
 
@@ -430,9 +436,9 @@ func (q *queryer) QueryContext(ctx context.Context, query string, args []driver.
 	} else {
 		rows, err = without.Query(query, values)
 	}
-	c.end()
 	c.see(err)
 	c.ran(query)
+	c.end()
 	return rows, err
 }
 
@@ -453,7 +459,13 @@ func unnamed(ctx context.Context, has bool, args []driver.NamedValue) ([]driver.
 
 // ran notes a query that may change what others mean on this connection.
 func (c *conn) ran(query string) {
-	if !c.gone && c.s.stmts.limit > 0 && changesSession(query) {
+	if query == c.harmless || c.gone || c.s.stmts.limit == 0 {
+		return
+	}
+	switch {
+	case changesSession(query):
 		c.s.stmts.retire()
+	case len(query) <= 1<<10: // a longer one is not kept in memory for this
+		c.harmless = query
 	}
 }

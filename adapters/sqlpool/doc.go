@@ -9,9 +9,9 @@
 //	...
 //	defer db.Close()
 //
-// database/sql keeps no idle connections and bounds nothing: [OpenDB] sets
-// SetMaxIdleConns(-1) and leaves SetMaxOpenConns alone. Leave both, and the lifetimes of
-// the *sql.DB, as they are. [Stats] says so where they were changed.
+// database/sql bounds nothing: leave SetMaxOpenConns alone. What it keeps between two uses
+// is a handle without a connection: that is borrowed when a caller gets the handle, and
+// returned when the caller is done. [Stats] says so where that cannot work.
 //
 // The optional interfaces of the driver's connections and statements have the effect that
 // they have without this package. Where database/sql behaves differently by the mere

@@ -380,3 +380,17 @@ func TestALeaseThatThePoolEndsIsOverForItsHolder(t *testing.T) {
 		require.NoError(t, db.Ping())
 	})
 }
+
+// Nor does a Broken that panics.
+func TestABrokenThatPanicsLosesNoConnection(t *testing.T) {
+	virtually(t, func(t *testing.T) {
+		s := &server{traits: execAndQuery, on: failing("QueryContext", 1, errApplication)}
+		cfg := quiet(1)
+		cfg.Broken = func(error) bool { panic("the driver") }
+		db, pool := open(t, s, cfg)
+		fatal(t, func() { _, _ = db.Query("SELECT") })
+		synctest.Wait()
+		assert.Zero(t, pool.Stats().Borrowed)
+		require.NoError(t, db.PingContext(deadline(t, time.Second)))
+	})
+}

@@ -26,10 +26,13 @@ func OpenDB(connector driver.Connector, cfg Config) (*sql.DB, *client.Pool[drive
 		return nil, nil, err
 	}
 	db := sql.OpenDB(c)
-	// None is kept above the pool, and none is counted: the pool's queue is the only one.
-	db.SetMaxIdleConns(1024)
+	db.SetMaxIdleConns(keptConns)
 	return db, c.pool, nil
 }
+
+// keptConns is how many conns database/sql may keep. They hold nothing, so it is enough for
+// more callers at a time than most programs have, and no loss where it is not.
+const keptConns = 1024
 
 // Open is [OpenDB] with a registered driver and the name of a data source, as in sql.Open.
 func Open(driverName, dataSourceName string, cfg Config) (*sql.DB, *client.Pool[driver.Conn], error) {
@@ -60,8 +63,10 @@ func (s source) Connect(context.Context) (driver.Conn, error) { return s.driver.
 func (s source) Driver() driver.Driver                        { return s.driver }
 
 // Wrap makes a connector whose connections are lent by a pool, for a library that makes its
-// *sql.DB from a connector. Call SetMaxIdleConns(-1) of that *sql.DB, and not
-// SetMaxOpenConns: see [Stats]. Closing the *sql.DB closes the pool.
+// *sql.DB from a connector. Do not call SetMaxOpenConns of that *sql.DB: see [Stats].
+// SetMaxIdleConns may be left alone; about as many as there are callers at a time saves
+// some work, since what database/sql keeps then holds no connection of the pool. Closing the
+// *sql.DB closes the pool.
 //
 // The connector has a method Pool() *client.Pool[driver.Conn]. If connector is nil or cfg
 // is faulty, each Connect of the new connector returns messages.ConfigErrors, and Pool

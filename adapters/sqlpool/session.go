@@ -22,6 +22,8 @@ type core struct {
 	// deaths counts the connections that were found to be dead in use. It is how a check
 	// without Ping knows whom to suspect.
 	deaths atomic.Uint64
+	// unasked: a connection was used by two callers without an IsValid in between.
+	unasked atomic.Bool
 }
 
 // The states of a session: who may touch its statements.

@@ -22,13 +22,14 @@ type Statistics struct {
 	Warnings []string
 }
 
-// Stats describes a *sql.DB of this package, and warns of settings that it must not have:
-// SetMaxOpenConns, whose queue is above that of the pool and serves in random order, and
-// SetMaxIdleConns, which keeps connections from all others. If db was not made with this
-// package, Stats opens a connection and returns [ErrNotPooled]; after db.Close it returns
-// the error of database/sql. It waits for at most a second, which is only needed if
-// SetMaxOpenConns was called and that many connections are in use; then the error is
-// context.DeadlineExceeded, and the Warnings are complete all the same.
+// Stats describes a *sql.DB of this package, and warns of what works against the pool:
+// SetMaxOpenConns, whose queue is above that of the pool and serves in random order, and a
+// driver around the connector of [Wrap] that has no IsValid, so that connections are not
+// returned. If db was not made with this package, Stats opens a connection and returns
+// [ErrNotPooled]; after db.Close it returns the error of database/sql. It waits for at most
+// a second, which is only needed if SetMaxOpenConns was called and that many connections are
+// in use; then the error is context.DeadlineExceeded, and the Warnings are complete all the
+// same.
 func Stats(db *sql.DB) (Statistics, error) {
 	var s Statistics
 	if db == nil {
@@ -39,15 +40,15 @@ func Stats(db *sql.DB) (Statistics, error) {
 		s.Warnings = append(s.Warnings, fmt.Sprintf("SetMaxOpenConns(%d): its queue serves in random order, and hands "+
 			"connections on that the pool does not know to be free; set Config.Capacity instead, and SetMaxOpenConns(0)", n))
 	}
-	if n := s.DB.Idle; n > 0 {
-		s.Warnings = append(s.Warnings, fmt.Sprintf("database/sql keeps %d connections, which the pool counts as borrowed: "+
-			"call SetMaxIdleConns(-1)", n))
-	}
 	core, err := find(db)
 	if err != nil {
 		return s, err
 	}
 	s.Pool = core.pool.Stats()
+	if core.unasked.Load() {
+		s.Warnings = append(s.Warnings, "a driver around the pool's connector has no method IsValid, so connections that "+
+			"database/sql keeps stay borrowed: call SetMaxIdleConns(-1)")
+	}
 	return s, nil
 }
 
@@ -62,16 +63,21 @@ func find(db *sql.DB) (*core, error) {
 	defer cancel()
 	var found probe
 	c, err := db.Conn(context.WithValue(ctx, askedKey{}, &found))
-	if c != nil {
-		err = c.Close() // one that database/sql had kept
-	}
-	if err == nil && found.core == nil {
-		err = ErrNotPooled
+	if c != nil { // one that database/sql had
+		err = errors.Join(c.Raw(func(driverConn any) error {
+			if lent, ok := driverConn.(interface{ self() *conn }); ok {
+				found.core = lent.self().core
+			}
+			return nil
+		}), c.Close())
+		if err == nil && found.core == nil {
+			err = ErrNotPooled
+		}
 	}
 	if found.core != nil {
-		err = nil
+		return found.core, nil
 	}
-	return found.core, err
+	return nil, err
 }
 
 // Raw is on.Raw for the driver's own connection: on.Raw itself gives f a connection of this

@@ -153,22 +153,36 @@ var queries = []struct {
 	}},
 }
 
-// plainly makes the two worlds that are compared.
-func plainly(t *testing.T, one, other *server) (plain, pooled world) {
+// plainly makes the two worlds that are compared. The settings of database/sql make no
+// difference.
+func plainly(t *testing.T, settings func(*sql.DB), one, other *server) (plain, pooled world) {
 	plain = world{sql.OpenDB(one), one}
 	t.Cleanup(func() { _ = plain.db.Close() })
 	db, _, err := OpenDB(other, quiet(1))
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = db.Close() })
+	settings(db)
 	return plain, world{db, other}
+}
+
+// settings are those of database/sql under which all is the same: it keeps a conn for the
+// next caller, or makes one for each; it opens one in the caller's turn, or aside.
+var settings = []struct {
+	name string
+	set  func(*sql.DB)
+}{
+	{"as OpenDB leaves it", func(*sql.DB) {}},
+	{"SetMaxIdleConns(-1)", func(db *sql.DB) { db.SetMaxIdleConns(-1) }},
+	{"SetMaxOpenConns(1)", func(db *sql.DB) { db.SetMaxOpenConns(1) }},
 }
 
 // What a caller sees, and what the driver is asked to do, is the same in every combination
 // of the interfaces that have to do with queries.
 func TestQueriesBehaveAsWithoutThePoolWhateverTheDriverHas(t *testing.T) {
-	for set := range 1 << len(setA) {
+	for i := range len(settings) << len(setA) {
 		virtually(t, func(t *testing.T) {
-			plain, pooled := plainly(t, &server{traits: set}, &server{traits: set})
+			set, under := i%(1<<len(setA)), settings[i>>len(setA)]
+			plain, pooled := plainly(t, under.set, &server{traits: set}, &server{traits: set})
 			for stmt := range 1 << len(setStmt) {
 				plain.s.stmtTraits, pooled.s.stmtTraits = stmt, stmt
 				for i, q := range queries {
@@ -177,8 +191,8 @@ func TestQueriesBehaveAsWithoutThePoolWhateverTheDriverHas(t *testing.T) {
 					// Statements are kept: they are closed later, and not prepared again.
 					asked, did := plain.s.told("stmt.Close"), pooled.s.told("stmt.Close")
 					if want != got || strings.Join(asked, "\n") != strings.Join(did, "\n") {
-						t.Fatalf("%s, by a connection with %s and a statement with %s\nwithout the pool: %s %q\nwith it: %s %q",
-							q.name, names(set, setA...), names(stmt, setStmt...), want, asked, got, did)
+						t.Fatalf("%s, by a connection with %s and a statement with %s, %s\nwithout the pool: %s %q\nwith it: %s %q",
+							q.name, names(set, setA...), names(stmt, setStmt...), under.name, want, asked, got, did)
 					}
 				}
 			}
@@ -297,10 +311,11 @@ func transaction(ctx context.Context, w world, o *sql.TxOptions, end func(*sql.T
 // The same of transactions, pings and the life of a connection. How many connections are
 // opened and closed is compared, too.
 func TestSessionsBehaveAsWithoutThePoolWhateverTheDriverHas(t *testing.T) {
-	for set := range 1 << len(setB) {
+	for i := range len(settings) << len(setB) {
+		set, under := i%(1<<len(setB)), settings[i>>len(setB)]
 		for _, try := range sessions {
 			virtually(t, func(t *testing.T) {
-				plain, pooled := plainly(t, &server{traits: set, shape: shapeB}, &server{traits: set, shape: shapeB})
+				plain, pooled := plainly(t, under.set, &server{traits: set, shape: shapeB}, &server{traits: set, shape: shapeB})
 				var told [2]string
 				for i, w := range []world{plain, pooled} {
 					// Before it, so that the connection has been used; after it, so that it is used again.
@@ -310,7 +325,8 @@ func TestSessionsBehaveAsWithoutThePoolWhateverTheDriverHas(t *testing.T) {
 					told[i] += fmt.Sprintf("; %d opened, %d closed: %q", opened, closed, w.s.told())
 				}
 				if told[0] != told[1] {
-					t.Fatalf("%s, by a connection with %s\nwithout the pool: %s\nwith it: %s", try.name, names(set, setB...), told[0], told[1])
+					t.Fatalf("%s, by a connection with %s, %s\nwithout the pool: %s\nwith it: %s",
+						try.name, names(set, setB...), under.name, told[0], told[1])
 				}
 			})
 		}
