@@ -48,6 +48,9 @@ func (p *pool) borrowerOf(now time.Duration, pid *actor.PID) (b *borrower, alive
 }
 
 func (p *pool) watch(b *borrower) {
+	if p.borrowers == nil {
+		p.borrowers = make(map[string]*borrower)
+	}
 	p.borrowers[b.pid.Id] = b
 	p.tellSystem(b.pid, &actor.Watch{Watcher: p.ref.pid})
 }

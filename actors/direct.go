@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/actorpool/actorpool/actors/internal/machine"
 )
 
 // Direct turns.
@@ -71,7 +73,10 @@ func (p *pool) lend(label string, setting any) (conn *poolConn, epoch uint64) {
 	}
 	w := &p.plain
 	if label != "" || setting != nil {
-		w = &p.special
+		if p.special == nil {
+			p.special = new(machine.Waiter)
+		}
+		w = p.special
 		w.Label, w.Setting = label, setting
 	} else if s := p.m.TryLend(now); s != nil { // it has decided nothing else
 		conn, epoch = s.Conn.(*poolConn), s.LeaseEpoch
@@ -89,7 +94,7 @@ func (p *pool) lend(label string, setting any) (conn *poolConn, epoch uint64) {
 			p.perform()
 		}
 	}
-	if w == &p.special {
+	if w == p.special {
 		w.Label, w.Setting = "", nil
 	}
 	if p.tellsChanges { // MinIdle may have begun a connect

@@ -115,7 +115,7 @@ func (p *pool) report(now time.Duration, j *job) {
 		}
 		conn := j.conn
 		conn.slot, conn.ref = j.slot, p.ref
-		p.conns[conn.id] = conn
+		p.know(conn)
 		p.m.Connected(now, j.slot, conn)
 	case machine.Check:
 		p.m.Checked(now, j.slot, j.err)
@@ -126,7 +126,7 @@ func (p *pool) report(now time.Duration, j *job) {
 	case machine.Unapply:
 		p.m.Unapplied(now, j.slot, j.err)
 	case machine.Disconnect:
-		delete(p.conns, j.conn.id)
+		p.forget(j.conn)
 		p.m.Disconnected(now, j.slot)
 	}
 }
@@ -195,4 +195,19 @@ func (p *pool) connectorGivenUp(child *actor.PID) {
 			p.dispatch(c, c.job)
 		}
 	})
+}
+
+// know and forget keep p.conns. A pool of a set that has no connection has no map: the set
+// may have many of them.
+func (p *pool) know(c *poolConn) {
+	if p.conns == nil {
+		p.conns = make(map[uint64]*poolConn)
+	}
+	p.conns[c.id] = c
+}
+
+func (p *pool) forget(c *poolConn) {
+	if delete(p.conns, c.id); len(p.conns) == 0 && p.share != nil {
+		p.conns = nil
+	}
 }

@@ -89,6 +89,6 @@ func (p *pool) keep(now time.Duration, l Lease) bool {
 		k.held.conn.CompareAndSwap(c, nil)
 	}
 	p.m.Hijack(now, c.slot, c.id, l.epoch)
-	delete(p.conns, c.id)
+	p.forget(c)
 	return true
 }

@@ -44,11 +44,9 @@ func (p *pool) init(ctx actor.Context, spec *Spec) {
 	p.spec = spec
 	p.ctx = ctx
 	p.life = running
-	p.m = machine.New(spec.Policy)
+	p.m = machine.NewShared(&spec.Policy)
 	p.lifetime, p.cancel = context.WithCancel(context.Background())
 	p.connectorProps = p.propsOfConnectors()
-	p.conns = make(map[uint64]*poolConn)
-	p.borrowers = make(map[string]*borrower)
 	p.strategy = supervisor.Connectors(supervisor.Limit, supervisor.Window, p.connectorGivenUp)
 	p.ref = newRef(ctx, spec)
 	if m := spec.member; m != nil {
@@ -286,7 +284,7 @@ func (p *pool) isGone() {
 		close(p.ref.ended)
 	}
 	p.answerCloses()
-	close(p.ref.gone)
+	p.ref.gone.close()
 }
 
 // endError is the error of whatever is asked of a pool that has ended.

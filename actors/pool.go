@@ -55,14 +55,16 @@ type pool struct {
 
 	stopsItself bool // it was drained, and all events were delivered, or had their time
 
-	// The waiters of direct turns: one that asks for nothing special, and one that does.
-	plain, special machine.Waiter
-	performing     bool        // the machine's effects are being performed
-	performed      int         // how many of them have been, on this turn
-	replies        []reply     // the answers that follow them
-	asking         *getRequest // the Get that this turn decides and has not answered
-	mailbox        *mailbox    // its own; nil: it runs on another
-	out            *outbox     // what leaves for others
+	// The waiters of direct turns: one that asks for nothing special, and one that does;
+	// nil: none has done so yet.
+	plain      machine.Waiter
+	special    *machine.Waiter
+	performing bool        // the machine's effects are being performed
+	performed  int         // how many of them have been, on this turn
+	replies    []reply     // the answers that follow them
+	asking     *getRequest // the Get that this turn decides and has not answered
+	mailbox    *mailbox    // its own; nil: it runs on another
+	out        *outbox     // what leaves for others
 
 	lifetime context.Context // of all jobs; Close cancels it
 	cancel   context.CancelFunc

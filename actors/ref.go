@@ -58,7 +58,7 @@ type Ref struct {
 	recordsWho atomic.Bool // the recording that is made wants to know who asks
 
 	ended chan struct{} // closed when the pool actor has stopped, or is torn down
-	gone  chan struct{} // closed when no actor of the pool is left
+	gone  signal        // no actor of the pool is left
 
 	// What it says after its end.
 	final       atomic.Pointer[messages.Stats]
@@ -96,10 +96,8 @@ func newRef(ctx actor.Context, spec *Spec) *Ref {
 		regions:           spec.regions,
 		spec:              spec,
 		ended:             make(chan struct{}),
-		gone:              make(chan struct{}),
 	}
 	r.process, _ = r.system.ProcessRegistry.Get(r.pid)
-	r.changes.c = make(chan struct{}, 1)
 	r.requests.New = func() any { return newGetRequest(r) }
 	return r
 }
@@ -320,7 +318,7 @@ func (r *Ref) Close(ctx context.Context) error {
 }
 
 // Done is closed when no actor of the pool is left.
-func (r *Ref) Done() <-chan struct{} { return r.gone }
+func (r *Ref) Done() <-chan struct{} { return r.gone.done() }
 
 // Health says whether the pool can serve. After its end it says closed.
 func (r *Ref) Health() messages.Health {

@@ -23,6 +23,8 @@ type set struct {
 
 	keys     map[any]*setKey
 	byPID    map[string]*setKey
+	props    *actor.Props // of all its pools
+	spawning *Spec        // that of the pool that is being spawned
 	timer    *time.Timer
 	past     messages.Measures // of the pools that are gone
 	deciding bool
@@ -48,6 +50,7 @@ func (*setTick) IgnoreDeadLetterLogging() {}
 
 func newSet(ref *SetRef) *set {
 	s := &set{ref: ref, keys: make(map[any]*setKey), byPID: make(map[string]*setKey)}
+	s.props = propsOf(func() *Spec { return s.spawning })
 	s.m = setmachine.New(setmachine.Config{
 		Total: ref.spec.Total, MaxPools: ref.spec.MaxPools, Idle: ref.spec.Idle,
 		Look: func(k *setmachine.Key) (uint64, bool) {
@@ -351,7 +354,9 @@ func (s *set) spawn(k *setKey) {
 	k.spec = nil
 	spec.member = m
 	spec.Policy.Shared = true
-	k.pid = s.ctx.Spawn(propsOf(func() *Spec { return &spec }))
+	s.spawning = &spec // its pool is initialised within Spawn
+	k.pid = s.ctx.Spawn(s.props)
+	s.spawning = nil
 	k.process, _ = s.ref.system.ProcessRegistry.Get(k.pid)
 	k.member = m
 	s.byPID[k.pid.Id] = k

@@ -65,7 +65,7 @@ func (m *Machine) beginDescription(d *Description) {
 	d.holders, d.conns = least[*holder]{room: forExplain.describe}, least[messages.Conn]{room: describedConns}
 	e := &d.said
 	*e = messages.Explanation{
-		Stats: m.Stats(), Time: m.wall(m.now), Jobs: m.describeJobs(forExplain), Recent: m.output.recent.list(), LastConnectError: m.lastConnectErr,
+		Stats: m.Stats(), Time: m.wall(m.now), Jobs: m.describeJobs(forExplain), Recent: m.output.recent.list(m.cfg.Name, m.cfg.Start), LastConnectError: m.lastConnectErr,
 	}
 	e.Attempt, e.NextAttempt = m.NextAttempt()
 	if waiting := min(m.queue.n, forExplain.describe); waiting > 0 {

@@ -3,7 +3,9 @@
 package machine
 
 import (
+	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"testing"
 	"time"
@@ -302,19 +304,65 @@ func BenchmarkDescription(b *testing.B) {
 // E10
 func TestFailedCheckOutsDoNotPushOutWhatElseHasHappened(t *testing.T) {
 	var r recent
-	r.keep(&messages.Event{Kind: messages.PoolBackoff})
+	r.keep(0, messages.Event{Kind: messages.PoolBackoff})
 	for range 1000 {
-		r.keep(&messages.Event{Kind: messages.CheckOutFailed, Reason: messages.ReasonBackoff})
-		r.keep(&messages.Event{Kind: messages.CheckOutFailed, Reason: messages.ReasonTimeout})
+		r.keep(0, messages.Event{Kind: messages.CheckOutFailed, Reason: messages.ReasonBackoff})
+		r.keep(0, messages.Event{Kind: messages.CheckOutFailed, Reason: messages.ReasonTimeout})
 	}
-	r.keep(&messages.Event{Kind: messages.PoolReady})
-	r.keep(&messages.Event{Kind: messages.CheckOutFailed, Reason: messages.ReasonTimeout})
+	r.keep(0, messages.Event{Kind: messages.PoolReady})
+	r.keep(0, messages.Event{Kind: messages.CheckOutFailed, Reason: messages.ReasonTimeout})
 	var kinds []messages.EventKind
-	for _, e := range r.list() {
+	for _, e := range r.list("", time.Time{}) {
 		kinds = append(kinds, e.Kind)
 	}
 	failed := messages.CheckOutFailed
 	if want := []messages.EventKind{messages.PoolBackoff, failed, failed, messages.PoolReady, failed}; !slices.Equal(kinds, want) {
 		t.Errorf("%v, not %v", kinds, want)
+	}
+}
+
+// What is kept of an event is all of it, whatever it says.
+func TestRecentEventsAreWhole(t *testing.T) {
+	start := time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC)
+	plain := messages.Event{
+		Kind: messages.ConnectionClosed, Pool: "p", Seq: 3, Time: start.Add(time.Minute), ConnID: 4,
+		Reason: messages.ReasonIdle, Duration: time.Second, Generation: 5,
+	}
+	want := []messages.Event{plain}
+	for i := range reflect.TypeFor[messages.Event]().NumField() {
+		e := plain
+		switch f := reflect.ValueOf(&e).Elem().Field(i); reflect.TypeFor[messages.Event]().Field(i).Name {
+		case "Pool", "Time": // always those of the pool
+		case "Err":
+			e.Err = errors.New("an error")
+		case "Setting":
+			e.Setting = struct{ f func() }{} // that cannot be compared
+		default:
+			switch {
+			case f.CanInt():
+				f.SetInt(77)
+			case f.CanUint():
+				f.SetUint(77)
+			case f.Kind() == reflect.Bool:
+				f.SetBool(true)
+			default:
+				f.SetString("text")
+			}
+		}
+		want = append(want, e)
+	}
+	var r recent
+	for _, e := range want {
+		r.keep(e.Time.Sub(start), e)
+	}
+	got := r.list("p", start)
+	for i, e := range want {
+		if !reflect.DeepEqual(got[i], e) {
+			t.Errorf("%+v, not %+v", got[i], e)
+		}
+	}
+	var forgotten recent
+	if n := testing.AllocsPerRun(100, func() { forgotten = recent{}; forgotten.keep(0, plain) }); n != 1 {
+		t.Errorf("%v allocations for an event that says little, not that of the list alone", n)
 	}
 }

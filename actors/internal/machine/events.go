@@ -104,7 +104,7 @@ func (m *Machine) emit(e messages.Event) {
 		n.connID, n.duration, n.label, n.detail = 0, 0, "", &told
 		e.Seq = m.output.log.last
 	}
-	m.output.recent.keep(&e)
+	m.output.recent.keep(m.now, e)
 }
 
 // recentEvents is how many events the machine keeps for descriptions.
@@ -115,13 +115,22 @@ const recentEvents = 64
 // Failed check-outs could push out everything else in a moment, and Stats counts them. So
 // of those that have the same reason only the first is kept, until another event comes.
 type recent struct {
-	events []messages.Event
+	events []past
 	oldest int
 	failed uint64 // the reasons of the failed check-outs since the last other event, as bits
 }
 
+// past is an event that is kept. Of many pools most have few, which say little.
+type past struct {
+	at, duration            time.Duration
+	seq, generation, connID uint64
+	whole                   *messages.Event // if it says more than that
+	kind                    messages.EventKind
+	reason                  messages.Reason
+}
+
 // keep adds an event, in the place of the oldest one if there are many.
-func (r *recent) keep(e *messages.Event) {
+func (r *recent) keep(at time.Duration, e messages.Event) {
 	if e.Kind == messages.CheckOutFailed {
 		reason := uint64(1) << e.Reason
 		if r.failed&reason != 0 {
@@ -131,21 +140,38 @@ func (r *recent) keep(e *messages.Event) {
 	} else {
 		r.failed = 0
 	}
+	kept := past{at: at, duration: e.Duration, seq: e.Seq, generation: e.Generation, connID: e.ConnID, kind: e.Kind, reason: e.Reason}
+	more := e
+	more.Kind, more.Reason, more.Pool, more.Seq, more.Time, more.Generation, more.ConnID, more.Duration = 0, 0, "", 0, time.Time{}, 0, 0, 0
+	if more != (messages.Event{}) {
+		whole := e
+		kept.whole = &whole
+	}
 	switch {
 	case len(r.events) < recentEvents:
-		if n := len(r.events); n == cap(r.events) { // append would double it: of many pools most have few events
-			r.events = append(make([]messages.Event, 0, min(n+1+n/2, recentEvents)), r.events...)
+		if n := len(r.events); n == cap(r.events) { // append would double it
+			r.events = append(make([]past, 0, min(n+max(1, n-recentEvents/8), recentEvents)), r.events...)
 		}
-		r.events = append(r.events, *e)
+		r.events = append(r.events, kept)
 	default:
-		r.events[r.oldest] = *e
+		r.events[r.oldest] = kept
 		r.oldest = (r.oldest + 1) % recentEvents
 	}
 }
 
-// list copies the events, oldest first.
-func (r *recent) list() []messages.Event {
-	return append(append(make([]messages.Event, 0, len(r.events)), r.events[r.oldest:]...), r.events[:r.oldest]...)
+// list gives the events of a pool, oldest first. The time of the machine began at start.
+func (r *recent) list(pool string, start time.Time) []messages.Event {
+	list := make([]messages.Event, len(r.events))
+	for i := range list {
+		p := &r.events[(r.oldest+i)%len(list)]
+		if list[i] = (messages.Event{
+			Kind: p.kind, Reason: p.reason, Pool: pool, Seq: p.seq, Time: start.Add(p.at), Generation: p.generation,
+			ConnID: p.connID, Duration: p.duration,
+		}); p.whole != nil {
+			list[i] = *p.whole
+		}
+	}
+	return list
 }
 
 // Tells says whether a listener of this level is told of an event.

@@ -18,7 +18,7 @@ func TestTheHotFieldsLieOnFewLines(t *testing.T) {
 		lines  int
 	}{
 		{Machine{}, "now fastPath shortPath savesClock opts.needsClock count lists.idle", 2},
-		{Machine{}, "queue.n cfg.Reset timings.untilTimed counters.Gets counters.Grants counters.Puts", 5},
+		{Machine{}, "queue.n cfg timings.untilTimed counters.Gets counters.Grants counters.Puts", 5},
 		{Slot{}, "ID LeaseEpoch Conn prev next since state Path exactSince annotated label wait quickUntil timedEpoch group", 2},
 	} {
 		lines := map[uintptr]bool{}

@@ -77,7 +77,7 @@ func (m *Machine) Answered() { m.queue.chosen = nil }
 
 // Stats is what the pool looks like.
 func (m *Machine) Stats() messages.Stats {
-	st := m.counters
+	st := m.counters.stats()
 	st.Name = m.cfg.Name
 	st.State = m.stateName()
 	st.Generation = m.generation
@@ -90,7 +90,7 @@ func (m *Machine) Stats() messages.Stats {
 	st.Closing = m.count[closing]
 	st.Waiting = m.queue.n
 	st.GivenUp = m.jobs.givenUp
-	st.MinIdle, st.MaxIdle = m.cfg.MinIdle, m.maxIdle()
+	st.MinIdle, st.MaxIdle = m.minIdle, m.maxIdle()
 	st.LastConnectError = m.lastConnectErr
 	_, st.NextAttempt = m.NextAttempt()
 	if m.returned != nil {

@@ -43,7 +43,8 @@ type Machine struct {
 	lists lists
 	queue queue
 
-	cfg         Config
+	cfg         *Config
+	minIdle     int           // Config.MinIdle, until SetMinIdle
 	capacity    int           // the bound on what counted counts
 	generation  uint64        // grows with every Clear; older connections are closed
 	barredSince time.Duration // when fastPath became false; meaningless while it is true
@@ -80,9 +81,9 @@ type Machine struct {
 	visits       []*Visit       // that are not over
 	descriptions []*Description // that take more than one turn and are not over
 	timers       timers
-	recording    *Recording     // that is under way; nil: there is none
-	lastRecord   uint64         // the number of the last record of the recordings that are over
-	counters     messages.Stats // Stats fills in the rest
+	recording    *Recording // that is under way; nil: there is none
+	lastRecord   uint64     // the number of the last record of the recordings that are over
+	counters     counters
 	output       output
 }
 
@@ -179,6 +180,34 @@ type output struct {
 	recent  recent
 }
 
+// counters are the fields of messages.Stats that the machine keeps; Stats fills in the rest.
+type counters struct {
+	CapacityNote string
+	WaitTime     time.Duration
+
+	Gets, Grants, Waits, GrantedWaits, Timeouts, Cancels, Sheds, Deadlocks            uint64
+	Connects, ConnectErrors, Backoffs                                                 uint64
+	Puts, Taints, Hijacks, Leaks, Revoked                                             uint64
+	ClosedIdle, ClosedLifetime, ClosedStale, ClosedBroken, ClosedCapacity, ClosedUses uint64
+	SettingHits, SettingSwitches, SettingResets                                       uint64
+	DroppedEvents                                                                     uint64
+}
+
+// stats makes the Stats that have what is counted.
+func (c *counters) stats() messages.Stats {
+	return messages.Stats{
+		CapacityNote: c.CapacityNote, WaitTime: c.WaitTime,
+		Gets: c.Gets, Grants: c.Grants, Waits: c.Waits, GrantedWaits: c.GrantedWaits,
+		Timeouts: c.Timeouts, Cancels: c.Cancels, Sheds: c.Sheds, Deadlocks: c.Deadlocks,
+		Connects: c.Connects, ConnectErrors: c.ConnectErrors, Backoffs: c.Backoffs,
+		Puts: c.Puts, Taints: c.Taints, Hijacks: c.Hijacks, Leaks: c.Leaks, Revoked: c.Revoked,
+		ClosedIdle: c.ClosedIdle, ClosedLifetime: c.ClosedLifetime, ClosedStale: c.ClosedStale,
+		ClosedBroken: c.ClosedBroken, ClosedCapacity: c.ClosedCapacity, ClosedUses: c.ClosedUses,
+		SettingHits: c.SettingHits, SettingSwitches: c.SettingSwitches, SettingResets: c.SettingResets,
+		DroppedEvents: c.DroppedEvents,
+	}
+}
+
 // phase is how far the pool's life has come.
 type phase uint8
 
@@ -189,7 +218,10 @@ const (
 )
 
 // New makes a machine that has not been started.
-func New(cfg Config) *Machine {
+func New(cfg Config) *Machine { return NewShared(&cfg) }
+
+// NewShared is New for a Config that nobody changes any more.
+func NewShared(cfg *Config) *Machine {
 	tick, while := cfg.coarseClock()
 	m := &Machine{
 		cfg: cfg,
@@ -203,6 +235,7 @@ func New(cfg Config) *Machine {
 		timers:   timers{tickAt: never, idleDue: never, coarseTick: tick, coarseWhile: while},
 		jobs:     jobs{claimsDue: never},
 		timings:  timings{random: firstRandom},
+		minIdle:  cfg.MinIdle,
 		capacity: cfg.Capacity,
 		permits:  initialPermits,
 		paused:   cfg.PauseOnClear,
@@ -287,7 +320,7 @@ func (m *Machine) maxIdle() int {
 // missing is how many more connections MinIdle and MinOpen ask for. For MinIdle those
 // that will soon be idle count as idle.
 func (m *Machine) missing() int {
-	return max(m.cfg.MinIdle-m.count[idle]-len(m.jobs.unclaimed)-m.inTransition(), m.cfg.MinOpen-m.coming())
+	return max(m.minIdle-m.count[idle]-len(m.jobs.unclaimed)-m.inTransition(), m.cfg.MinOpen-m.coming())
 }
 
 // wantsBackground says whether one more connect is wanted that no waiter needs: for
@@ -311,7 +344,7 @@ func (m *Machine) coming() int {
 func (m *Machine) readyTarget(t *Ticket) int {
 	target := t.target
 	if target == 0 {
-		target = m.cfg.MinIdle
+		target = m.minIdle
 	}
 	return max(1, min(target, m.capacity))
 }
