@@ -14,21 +14,24 @@ import (
 // getRequest is one Get on its way through the pool actor: its mailbox node, its
 // place in the queue, and its answer. Those of ordinary Go are recycled; one is used
 // again only after the pool actor has let go of it, which it does by answering.
+//
+// The order of the fields: what the end of a wait touches lies on few lines of the
+// processor's cache, since thousands may wait.
 type getRequest struct {
-	node   node
-	ref    *Ref // of the pool that is asked
-	waiter machine.Waiter
-	try    bool      // TryGet: only what is idle, never wait
-	asked  bool      // a direct turn has found nothing to lend at once
-	ended  *ending   // the caller's context had ended before it came
-	held   *holdings // what the caller holds already; nil: nothing is known
-
+	waiter   machine.Waiter // its Owner is the last of it
 	handover handover
 
 	// The answer.
 	lease Lease
 	err   error
 
+	ended *ending   // the caller's context had ended before it came
+	held  *holdings // what the caller holds already; nil: nothing is known
+	try   bool      // TryGet: only what is idle, never wait
+	asked bool      // a direct turn has found nothing to lend at once
+
+	node   node
+	ref    *Ref // of the pool that is asked
 	cancel cancelGet
 	other  getAnother
 

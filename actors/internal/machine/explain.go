@@ -195,7 +195,7 @@ func (m *Machine) deadlockError(w *Waiter) error {
 // getError is the error of a Get: the reason, and what the pool looked like.
 func (m *Machine) getError(w *Waiter, err error) error {
 	e := &messages.GetError{
-		Pool: m.cfg.Name, Time: m.wall(m.now), Waited: m.now - w.since, Position: w.position, Stats: m.Stats(),
+		Pool: m.cfg.Name, Time: m.wall(m.now), Waited: m.now - w.since, Position: int(w.position), Stats: m.Stats(),
 		LastConnectError: m.lastConnectErr, Err: err,
 	}
 	e.Attempt, e.NextAttempt = m.NextAttempt()

@@ -19,6 +19,7 @@ func TestTheHotFieldsLieOnFewLines(t *testing.T) {
 	}{
 		{Machine{}, "now fastPath shortPath savesClock opts.needsClock count lists.idle", 2},
 		{Machine{}, "queue.n cfg timings.untilTimed counters.Gets counters.Grants counters.Puts", 5},
+		{Waiter{}, "prev next groupPrev groupNext group since waited queued waits position slot held Borrower Deadline Label", 2},
 		{Slot{}, "ID LeaseEpoch Conn prev next since state Path exactSince annotated label wait quickUntil timedEpoch group", 2},
 	} {
 		lines := map[uintptr]bool{}

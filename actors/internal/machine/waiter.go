@@ -8,46 +8,48 @@ import "time"
 // Waiter is one Get, from its arrival to its answer. The shell owns it, sets the
 // exported fields, and may use it again once it has been answered.
 type Waiter struct {
-	// Owner is what the shell keeps for the Get.
-	Owner any
-	// Label says what the connection is for.
-	Label string
-	// Setting is the setting that is asked for, nil for a clean connection. It is
-	// compared with ==, so its type must be comparable.
-	Setting any
+	// What a wait that ends with a connection touches: see TestTheHotFieldsLieOnFewLines.
+	prev, next           *Waiter // in the queue
+	groupPrev, groupNext *Waiter
+	group                *waiterGroup  // the waiters that ask for the same setting
+	since                time.Duration // when it was queued
+	waited               time.Duration // until it was granted a connection
+	queued               bool
+	waits                bool  // it is counted in Waits; meaningless while position is 0
+	paid                 bool  // a check that it waited for has failed: it waits for no other (G13)
+	claimed              bool  // it has had a reset to wait for, or a connect: it waits for no reset any more (P8)
+	position             int32 // the place in the queue that it was given, from 1; 0: it never waited
+
+	slot *Slot       // the slot whose job is under way for it
+	held []HeldLease // what its own caller holds meanwhile
+	// Borrower is the actor that borrows; nil: none that can be watched. A Get with
+	// a Borrower must not use the fast paths.
+	Borrower *Borrower
 	// Deadline is when the wait must end, in the machine's time; 0: none. It is the
 	// caller's deadline, less Config.Reserve. The machine arms no timer for it. It
 	// ends a wait early that cannot meet it (G9), and grants nothing after it (G11).
 	Deadline time.Duration
+	// Label says what the connection is for.
+	Label string
+
+	// Setting is the setting that is asked for, nil for a clean connection. It is
+	// compared with ==, so its type must be comparable.
+	Setting   any
+	overtakes int // see waiterList.overtake
 	// Reserve is what has been taken off the caller's deadline (G15); 0: nothing.
 	Reserve time.Duration
 	// Timeout makes a Deadline for a Get that has to wait and has none (G16); 0: none.
 	Timeout time.Duration
-	// Borrower is the actor that borrows; nil: none that can be watched. A Get with
-	// a Borrower must not use the fast paths.
-	Borrower *Borrower
 	// Trace says where the Get came from; nil: unknown.
 	Trace Trace
 	// Session is the number of whoever asks, for a recording; 0: unknown.
-	Session uint64
+	Session       uint64
+	borrowerIndex int    // in Borrower.waits
+	record        uint64 // the number of its record, see Recording
 
-	queued        bool
-	position      int           // the place in the queue that it was given, from 1; 0: it never waited
-	since         time.Duration // when it was queued
-	waited        time.Duration // until it was granted a connection
-	waits         bool          // it is counted in Waits; meaningless while position is 0
-	paid          bool          // a check that it waited for has failed: it waits for no other (G13)
-	claimed       bool          // it has had a reset to wait for, or a connect: it waits for no reset any more (P8)
-	overtakes     int           // see waiterList.overtake
-	slot          *Slot         // the slot whose job is under way for it
-	held          []HeldLease   // what its own caller holds meanwhile
-	borrowerIndex int           // in Borrower.waits
-	prev, next    *Waiter       // in the queue
-
-	group                *waiterGroup // the waiters that ask for the same setting
-	groupPrev, groupNext *Waiter
-
-	record uint64 // the number of its record, see Recording
+	// Owner is what the shell keeps for the Get. It is the last: what the shell keeps beside
+	// a waiter may be on the same line.
+	Owner any
 }
 
 // ServedAtOnce says that the Get of this waiter was served by TryGet with another one.
@@ -139,7 +141,7 @@ func (l *waiterList) push(w *Waiter) {
 	l.tail = w
 	l.n++
 	l.unstarted++
-	w.position, w.overtakes, w.paid, w.claimed = l.n, 0, false, false
+	w.position, w.overtakes, w.paid, w.claimed = int32(l.n), 0, false, false
 	if w.Setting != nil {
 		l.withSetting++
 	}
