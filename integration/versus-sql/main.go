@@ -51,11 +51,12 @@ func main() {
 	each := flag.Duration("each", time.Second, "how long one measurement takes")
 	callers := flag.Int("callers", 64, "how many goroutines ask")
 	query := flag.String("query", "SELECT 1", "what each caller asks, again and again")
+	prepared := flag.Bool("prepared", false, "ask with one statement of DB.Prepare for all callers")
 	profile := flag.String("profile", "", "measure only this package's *sql.DB, or only the plain one: own=FILE or plain=FILE, "+
 		"and write a profile of the processor time")
 	dsn := flag.String("child", "", "measure on this server, and print the numbers: for the processes")
 	flag.Parse()
-	m := measurement{*database, *dsn, *callers, *rounds, *each, *query}
+	m := measurement{*database, *dsn, *callers, *rounds, *each, *query, *prepared}
 	var err error
 	switch {
 	case *dsn != "" && *profile != "":
@@ -76,6 +77,7 @@ type measurement struct {
 	callers, rounds int
 	each            time.Duration
 	query           string
+	prepared        bool
 }
 
 // turn is one measurement of one *sql.DB. Times are in microseconds.
@@ -207,6 +209,15 @@ func spent() time.Duration {
 func (m measurement) measure(db *sql.DB, d time.Duration) (turn, error) {
 	ctx, cancel := context.WithCancel(context.Background()) // as in real programs, one that can end
 	defer cancel()
+	ask := func() *sql.Row { return db.QueryRowContext(ctx, m.query) }
+	if m.prepared {
+		st, err := db.PrepareContext(ctx, m.query)
+		if err != nil {
+			return turn{}, err
+		}
+		defer func() { _ = st.Close() }()
+		ask = func() *sql.Row { return st.QueryRowContext(ctx) }
+	}
 	times := make([][]time.Duration, m.callers)
 	errs := make([]error, m.callers)
 	for i := range times {
@@ -221,7 +232,7 @@ func (m measurement) measure(db *sql.DB, d time.Duration) (turn, error) {
 		running.Go(func() {
 			for now := time.Now(); now.Sub(begun) < d; {
 				var answer int
-				if errs[i] = db.QueryRowContext(ctx, m.query).Scan(&answer); errs[i] != nil {
+				if errs[i] = ask().Scan(&answer); errs[i] != nil {
 					return
 				}
 				then := now
@@ -279,7 +290,7 @@ func (m measurement) compare(w io.Writer, processes int, profile string) error {
 	}
 	args := []string{
 		"-child", m.dsn, "-database", m.database, "-callers", strconv.Itoa(m.callers), "-rounds", strconv.Itoa(m.rounds),
-		"-each", m.each.String(), "-query", m.query,
+		"-each", m.each.String(), "-query", m.query, "-prepared=" + strconv.FormatBool(m.prepared),
 	}
 	if profile != "" {
 		cmd := exec.Command(self, append(args, "-profile", profile)...)
@@ -302,8 +313,8 @@ func (m measurement) compare(w io.Writer, processes int, profile string) error {
 			turns = append(turns, t)
 		}
 	}
-	fmt.Fprintf(w, "%s: %d callers, %d connections, %q; %v, %d times in each of %d processes; %s, GOMAXPROCS %d\n\n",
-		m.database, m.callers, connections, m.query, m.each, m.rounds, processes, runtime.Version(), runtime.GOMAXPROCS(0))
+	fmt.Fprintf(w, "%s: %d callers, %d connections, %q%s; %v, %d times in each of %d processes; %s, GOMAXPROCS %d\n\n",
+		m.database, m.callers, connections, m.query, map[bool]string{true: ", prepared"}[m.prepared], m.each, m.rounds, processes, runtime.Version(), runtime.GOMAXPROCS(0))
 	report(w, turns)
 	return nil
 }

@@ -17,6 +17,8 @@ func TestAllDatabasesAreMeasured(t *testing.T) {
 	m := measurement{database: "memory", dsn: "memory", callers: 16, rounds: 1, each: 20 * time.Millisecond, query: "SELECT 1"}
 	var out strings.Builder
 	require.NoError(t, m.child(&out))
+	m.prepared = true
+	require.NoError(t, m.child(&out))
 	var turns []turn
 	for lines := json.NewDecoder(strings.NewReader(out.String())); lines.More(); {
 		var one turn
@@ -24,7 +26,7 @@ func TestAllDatabasesAreMeasured(t *testing.T) {
 		assert.Positive(t, one.PerSecond)
 		turns = append(turns, one)
 	}
-	assert.Len(t, turns, databases)
+	assert.Len(t, turns, 2*databases)
 	var text strings.Builder
 	report(&text, turns)
 	assert.Contains(t, text.String(), "| queries in a second | ")

@@ -20,9 +20,9 @@ func (memory) Open(string) (driver.Conn, error)             { return &memoryConn
 
 type memoryConn struct{}
 
-var errNotThere = errors.New("the driver in memory has queries only")
+var errNotThere = errors.New("the driver in memory has no transactions and executes nothing")
 
-func (*memoryConn) Prepare(string) (driver.Stmt, error)      { return nil, errNotThere }
+func (c *memoryConn) Prepare(string) (driver.Stmt, error)    { return memoryStmt{c}, nil }
 func (*memoryConn) Begin() (driver.Tx, error)                { return nil, errNotThere }
 func (*memoryConn) Close() error                             { return nil }
 func (*memoryConn) Ping(context.Context) error               { return nil }
@@ -32,6 +32,18 @@ func (*memoryConn) CheckNamedValue(*driver.NamedValue) error { return nil }
 func (*memoryConn) QueryContext(ctx context.Context, _ string, _ []driver.NamedValue) (driver.Rows, error) {
 	runtime.Gosched()
 	return new(memoryRows), ctx.Err()
+}
+
+type memoryStmt struct{ c *memoryConn }
+
+func (memoryStmt) Close() error                               { return nil }
+func (memoryStmt) NumInput() int                              { return 0 }
+func (memoryStmt) Exec([]driver.Value) (driver.Result, error) { return nil, errNotThere }
+func (s memoryStmt) Query([]driver.Value) (driver.Rows, error) {
+	return s.QueryContext(context.Background(), nil)
+}
+func (s memoryStmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
+	return s.c.QueryContext(ctx, "", args)
 }
 
 // memoryRows are one row with one number.
