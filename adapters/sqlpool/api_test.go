@@ -201,7 +201,14 @@ func TestRawGivesTheConnectionOfTheDriver(t *testing.T) {
 		c, err := db.Conn(bg)
 		require.NoError(t, err)
 		require.NoError(t, Raw(c, func(got any) error { assert.IsType(t, &fakeConn{}, got); return nil }))
+		require.NoError(t, c.Close())
+		c, err = Conn(bg, db)
+		require.NoError(t, err)
 		require.NoError(t, errors.Join(c.Close(), db.Close()))
+		_, err = Conn(bg, db)
+		require.Error(t, err)
+		_, err = Conn(bg, nil)
+		require.Error(t, err)
 	})
 }
 

@@ -68,6 +68,14 @@ func TestAFailedGetIsReportedByTheFirstUse(t *testing.T) {
 			_, err = c.ExecContext(bg, "INSERT")
 			return errors.Join(err, c.Close())
 		},
+		"sqlpool.Conn": func(ctx context.Context, db *sql.DB) error {
+			c, err := Conn(ctx, db)
+			if err != nil {
+				assert.Nil(t, c)
+				return err
+			}
+			return c.Close()
+		},
 		"Raw": func(ctx context.Context, db *sql.DB) error {
 			c, err := db.Conn(ctx)
 			if err != nil {

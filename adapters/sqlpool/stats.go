@@ -80,6 +80,30 @@ func find(db *sql.DB) (*core, error) {
 	return nil, err
 }
 
+// Conn is db.Conn whose error says at once that no connection could be borrowed: that of
+// db.Conn itself may be that of the first use of what it returns. With a *sql.DB that has no
+// pool of this package it is the same as db.Conn.
+func Conn(ctx context.Context, db *sql.DB) (*sql.Conn, error) {
+	if db == nil {
+		return nil, errors.New("sqlpool: db is nil")
+	}
+	c, err := db.Conn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	err = c.Raw(func(driverConn any) error {
+		if lent, ok := driverConn.(interface{ self() *conn }); ok {
+			return lent.self().ready(ctx)
+		}
+		return nil
+	})
+	if err != nil {
+		_ = c.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
 // Raw is on.Raw for the driver's own connection: on.Raw itself gives f a connection of this
 // package. f must not keep it. What f does to the session may concern its statements:
 // they are prepared anew afterwards. If f panics or returns driver.ErrBadConn, the
