@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"errors"
+	"fmt"
 
 	"github.com/actorpool/actorpool/client"
 )
@@ -26,16 +27,26 @@ type conn struct {
 	s     *session // borrowed; nil: none
 	lease client.Lease[driver.Conn]
 
-	lent    []*stmt // not closed yet
-	last    error   // of the driver
-	dead    error   // the error that condemned the session
-	failed  error   // why none could be borrowed: for the caller's first use of it
-	calling bool    // the driver is at work
-	kept    bool    // database/sql has asked IsValid, so it does not discard the connection
-	fine    bool    // the driver has done something without an error
-	gone    bool    // it cannot be used any more
+	lent     []*stmt // not closed yet
+	last     error   // of the driver
+	dead     error   // the error that condemned the session
+	died     bool    // that is a sign of its death, so others may be dead, too
+	failed   error   // why none could be borrowed: for the caller's first use of it
+	calling  bool    // the driver is at work
+	inTx     bool    // a transaction has begun and has not ended
+	returned bool    // by IsValid; no session was borrowed since
+	kept     bool    // database/sql has asked IsValid, so it does not discard the connection
+	fine     bool    // the driver has done something without an error
+	gone     bool    // it cannot be used any more
 
-	harmless string // the latest query that changes nothing for others
+	// Somebody may want the lock of database/sql for this conn later: who has a Result takes
+	// it to read that. So nobody must wait for a session under it: what they wait for may be
+	// what the owner of the Result holds.
+	shared bool
+	// unchecked: the arguments of the call that comes were not checked, for want of a session.
+	unchecked bool
+	peeks     bool   // it borrows only to learn what the driver's connections can do
+	harmless  string // the latest query that changes nothing for others
 }
 
 // A conn with the methods whose presence changes what database/sql does: with an Execer or
@@ -54,33 +65,43 @@ type common struct {
 	own conn
 }
 
-// shape makes a conn with the methods that the session that it has borrowed has.
-func (c conn) shape() driver.Conn {
+// shape makes a conn with the methods that the session that it has borrowed has: as
+// database/sql is given it, and as itself.
+func (c conn) shape() (driver.Conn, *conn) {
 	execs := c.s.execer != nil || c.s.oldExecer != nil
 	queries := c.s.queryer != nil || c.s.oldQueryer != nil
 	shown := &common{own: c}
 	shown.conn, shown.execer, shown.queryer = &shown.own, (*execer)(&shown.own), (*queryer)(&shown.own)
 	switch {
 	case execs && queries:
-		return shown
+		return shown, shown.conn
 	case execs:
 		return struct {
 			*conn
 			*execer
-		}{shown.conn, shown.execer}
+		}{shown.conn, shown.execer}, shown.conn
 	case queries:
 		return struct {
 			*conn
 			*queryer
-		}{shown.conn, shown.queryer}
+		}{shown.conn, shown.queryer}, shown.conn
 	}
-	return shown.conn
+	return shown.conn, shown.conn
 }
 
-// borrow borrows a session, and makes it ready for its holder.
+// borrow borrows a session, and makes it ready for its holder. A conn that is shared does
+// not wait: with driver.ErrBadConn database/sql goes on with another one, at last with one
+// that is new.
 func (c *conn) borrow(ctx context.Context, o client.GetOptions) error {
 	for tries := 1; ; tries++ {
-		lease, err := c.core.pool.GetWith(ctx, o)
+		var lease client.Lease[driver.Conn]
+		var err error
+		if !c.shared {
+			lease, err = c.core.pool.GetWith(ctx, o)
+		} else if lease, err = c.core.pool.TryGetWith(o); err != nil {
+			c.core.look()
+			err = driver.ErrBadConn
+		}
 		if err != nil {
 			return err
 		}
@@ -88,9 +109,9 @@ func (c *conn) borrow(ctx context.Context, o client.GetOptions) error {
 		if s == nil || !s.state.CompareAndSwap(idle, held) {
 			_ = lease.Taint(nil) // the pool has ended the lease meanwhile
 		} else {
-			c.s, c.lease = s, lease
-			c.last, c.dead, c.failed, c.kept, c.fine = nil, nil, nil, false, false
-			if c.renew(ctx) {
+			c.s, c.lease, c.returned = s, lease, false
+			c.last, c.dead, c.died, c.failed, c.kept, c.fine = nil, nil, false, nil, false, false
+			if c.peeks || c.renew(ctx) {
 				return nil
 			}
 		}
@@ -112,8 +133,12 @@ func (c *conn) ready(ctx context.Context) error {
 	case c.failed != nil:
 		return c.failed
 	}
-	// database/sql has not called ResetSession: a driver around this one hides it, or
-	// SetMaxOpenConns was called.
+	// database/sql has not called ResetSession: a driver around this one hides that, or the
+	// conn is new, see Connect. Or somebody has called IsValid in Raw; what the session has
+	// known is lost then.
+	if c.returned && (c.core.db != nil || c.core.resets.Load()) {
+		return driver.ErrBadConn
+	}
 	return c.borrow(ctx, options(ctx))
 }
 
@@ -164,11 +189,11 @@ func (c *conn) see(err error) {
 		c.fine = true
 	case errors.Is(err, driver.ErrSkip), errors.Is(err, driver.ErrRemoveArgument):
 	case errors.Is(err, driver.ErrBadConn):
-		c.dead = err
+		c.dead, c.died = err, true
 	default:
 		c.last = err
 		if c.s.core.broken(err) {
-			c.dead = &deadError{err}
+			c.dead, c.died = &deadError{err}, true
 		}
 	}
 }
@@ -185,12 +210,14 @@ func (c *conn) renew(ctx context.Context) bool {
 	if !c.s.used || c.s.resetter == nil {
 		return true
 	}
-	var err error
-	c.guard(func() { err = c.s.resetter.ResetSession(ctx) })
-	if !errors.Is(err, driver.ErrBadConn) {
-		return true // database/sql ignores every other error
+	c.guard(func() {
+		if err := c.s.resetter.ResetSession(ctx); errors.Is(err, driver.ErrBadConn) {
+			c.dead, c.died = err, true // database/sql ignores every other error
+		}
+	})
+	if c.dead == nil {
+		return true
 	}
-	c.dead = err
 	_ = c.give()
 	return false
 }
@@ -222,7 +249,7 @@ func (c *conn) give() error {
 	switch {
 	case c.dead != nil:
 		s.bad = true
-		if errors.Is(c.dead, driver.ErrBadConn) {
+		if c.died {
 			s.core.deaths.Add(1)
 		}
 	default:
@@ -252,48 +279,57 @@ func (c *conn) reclaim() {
 
 // IsValid is called by database/sql when a caller is done: it returns the session. Its
 // answer is whether database/sql is to keep the conn. One with statements that are not
-// closed is not kept: to close them, their owner takes the lock of the conn, under which the
-// next caller may wait for a session, maybe for that of this owner.
+// closed is not kept: they belong to the session, and to close them, their owner takes the
+// lock of the conn, see shared. Within a transaction it is not database/sql that asks, but
+// somebody in Raw.
 func (c *conn) IsValid() bool {
-	if c.s == nil {
-		c.failed = nil
+	switch {
+	case c.s == nil:
+		c.failed, c.unchecked = nil, false
 		return !c.gone
-	}
-	if c.ended() {
+	case c.ended():
 		return false
+	case c.inTx:
+		return true
 	}
-	valid := true
 	if v := c.s.validator; v != nil && c.dead == nil {
-		c.guard(func() { valid = v.IsValid() })
-	}
-	if !valid {
-		c.dead = errInvalid
-		if c.last != nil && !errors.Is(c.last, context.Canceled) && !errors.Is(c.last, context.DeadlineExceeded) {
-			c.dead = &deadError{c.last}
-		}
+		c.guard(func() {
+			if v.IsValid() {
+				return
+			}
+			c.dead = errInvalid
+			if c.last != nil && !errors.Is(c.last, context.Canceled) && !errors.Is(c.last, context.DeadlineExceeded) {
+				c.dead, c.died = &deadError{c.last}, true
+			}
+		})
 	}
 	c.kept = c.dead == nil
-	again := len(c.lent) == 0
+	again := len(c.lent) == 0 && (!c.shared || c.core.keepsShared())
 	_ = c.give()
+	c.returned = true
 	return again
 }
 
 // ResetSession is called by database/sql before a caller gets a conn that was kept: it
 // borrows a session. An error is for the first use of the conn: from here, database/sql
-// would not hand it on.
+// would not hand it on, unless it is driver.ErrBadConn, with which it tries again.
 func (c *conn) ResetSession(ctx context.Context) error {
-	switch found, _ := ctx.Value(askedKey{}).(*probe); {
-	case found != nil:
+	if found, _ := ctx.Value(askedKey{}).(*probe); found != nil {
 		found.core, c.failed = c.core, errProbe
-	case c.s == nil:
-		c.failed = c.borrow(ctx, options(ctx))
-	default: // a driver around this one hides IsValid, so the session was not returned
+		return nil
+	}
+	if !c.core.resets.Load() { // a store would cost each caller a line of the cache
+		c.core.resets.Store(true)
+	}
+	if c.s != nil { // a driver around this one hides IsValid, so the session was not returned
 		c.core.unasked.Store(true)
-		if c.s.resetter == nil {
-			return nil
+		if !c.IsValid() {
+			return driver.ErrBadConn
 		}
-		_, err := use(ctx, c, func() (struct{}, error) { return struct{}{}, c.s.resetter.ResetSession(ctx) })
-		return err
+	}
+	c.failed = c.borrow(ctx, options(ctx))
+	if errors.Is(c.failed, driver.ErrBadConn) {
+		return c.failed
 	}
 	return nil
 }
@@ -310,9 +346,10 @@ func (c *conn) Ping(ctx context.Context) error {
 // CheckNamedValue implements driver.NamedValueChecker.
 func (c *conn) CheckNamedValue(value *driver.NamedValue) (err error) {
 	switch {
-	case c.s == nil && c.failed == nil:
-		return driver.ErrBadConn // see ready; there is no context to borrow one with
-	case c.s == nil || c.s.checker == nil:
+	case c.s == nil: // see ready; and there is no context to borrow one with
+		c.unchecked = true
+		return nil
+	case c.s.checker == nil:
 		return driver.ErrSkip // as if there was none
 	}
 	c.guard(func() { err = c.s.checker.CheckNamedValue(value) })
@@ -356,6 +393,7 @@ func (c *conn) BeginTx(ctx context.Context, o driver.TxOptions) (driver.Tx, erro
 	if err != nil {
 		return nil, err
 	}
+	c.inTx = true
 	return &tx{c, c.s, ctx, inner}, nil
 }
 
@@ -384,6 +422,7 @@ func (t *tx) finish(f func() error) error {
 	if t.c.s != t.s {
 		return driver.ErrBadConn // it was returned
 	}
+	t.c.inTx = false
 	_, err := use(t.ctx, t.c, func() (struct{}, error) { return struct{}{}, f() })
 	return err
 }
@@ -398,6 +437,9 @@ func (e *execer) ExecContext(ctx context.Context, query string, args []driver.Na
 	if with == nil && without == nil {
 		return nil, driver.ErrSkip
 	}
+	if args, err = c.late(args); err != nil {
+		return nil, err
+	}
 	values, err := unnamed(ctx, with != nil, args)
 	if err != nil {
 		return nil, err
@@ -409,6 +451,7 @@ func (e *execer) ExecContext(ctx context.Context, query string, args []driver.Na
 	} else {
 		result, err = without.Exec(query, values)
 	}
+	result = c.read(result, err)
 	c.see(err)
 	c.ran(query)
 	c.end()
@@ -425,6 +468,9 @@ func (q *queryer) QueryContext(ctx context.Context, query string, args []driver.
 	if with == nil && without == nil {
 		return nil, driver.ErrSkip
 	}
+	if args, err = c.late(args); err != nil {
+		return nil, err
+	}
 	values, err := unnamed(ctx, with != nil, args)
 	if err != nil {
 		return nil, err
@@ -435,6 +481,9 @@ func (q *queryer) QueryContext(ctx context.Context, query string, args []driver.
 		rows, err = with.QueryContext(ctx, query, args)
 	} else {
 		rows, err = without.Query(query, values)
+	}
+	if err == nil && rows != nil {
+		rows = c.guarded(rows, nil)
 	}
 	c.see(err)
 	c.ran(query)
@@ -468,4 +517,60 @@ func (c *conn) ran(query string) {
 	case len(query) <= 1<<10: // a longer one is not kept in memory for this
 		c.harmless = query
 	}
+}
+
+// late checks arguments that could not be checked before there was a session, as
+// database/sql does.
+func (c *conn) late(args []driver.NamedValue) ([]driver.NamedValue, error) {
+	if !c.unchecked {
+		return args, nil
+	}
+	c.unchecked = false
+	checked := args[:0:0]
+	for _, arg := range args {
+		err := c.CheckNamedValue(&arg)
+		if errors.Is(err, driver.ErrSkip) {
+			arg.Value, err = driver.DefaultParameterConverter.ConvertValue(arg.Value)
+		}
+		switch {
+		case err == nil:
+			arg.Ordinal = len(checked) + 1
+			checked = append(checked, arg)
+		case !errors.Is(err, driver.ErrRemoveArgument):
+			name := fmt.Sprintf("$%d", arg.Ordinal)
+			if arg.Name != "" {
+				name = fmt.Sprintf("with name %q", arg.Name)
+			}
+			return nil, fmt.Errorf("sql: converting argument %s type: %w", name, err)
+		}
+	}
+	return checked, nil
+}
+
+// result is a driver's, read while its connection was held: afterwards somebody else may
+// use that.
+type result struct {
+	id, rows           int64
+	idError, rowsError error
+}
+
+// LastInsertId implements driver.Result.
+func (r *result) LastInsertId() (int64, error) { return r.id, r.idError }
+
+// RowsAffected implements driver.Result.
+func (r *result) RowsAffected() (int64, error) { return r.rows, r.rowsError }
+
+// read reads what the driver has returned beside err.
+func (c *conn) read(from driver.Result, err error) driver.Result {
+	if err != nil || from == nil {
+		return from
+	}
+	c.shared = true
+	if n, ok := from.(driver.RowsAffected); ok { // it has no connection
+		return n
+	}
+	var r result
+	r.id, r.idError = from.LastInsertId()
+	r.rows, r.rowsError = from.RowsAffected()
+	return &r
 }

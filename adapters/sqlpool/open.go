@@ -26,6 +26,7 @@ func OpenDB(connector driver.Connector, cfg Config) (*sql.DB, *client.Pool[drive
 		return nil, nil, err
 	}
 	db := sql.OpenDB(c)
+	c.db = db
 	db.SetMaxIdleConns(keptConns)
 	return db, c.pool, nil
 }
@@ -135,12 +136,33 @@ func (c *core) Connect(ctx context.Context) (driver.Conn, error) {
 		asked.core = c
 		return nil, errProbe
 	}
-	made := conn{core: c}
+	made := conn{core: c, peeks: c.look()}
 	if err := made.borrow(ctx, options(ctx)); err != nil {
 		return nil, err
 	}
-	return made.shape(), nil
+	shown, own := made.shape()
+	if own.peeks {
+		// The caller may be a goroutine of database/sql, which keeps what nobody wants any
+		// more without a word. Who gets it borrows again, see ready.
+		own.peeks, own.kept, own.s.unused = false, true, true
+		_ = own.give()
+	}
+	return shown, nil
 }
+
+// look looks whether SetMaxOpenConns was called, as far as that can be known.
+func (c *core) look() (bounded bool) {
+	if c.db == nil {
+		return false
+	}
+	bounded = c.db.Stats().MaxOpenConnections > 0
+	c.bounded.Store(bounded)
+	return bounded
+}
+
+// keepsShared says whether database/sql is to keep a conn that must not wait. After
+// SetMaxOpenConns it may not find a new one instead.
+func (c *core) keepsShared() bool { return c.db != nil && !c.bounded.Load() }
 
 // options are what a context says about a Get.
 func options(ctx context.Context) (o client.GetOptions) {

@@ -2,6 +2,7 @@ package sqlpool
 
 import (
 	"context"
+	"database/sql"
 	"database/sql/driver"
 	"errors"
 	"sync/atomic"
@@ -14,7 +15,8 @@ import (
 type core struct {
 	inner        driver.Connector
 	pool         *client.Pool[driver.Conn]
-	fault        error // of the Config; then there is no pool
+	db           *sql.DB // nil: with Wrap it is unknown
+	fault        error   // of the Config; then there is no pool
 	cleanse      func(ctx context.Context, conn driver.Conn) error
 	broken       func(err error) bool
 	statements   int
@@ -24,6 +26,10 @@ type core struct {
 	deaths atomic.Uint64
 	// unasked: a connection was used by two callers without an IsValid in between.
 	unasked atomic.Bool
+	// bounded: SetMaxOpenConns was called.
+	bounded atomic.Bool
+	// resets: ResetSession is called.
+	resets atomic.Bool
 }
 
 // The states of a session: who may touch its statements.
@@ -44,6 +50,7 @@ type session struct {
 	closes atomic.Bool // Disconnect has begun: the driver must not be called any more
 	stmts  statements
 	used   bool   // somebody has returned it: ResetSession is due
+	unused bool   // it is returned without having been used
 	seen   uint64 // deaths when it was last proved alive
 	bad    bool   // it is closed without a word to the server
 	valid  bool   // database/sql has just asked IsValid
@@ -107,6 +114,10 @@ func (c *core) check(ctx context.Context, conn driver.Conn) error {
 // come from database/sql.
 func (c *core) reusable(conn driver.Conn) bool {
 	s := conn.(*session)
+	if s.unused {
+		s.unused, s.valid = false, false
+		return true
+	}
 	s.used = true
 	if s.valid {
 		s.valid = false

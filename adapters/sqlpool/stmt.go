@@ -258,11 +258,13 @@ func (s *stmt) ExecContext(ctx context.Context, args []driver.NamedValue) (drive
 	if err != nil {
 		return nil, err
 	}
-	return run(ctx, s, func() (driver.Result, error) {
+	return run(ctx, s, func() (result driver.Result, err error) {
 		if with != nil {
-			return with.ExecContext(ctx, args)
+			result, err = with.ExecContext(ctx, args)
+		} else {
+			result, err = s.inner.Exec(values) //nolint:staticcheck // drivers still have it
 		}
-		return s.inner.Exec(values) //nolint:staticcheck // drivers still have it
+		return s.c.read(result, err), err
 	})
 }
 
@@ -283,7 +285,7 @@ func (s *stmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driv
 		return nil, err
 	}
 	s.rows++
-	return &rows{Rows: inner, stmt: s}, nil
+	return s.c.guarded(inner, s), nil
 }
 
 // run executes a statement.
@@ -297,30 +299,55 @@ func run[T any](ctx context.Context, s *stmt, f func() (T, error)) (result T, er
 	return result, err
 }
 
-// rows are those of a statement, which is lent to nobody else while they are open. The
-// interfaces that rows may have beside driver.Rows have no effect if they answer as here
-// where the driver's rows do not have them.
+// rows are a driver's, with a guard around what may go to the server. Their statement is lent
+// to nobody else while they are open. The interfaces that rows may have beside driver.Rows
+// have no effect if they answer as here where the driver's rows do not have them.
 type rows struct {
 	driver.Rows
-	stmt   *stmt
+	c      *conn
+	s      *session
+	stmt   *stmt // nil: there was none
 	closed bool
 }
 
+func (c *conn) guarded(inner driver.Rows, st *stmt) driver.Rows {
+	return &rows{Rows: inner, c: c, s: c.s, stmt: st}
+}
+
+// over says that the session is not the caller's any more.
+func (r *rows) over() bool { return r.c.s != r.s || r.c.ended() }
+
 // Close implements driver.Rows.
-func (r *rows) Close() error {
-	if !r.closed {
-		r.closed = true
+func (r *rows) Close() (err error) {
+	if r.stmt != nil && !r.closed {
 		r.stmt.rows--
 	}
-	return r.Rows.Close()
+	r.closed = true
+	if r.over() {
+		return nil
+	}
+	defer r.c.caught()
+	r.c.begin()
+	err = r.Rows.Close()
+	r.c.see(err)
+	r.c.end()
+	return err
 }
 
 // Next implements driver.Rows.
-func (r *rows) Next(row []driver.Value) error {
-	err := r.Rows.Next(row)
-	if err != nil && err != io.EOF { //nolint:errorlint // database/sql compares it
-		r.stmt.failed = true
+func (r *rows) Next(row []driver.Value) (err error) {
+	if r.over() {
+		return driver.ErrBadConn
 	}
+	defer r.c.caught()
+	r.c.begin()
+	if err = r.Rows.Next(row); err != nil && err != io.EOF { //nolint:errorlint // database/sql compares it
+		r.c.see(err)
+		if r.stmt != nil {
+			r.stmt.failed = true
+		}
+	}
+	r.c.end()
 	return err
 }
 
@@ -332,10 +359,18 @@ func (r *rows) HasNextResultSet() bool {
 
 // NextResultSet implements driver.RowsNextResultSet.
 func (r *rows) NextResultSet() error {
-	if inner, ok := r.Rows.(driver.RowsNextResultSet); ok {
-		return inner.NextResultSet()
+	inner, ok := r.Rows.(driver.RowsNextResultSet)
+	if !ok || r.over() {
+		return io.EOF
 	}
-	return io.EOF
+	defer r.c.caught()
+	r.c.begin()
+	err := inner.NextResultSet()
+	if err != nil && err != io.EOF { //nolint:errorlint // database/sql compares it
+		r.c.see(err)
+	}
+	r.c.end()
+	return err
 }
 
 // ColumnTypeScanType implements driver.RowsColumnTypeScanType.
