@@ -168,7 +168,7 @@ func TestRawGivesTheConnectionOfTheDriver(t *testing.T) {
 		c, err := db.Conn(bg)
 		require.NoError(t, err)
 		require.NoError(t, c.Raw(func(got any) error {
-			assert.NotNil(t, got.(interface{ self() *conn }), "without Raw it is ours")
+			assert.NotNil(t, got.(interface{ self() *handle }), "without Raw it is ours")
 			return nil
 		}))
 		require.NoError(t, Raw(c, func(got any) error {

@@ -17,7 +17,7 @@ import (
 	"github.com/actorpool/actorpool/messages"
 )
 
-// counting counts how often database/sql makes a conn.
+// counting counts how often database/sql makes a handle.
 type counting struct {
 	driver.Connector
 	n *atomic.Int32
@@ -150,7 +150,7 @@ func TestAStatementCanBeClosedWhileAnotherCallerWaits(t *testing.T) {
 	third.Go(func() { _, err := st.Exec(); assert.NoError(t, err) })
 	require.Eventually(t, waits, 10*time.Second, time.Millisecond)
 	require.NoError(t, errors.Join(rows[0].Close(), rows[1].Close()))
-	third.Wait() // three conns of database/sql have had the statement
+	third.Wait() // three handles of database/sql have had the statement
 	one, err := db.Begin()
 	require.NoError(t, err)
 	two, err := db.Begin()

@@ -27,13 +27,13 @@ func OpenDB(connector driver.Connector, cfg Config) (*sql.DB, *client.Pool[drive
 	}
 	db := sql.OpenDB(c)
 	c.db = db
-	db.SetMaxIdleConns(keptConns)
+	db.SetMaxIdleConns(keptHandles)
 	return db, c.pool, nil
 }
 
-// keptConns is how many conns database/sql may keep. They hold nothing, so it is enough for
+// keptHandles is how many handles database/sql may keep. They hold nothing, so it is enough for
 // more callers at a time than most programs have, and no loss where it is not.
-const keptConns = 1024
+const keptHandles = 1024
 
 // Open is [OpenDB] with a registered driver and the name of a data source, as in sql.Open.
 func Open(driverName, dataSourceName string, cfg Config) (*sql.DB, *client.Pool[driver.Conn], error) {
@@ -66,8 +66,9 @@ func (s source) Driver() driver.Driver                        { return s.driver 
 // Wrap makes a connector whose connections are lent by a pool, for a library that makes its
 // *sql.DB from a connector. Do not call SetMaxOpenConns of that *sql.DB: see [Stats].
 // SetMaxIdleConns may be left alone; about as many as there are callers at a time saves
-// some work, since what database/sql keeps then holds no connection of the pool. Closing the
-// *sql.DB closes the pool.
+// some work, since what database/sql keeps then holds no connection of the pool. But call
+// SetMaxIdleConns(-1) where a driver is put around the connector whose connections have no
+// IsValid. Closing the *sql.DB closes the pool.
 //
 // The connector has a method Pool() *client.Pool[driver.Conn]. If connector is nil or cfg
 // is faulty, each Connect of the new connector returns messages.ConfigErrors, and Pool
@@ -136,7 +137,7 @@ func (c *core) Connect(ctx context.Context) (driver.Conn, error) {
 		asked.core = c
 		return nil, errProbe
 	}
-	made := conn{core: c, peeks: c.look()}
+	made := handle{core: c, peeks: c.look()}
 	if err := made.borrow(ctx, options(ctx)); err != nil {
 		return nil, err
 	}
@@ -160,7 +161,7 @@ func (c *core) look() (bounded bool) {
 	return bounded
 }
 
-// keepsShared says whether database/sql is to keep a conn that must not wait. After
+// keepsShared says whether database/sql is to keep a handle that must not wait. After
 // SetMaxOpenConns it may not find a new one instead.
 func (c *core) keepsShared() bool { return c.db != nil && !c.bounded.Load() }
 

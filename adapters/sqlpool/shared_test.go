@@ -181,7 +181,7 @@ func TestAConnectionIsAskedInRawWithinATransaction(t *testing.T) {
 func TestAFailedGetIsReportedWhateverTheArgumentsAre(t *testing.T) {
 	virtually(t, func(t *testing.T) {
 		db, pool := open(t, &server{traits: execAndQuery | checks}, quiet(1))
-		rows, err := db.Query("SELECT ?", odd{}) // so that a conn is kept
+		rows, err := db.Query("SELECT ?", odd{}) // so that a handle is kept
 		require.NoError(t, err)
 		require.NoError(t, rows.Close())
 		lease, err := pool.Get(bg)

@@ -65,7 +65,7 @@ func find(db *sql.DB) (*core, error) {
 	c, err := db.Conn(context.WithValue(ctx, askedKey{}, &found))
 	if c != nil { // one that database/sql had
 		err = errors.Join(c.Raw(func(driverConn any) error {
-			if lent, ok := driverConn.(interface{ self() *conn }); ok {
+			if lent, ok := driverConn.(interface{ self() *handle }); ok {
 				found.core = lent.self().core
 			}
 			return nil
@@ -92,7 +92,7 @@ func Conn(ctx context.Context, db *sql.DB) (*sql.Conn, error) {
 		return nil, err
 	}
 	err = c.Raw(func(driverConn any) error {
-		if lent, ok := driverConn.(interface{ self() *conn }); ok {
+		if lent, ok := driverConn.(interface{ self() *handle }); ok {
 			return lent.self().ready(ctx)
 		}
 		return nil
@@ -116,7 +116,7 @@ func Raw(on *sql.Conn, f func(driverConn any) error) error {
 		return errors.New("sqlpool: f is nil")
 	}
 	return on.Raw(func(driverConn any) error {
-		lent, ok := driverConn.(interface{ self() *conn })
+		lent, ok := driverConn.(interface{ self() *handle })
 		if !ok {
 			return f(driverConn)
 		}
@@ -125,9 +125,9 @@ func Raw(on *sql.Conn, f func(driverConn any) error) error {
 }
 
 // self finds the lease in what database/sql has of it.
-func (c *conn) self() *conn { return c }
+func (c *handle) self() *handle { return c }
 
-func (c *conn) raw(f func(driverConn any) error) error {
+func (c *handle) raw(f func(driverConn any) error) error {
 	_, err := use(context.Background(), c, func() (driver.Conn, error) {
 		err := f(c.s.Conn)
 		c.s.stmts.retire()

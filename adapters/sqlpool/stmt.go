@@ -116,7 +116,7 @@ func beginsHarmless(query string) bool {
 }
 
 // PrepareContext implements driver.ConnPrepareContext.
-func (c *conn) PrepareContext(ctx context.Context, query string) (driver.Stmt, error) {
+func (c *handle) PrepareContext(ctx context.Context, query string) (driver.Stmt, error) {
 	if err := c.ready(ctx); err != nil {
 		return nil, err
 	}
@@ -140,12 +140,12 @@ func (c *conn) PrepareContext(ctx context.Context, query string) (driver.Stmt, e
 }
 
 // cancelled keeps a statement whose user has given up.
-func (c *conn) cancelled(ctx context.Context, query string, inner driver.Stmt) error {
+func (c *handle) cancelled(ctx context.Context, query string, inner driver.Stmt) error {
 	c.guard(func() { _ = c.s.stmts.keep(query, inner) })
 	return ctx.Err()
 }
 
-func (c *conn) prepareAnew(ctx context.Context, query string) (driver.Stmt, error) {
+func (c *handle) prepareAnew(ctx context.Context, query string) (driver.Stmt, error) {
 	if c.s.preparer != nil {
 		return c.s.preparer.PrepareContext(ctx, query)
 	}
@@ -159,7 +159,7 @@ func (c *conn) prepareAnew(ctx context.Context, query string) (driver.Stmt, erro
 
 // stmt is a prepared statement, lent to one user until its Close.
 type stmt struct {
-	c      *conn
+	c      *handle
 	inner  driver.Stmt
 	text   string
 	era    int
@@ -304,13 +304,13 @@ func run[T any](ctx context.Context, s *stmt, f func() (T, error)) (result T, er
 // have no effect if they answer as here where the driver's rows do not have them.
 type rows struct {
 	driver.Rows
-	c      *conn
+	c      *handle
 	s      *session
 	stmt   *stmt // nil: there was none
 	closed bool
 }
 
-func (c *conn) guarded(inner driver.Rows, st *stmt) driver.Rows {
+func (c *handle) guarded(inner driver.Rows, st *stmt) driver.Rows {
 	return &rows{Rows: inner, c: c, s: c.s, stmt: st}
 }
 
@@ -327,10 +327,10 @@ func (r *rows) Close() (err error) {
 		return nil
 	}
 	defer r.c.caught()
-	r.c.begin()
+	r.c.enter()
 	err = r.Rows.Close()
 	r.c.see(err)
-	r.c.end()
+	r.c.leave()
 	return err
 }
 
@@ -340,14 +340,14 @@ func (r *rows) Next(row []driver.Value) (err error) {
 		return driver.ErrBadConn
 	}
 	defer r.c.caught()
-	r.c.begin()
+	r.c.enter()
 	if err = r.Rows.Next(row); err != nil && err != io.EOF { //nolint:errorlint // database/sql compares it
 		r.c.see(err)
 		if r.stmt != nil {
 			r.stmt.failed = true
 		}
 	}
-	r.c.end()
+	r.c.leave()
 	return err
 }
 
@@ -364,12 +364,12 @@ func (r *rows) NextResultSet() error {
 		return io.EOF
 	}
 	defer r.c.caught()
-	r.c.begin()
+	r.c.enter()
 	err := inner.NextResultSet()
 	if err != nil && err != io.EOF { //nolint:errorlint // database/sql compares it
 		r.c.see(err)
 	}
-	r.c.end()
+	r.c.leave()
 	return err
 }
 

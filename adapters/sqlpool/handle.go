@@ -16,13 +16,13 @@ var (
 	errInvalid   = errors.New("sqlpool: the connection is not valid any more")
 )
 
-// conn is a connection as database/sql sees it: database/sql uses it under a lock, for one
+// handle is a connection as database/sql sees it: database/sql uses it under a lock, for one
 // caller at a time, and keeps it for the next one. It borrows a session for each of them, in
 // ResetSession, which database/sql calls before a caller has it, and returns that in IsValid,
-// which database/sql calls when the caller is done. So database/sql keeps conns, but no
+// which database/sql calls when the caller is done. So database/sql keeps handles, but no
 // session. It has the methods whose presence makes no difference to database/sql; shape adds
 // the others.
-type conn struct {
+type handle struct {
 	core  *core
 	s     *session // borrowed; nil: none
 	lease client.Lease[driver.Conn]
@@ -39,7 +39,7 @@ type conn struct {
 	fine     bool    // the driver has done something without an error
 	gone     bool    // it cannot be used any more
 
-	// Somebody may want the lock of database/sql for this conn later: who has a Result takes
+	// Somebody may want the lock of database/sql for this handle later: who has a Result takes
 	// it to read that. So nobody must wait for a session under it: what they wait for may be
 	// what the owner of the Result holds.
 	shared bool
@@ -49,50 +49,50 @@ type conn struct {
 	harmless  string // the latest query that changes nothing for others
 }
 
-// A conn with the methods whose presence changes what database/sql does: with an Execer or
+// A handle with the methods whose presence changes what database/sql does: with an Execer or
 // Queryer the arguments are converted before a statement is prepared.
 type (
-	execer  conn
-	queryer conn
+	execer  handle
+	queryer handle
 )
 
-// common is a conn of a driver whose connections run queries without a statement, as most
+// common is a handle of a driver whose connections run queries without a statement, as most
 // do, in one piece of memory with what lends it its methods.
 type common struct {
-	*conn
+	*handle
 	*execer
 	*queryer
-	own conn
+	own handle
 }
 
-// shape makes a conn with the methods that the session that it has borrowed has: as
+// shape makes a handle with the methods that the session that it has borrowed has: as
 // database/sql is given it, and as itself.
-func (c conn) shape() (driver.Conn, *conn) {
+func (c handle) shape() (driver.Conn, *handle) {
 	execs := c.s.execer != nil || c.s.oldExecer != nil
 	queries := c.s.queryer != nil || c.s.oldQueryer != nil
 	shown := &common{own: c}
-	shown.conn, shown.execer, shown.queryer = &shown.own, (*execer)(&shown.own), (*queryer)(&shown.own)
+	shown.handle, shown.execer, shown.queryer = &shown.own, (*execer)(&shown.own), (*queryer)(&shown.own)
 	switch {
 	case execs && queries:
-		return shown, shown.conn
+		return shown, shown.handle
 	case execs:
 		return struct {
-			*conn
+			*handle
 			*execer
-		}{shown.conn, shown.execer}, shown.conn
+		}{shown.handle, shown.execer}, shown.handle
 	case queries:
 		return struct {
-			*conn
+			*handle
 			*queryer
-		}{shown.conn, shown.queryer}, shown.conn
+		}{shown.handle, shown.queryer}, shown.handle
 	}
-	return shown.conn, shown.conn
+	return shown.handle, shown.handle
 }
 
-// borrow borrows a session, and makes it ready for its holder. A conn that is shared does
+// borrow borrows a session, and makes it ready for its holder. A handle that is shared does
 // not wait: with driver.ErrBadConn database/sql goes on with another one, at last with one
 // that is new.
-func (c *conn) borrow(ctx context.Context, o client.GetOptions) error {
+func (c *handle) borrow(ctx context.Context, o client.GetOptions) error {
 	for tries := 1; ; tries++ {
 		var lease client.Lease[driver.Conn]
 		var err error
@@ -124,7 +124,7 @@ func (c *conn) borrow(ctx context.Context, o client.GetOptions) error {
 // ready says whether the driver may be called. It must not where there is no session, or
 // where the pool has ended the lease, and closes the connection. (Lease.Conn would say so a
 // moment earlier, and costs more than all the rest of a query here.)
-func (c *conn) ready(ctx context.Context) error {
+func (c *handle) ready(ctx context.Context) error {
 	switch {
 	case c.ended():
 		return driver.ErrBadConn
@@ -134,7 +134,7 @@ func (c *conn) ready(ctx context.Context) error {
 		return c.failed
 	}
 	// database/sql has not called ResetSession: a driver around this one hides that, or the
-	// conn is new, see Connect. Or somebody has called IsValid in Raw; what the session has
+	// handle is new, see Connect. Or somebody has called IsValid in Raw; what the session has
 	// known is lost then.
 	if c.returned && (c.core.db != nil || c.core.resets.Load()) {
 		return driver.ErrBadConn
@@ -142,16 +142,16 @@ func (c *conn) ready(ctx context.Context) error {
 	return c.borrow(ctx, options(ctx))
 }
 
-// ended says whether the conn or its lease is over.
-func (c *conn) ended() bool { return c.gone || c.s != nil && c.s.closes.Load() }
+// ended says whether the handle or its lease is over.
+func (c *handle) ended() bool { return c.gone || c.s != nil && c.s.closes.Load() }
 
-// begin and end stand around a call of the driver or of Config.Broken, with a deferred caught.
-func (c *conn) begin() { c.calling = true }
-func (c *conn) end()   { c.calling = false }
+// enter and leave stand around a call of the driver or of Config.Broken, with a deferred caught.
+func (c *handle) enter() { c.calling = true }
+func (c *handle) leave() { c.calling = false }
 
 // caught ends the lease if what was called has panicked. The panic goes on to the caller;
 // database/sql does not return the connection after a panic in a query.
-func (c *conn) caught() {
+func (c *handle) caught() {
 	if !c.calling {
 		return
 	}
@@ -161,28 +161,28 @@ func (c *conn) caught() {
 }
 
 // guard calls the driver.
-func (c *conn) guard(f func()) {
+func (c *handle) guard(f func()) {
 	defer c.caught()
-	c.begin()
+	c.enter()
 	f()
-	c.end()
+	c.leave()
 }
 
 // use calls the driver for what goes to the server.
-func use[T any](ctx context.Context, c *conn, f func() (T, error)) (result T, err error) {
+func use[T any](ctx context.Context, c *handle, f func() (T, error)) (result T, err error) {
 	if err := c.ready(ctx); err != nil {
 		return result, err
 	}
 	defer c.caught()
-	c.begin()
+	c.enter()
 	result, err = f()
 	c.see(err)
-	c.end()
+	c.leave()
 	return result, err
 }
 
 // see notes what an error of the driver says about the session.
-func (c *conn) see(err error) {
+func (c *handle) see(err error) {
 	c.kept = false
 	switch {
 	case err == nil:
@@ -206,7 +206,7 @@ func (e *deadError) Unwrap() []error { return []error{driver.ErrBadConn, e.error
 
 // renew does what database/sql does with a connection that it has kept. It returns false if
 // the session was dead, after which the lease has ended.
-func (c *conn) renew(ctx context.Context) bool {
+func (c *handle) renew(ctx context.Context) bool {
 	if !c.s.used || c.s.resetter == nil {
 		return true
 	}
@@ -224,7 +224,7 @@ func (c *conn) renew(ctx context.Context) bool {
 
 // Close returns the session if there is one. Without an IsValid before it, database/sql
 // discards the connection: after driver.ErrBadConn.
-func (c *conn) Close() error {
+func (c *handle) Close() error {
 	if c.gone || c.s == nil {
 		return nil
 	}
@@ -234,7 +234,7 @@ func (c *conn) Close() error {
 }
 
 // give returns the session to the pool.
-func (c *conn) give() error {
+func (c *handle) give() error {
 	if c.dead == nil {
 		c.reclaim()
 		if !c.kept {
@@ -268,7 +268,7 @@ func (c *conn) give() error {
 // reclaim takes back the statements that were not closed, and closes those that are
 // retired. Whoever still has one cannot use it any more: the next holder of the session may
 // get it.
-func (c *conn) reclaim() {
+func (c *handle) reclaim() {
 	for len(c.lent) > 0 {
 		_ = c.lent[len(c.lent)-1].Close()
 	}
@@ -278,11 +278,11 @@ func (c *conn) reclaim() {
 }
 
 // IsValid is called by database/sql when a caller is done: it returns the session. Its
-// answer is whether database/sql is to keep the conn. One with statements that are not
+// answer is whether database/sql is to keep the handle. One with statements that are not
 // closed is not kept: they belong to the session, and to close them, their owner takes the
-// lock of the conn, see shared. Within a transaction it is not database/sql that asks, but
+// lock of the handle, see shared. Within a transaction it is not database/sql that asks, but
 // somebody in Raw.
-func (c *conn) IsValid() bool {
+func (c *handle) IsValid() bool {
 	switch {
 	case c.s == nil:
 		c.failed, c.unchecked = nil, false
@@ -310,10 +310,10 @@ func (c *conn) IsValid() bool {
 	return again
 }
 
-// ResetSession is called by database/sql before a caller gets a conn that was kept: it
-// borrows a session. An error is for the first use of the conn: from here, database/sql
+// ResetSession is called by database/sql before a caller gets a handle that was kept: it
+// borrows a session. An error is for the first use of the handle: from here, database/sql
 // would not hand it on, unless it is driver.ErrBadConn, with which it tries again.
-func (c *conn) ResetSession(ctx context.Context) error {
+func (c *handle) ResetSession(ctx context.Context) error {
 	if found, _ := ctx.Value(askedKey{}).(*probe); found != nil {
 		found.core, c.failed = c.core, errProbe
 		return nil
@@ -335,7 +335,7 @@ func (c *conn) ResetSession(ctx context.Context) error {
 }
 
 // Ping implements driver.Pinger. Where the driver has none, it succeeds, as in database/sql.
-func (c *conn) Ping(ctx context.Context) error {
+func (c *handle) Ping(ctx context.Context) error {
 	if err := c.ready(ctx); err != nil || c.s.pinger == nil {
 		return err
 	}
@@ -344,7 +344,7 @@ func (c *conn) Ping(ctx context.Context) error {
 }
 
 // CheckNamedValue implements driver.NamedValueChecker.
-func (c *conn) CheckNamedValue(value *driver.NamedValue) (err error) {
+func (c *handle) CheckNamedValue(value *driver.NamedValue) (err error) {
 	switch {
 	case c.s == nil: // see ready; and there is no context to borrow one with
 		c.unchecked = true
@@ -357,17 +357,17 @@ func (c *conn) CheckNamedValue(value *driver.NamedValue) (err error) {
 }
 
 // Prepare implements driver.Conn.
-func (c *conn) Prepare(query string) (driver.Stmt, error) {
+func (c *handle) Prepare(query string) (driver.Stmt, error) {
 	return c.PrepareContext(context.Background(), query)
 }
 
 // Begin implements driver.Conn.
-func (c *conn) Begin() (driver.Tx, error) {
+func (c *handle) Begin() (driver.Tx, error) {
 	return c.BeginTx(context.Background(), driver.TxOptions{})
 }
 
 // BeginTx implements driver.ConnBeginTx.
-func (c *conn) BeginTx(ctx context.Context, o driver.TxOptions) (driver.Tx, error) {
+func (c *handle) BeginTx(ctx context.Context, o driver.TxOptions) (driver.Tx, error) {
 	if err := c.ready(ctx); err != nil {
 		return nil, err
 	}
@@ -399,7 +399,7 @@ func (c *conn) BeginTx(ctx context.Context, o driver.TxOptions) (driver.Tx, erro
 
 // tx shows what the end of a transaction says about its session.
 type tx struct {
-	c     *conn
+	c     *handle
 	s     *session
 	ctx   context.Context
 	inner driver.Tx
@@ -429,7 +429,7 @@ func (t *tx) finish(f func() error) error {
 
 // ExecContext implements driver.ExecerContext.
 func (e *execer) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (result driver.Result, err error) {
-	c := (*conn)(e)
+	c := (*handle)(e)
 	if err := c.ready(ctx); err != nil {
 		return nil, err
 	}
@@ -445,7 +445,7 @@ func (e *execer) ExecContext(ctx context.Context, query string, args []driver.Na
 		return nil, err
 	}
 	defer c.caught()
-	c.begin()
+	c.enter()
 	if with != nil {
 		result, err = with.ExecContext(ctx, query, args)
 	} else {
@@ -454,13 +454,13 @@ func (e *execer) ExecContext(ctx context.Context, query string, args []driver.Na
 	result = c.read(result, err)
 	c.see(err)
 	c.ran(query)
-	c.end()
+	c.leave()
 	return result, err
 }
 
 // QueryContext implements driver.QueryerContext.
 func (q *queryer) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (rows driver.Rows, err error) {
-	c := (*conn)(q)
+	c := (*handle)(q)
 	if err := c.ready(ctx); err != nil {
 		return nil, err
 	}
@@ -476,7 +476,7 @@ func (q *queryer) QueryContext(ctx context.Context, query string, args []driver.
 		return nil, err
 	}
 	defer c.caught()
-	c.begin()
+	c.enter()
 	if with != nil {
 		rows, err = with.QueryContext(ctx, query, args)
 	} else {
@@ -487,7 +487,7 @@ func (q *queryer) QueryContext(ctx context.Context, query string, args []driver.
 	}
 	c.see(err)
 	c.ran(query)
-	c.end()
+	c.leave()
 	return rows, err
 }
 
@@ -507,7 +507,7 @@ func unnamed(ctx context.Context, has bool, args []driver.NamedValue) ([]driver.
 }
 
 // ran notes a query that may change what others mean on this connection.
-func (c *conn) ran(query string) {
+func (c *handle) ran(query string) {
 	if query == c.harmless || c.gone || c.s.stmts.limit == 0 {
 		return
 	}
@@ -521,7 +521,7 @@ func (c *conn) ran(query string) {
 
 // late checks arguments that could not be checked before there was a session, as
 // database/sql does.
-func (c *conn) late(args []driver.NamedValue) ([]driver.NamedValue, error) {
+func (c *handle) late(args []driver.NamedValue) ([]driver.NamedValue, error) {
 	if !c.unchecked {
 		return args, nil
 	}
@@ -561,7 +561,7 @@ func (r *result) LastInsertId() (int64, error) { return r.id, r.idError }
 func (r *result) RowsAffected() (int64, error) { return r.rows, r.rowsError }
 
 // read reads what the driver has returned beside err.
-func (c *conn) read(from driver.Result, err error) driver.Result {
+func (c *handle) read(from driver.Result, err error) driver.Result {
 	if err != nil || from == nil {
 		return from
 	}
