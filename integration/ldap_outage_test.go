@@ -17,7 +17,7 @@ func (s *openldap) restore(t *testing.T) {
 	t.Cleanup(func() {
 		if t.Failed() {
 			assert.NoError(t, s.Thaw())
-			assert.NoError(t, s.Stop())
+			assert.NoError(t, s.Kill())
 			assert.NoError(t, s.Start())
 		}
 	})
@@ -44,7 +44,7 @@ func TestLDAPIsKilledUnderLoad(t *testing.T) {
 			require.Empty(t, l.failures())
 
 			l.setTimeout(shortTimeout)
-			require.NoError(t, s.Stop())
+			require.NoError(t, s.Kill())
 			for range 3 {
 				l.awaitFailures(t)
 			}

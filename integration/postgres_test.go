@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"os"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -554,7 +555,7 @@ func TestPostgresTerminatesUnderLoad(t *testing.T) {
 func TestPostgresRestartsUnderLoad(t *testing.T) {
 	s := needPostgres(t)
 	s.restore(t)
-	for name, how := range map[string]servers.Shutdown{"fast": servers.Fast, "immediate": servers.Immediate} {
+	for name, how := range map[string]os.Signal{"fast": servers.Fast, "immediate": servers.Immediate} {
 		t.Run(name, func(t *testing.T) {
 			cfg := s.config("app")
 			cfg.Apply, cfg.Reset, cfg.ResetWipesSetting = apply, discardAll, true

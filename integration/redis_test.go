@@ -191,7 +191,7 @@ func TestRedisRestartsUnderLoad(t *testing.T) {
 			l.progress(t, 10)
 			require.Empty(t, l.failures())
 			l.setTimeout(shortTimeout)
-			require.NoError(t, s.Stop())
+			require.NoError(t, s.Kill())
 			for range 3 {
 				l.awaitFailures(t)
 			}

@@ -47,7 +47,7 @@ func TestRedisRestart(t *testing.T) {
 	p := run(t, nil, "redis", "-url", "redis://"+server.Address, "-for", "1h")
 	p.prints(t, 1, each("counts in database")...)
 	for round := 1; round <= 2; round++ {
-		require.NoError(t, server.Stop())
+		require.NoError(t, server.Kill())
 		p.prints(t, round, each("fails, the pool is in state ")...)
 		p.prints(t, round, "backoff: attempt 3 failed")
 		require.NoError(t, server.Start())
@@ -69,7 +69,7 @@ func TestRedisStops(t *testing.T) {
 	need(t, server, err)
 	p := run(t, nil, "redis", "-url", "redis://"+server.Address, "-for", "1h")
 	p.prints(t, 1, each("counts in database")...)
-	require.NoError(t, server.Stop())
+	require.NoError(t, server.Kill())
 	p.prints(t, 1, "backoff: attempt 2 failed")
 	p.interrupt(t)
 	code, out := p.ends(t, bound)
