@@ -14,6 +14,7 @@ import (
 
 	"github.com/actorpool/actorpool/client"
 	"github.com/actorpool/actorpool/integration/internal/resp"
+	"github.com/actorpool/actorpool/internal/testkit"
 	"github.com/actorpool/actorpool/messages"
 )
 
@@ -145,7 +146,7 @@ func TestCapacityZeroHoldsNoConnection(t *testing.T) {
 	assert.Zero(t, pool.Stats().Open)
 	done := make(chan error, 1)
 	go func() { done <- pool.DoWith(within(t, longTimeout), client.GetOptions{Label: "waits"}, echo) }()
-	eventually(t, func() error { return equal("waiting", pool.Stats().Waiting, 1) })
+	testkit.Eventually(t, func() error { return equal("waiting", pool.Stats().Waiting, 1) })
 	require.NoError(t, errors.Join(pool.SetCapacity(within(t, longTimeout), 1), <-done))
 	agrees(t, pool, s.count)
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/actorpool/actorpool/client"
 	"github.com/actorpool/actorpool/integration/internal/directory"
+	"github.com/actorpool/actorpool/internal/testkit"
 )
 
 // restore restarts the server at the end of a test that failed, for the other tests.
@@ -48,7 +49,7 @@ func TestLDAPIsKilledUnderLoad(t *testing.T) {
 			for range 3 {
 				l.awaitFailures(t)
 			}
-			eventually(t, func() error { return equal("at least 5 backoffs", pool.Stats().Backoffs >= 5, true) })
+			testkit.Eventually(t, func() error { return equal("at least 5 backoffs", pool.Stats().Backoffs >= 5, true) })
 			assert.Zero(t, pool.Stats().Open, "no connection to the old server is left")
 			assert.Less(t, pool.Stats().Connects, uint64(100), "few connects during an outage")
 

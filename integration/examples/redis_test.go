@@ -12,6 +12,7 @@ import (
 
 	"github.com/actorpool/actorpool/integration/internal/resp"
 	"github.com/actorpool/actorpool/integration/internal/servers"
+	"github.com/actorpool/actorpool/internal/testkit"
 )
 
 // counters are the names of the program's counters.
@@ -110,7 +111,7 @@ func redisIsEmpty(t *testing.T, server *servers.Redis) {
 	info, err := admin.Do(ctx, "INFO", "keyspace")
 	require.NoError(t, err)
 	assert.NotContains(t, info, "keys=")
-	eventually(t, func() error {
+	testkit.Eventually(t, func() error {
 		info, err := admin.Do(ctx, "INFO", "clients")
 		if err == nil && !strings.Contains(info.(string), "connected_clients:1\r\n") {
 			err = fmt.Errorf("connections left: %s", info)
