@@ -4,12 +4,13 @@ import (
 	"bytes"
 	"math"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/actorpool/actorpool/internal/servers"
 )
 
 // The whole way: several processes, results, table, plots, and quotes in a document.
@@ -239,12 +240,8 @@ func TestAMissingValgrindIsSaid(t *testing.T) {
 
 // The count of a pool that is known to do nothing is small, and that of a pool is not.
 func TestInstructionsAreCounted(t *testing.T) {
-	if _, err := exec.LookPath("valgrind"); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal(errNoValgrind)
-		}
-		t.Skip(errNoValgrind)
-	}
+	_, err := servers.Find("valgrind", "valgrind")
+	servers.Require(t, err)
 	if raceEnabled {
 		t.Skip("valgrind does not run a program with the race detector")
 	}

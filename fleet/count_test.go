@@ -10,18 +10,15 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/actorpool/actorpool/internal/servers"
 )
 
 // A Get and a Put take the same instructions with a member beside the pool as without one.
 // They are counted by valgrind, so the result does not depend on the load of the machine.
 func TestAMemberCostsAGetAndAPutNothing(t *testing.T) {
-	valgrind, err := exec.LookPath("valgrind")
-	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("valgrind is not installed: apt-get install valgrind")
-		}
-		t.Skip("valgrind is not installed: apt-get install valgrind")
-	}
+	valgrind, err := servers.Find("valgrind", "valgrind")
+	servers.Require(t, err)
 	program := filepath.Join(t.TempDir(), "getput")
 	output, err := exec.Command("go", "build", "-o", program, "./internal/getput").CombinedOutput()
 	require.NoError(t, err, "%s", output)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"net"
 	"strings"
 	"testing"
 
@@ -14,6 +13,8 @@ import (
 
 	"github.com/actorpool/actorpool/client"
 	"github.com/actorpool/actorpool/integration/internal/resp"
+	"github.com/actorpool/actorpool/integration/internal/servers"
+	"github.com/actorpool/actorpool/internal/testkit"
 	"github.com/actorpool/actorpool/messages"
 )
 
@@ -71,10 +72,9 @@ func TestOtherServers(t *testing.T) {
 	require.ErrorIs(t, err, messages.ErrConnectFailed)
 	assert.Equal(t, messages.ClassOverload, class(err), "%v", err)
 
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	address, err := servers.FreeAddress()
 	require.NoError(t, err)
-	require.NoError(t, l.Close())
-	unused, _ := start(t, redisConfig(l.Addr().String()))
+	unused, _ := start(t, redisConfig(address))
 	_, err = unused.Get(within(t, longTimeout))
 	require.ErrorIs(t, err, messages.ErrConnectFailed)
 	assert.Equal(t, messages.ClassOverload, class(err), "%v", err)
@@ -145,7 +145,7 @@ func TestCapacityZeroHoldsNoConnection(t *testing.T) {
 	assert.Zero(t, pool.Stats().Open)
 	done := make(chan error, 1)
 	go func() { done <- pool.DoWith(within(t, longTimeout), client.GetOptions{Label: "waits"}, echo) }()
-	eventually(t, func() error { return equal("waiting", pool.Stats().Waiting, 1) })
+	testkit.Eventually(t, func() error { return equal("waiting", pool.Stats().Waiting, 1) })
 	require.NoError(t, errors.Join(pool.SetCapacity(within(t, longTimeout), 1), <-done))
 	agrees(t, pool, s.count)
 }

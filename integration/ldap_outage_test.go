@@ -10,6 +10,7 @@ import (
 
 	"github.com/actorpool/actorpool/client"
 	"github.com/actorpool/actorpool/integration/internal/directory"
+	"github.com/actorpool/actorpool/internal/testkit"
 )
 
 // restore restarts the server at the end of a test that failed, for the other tests.
@@ -17,7 +18,7 @@ func (s *openldap) restore(t *testing.T) {
 	t.Cleanup(func() {
 		if t.Failed() {
 			assert.NoError(t, s.Thaw())
-			assert.NoError(t, s.Stop())
+			assert.NoError(t, s.Kill())
 			assert.NoError(t, s.Start())
 		}
 	})
@@ -44,11 +45,11 @@ func TestLDAPIsKilledUnderLoad(t *testing.T) {
 			require.Empty(t, l.failures())
 
 			l.setTimeout(shortTimeout)
-			require.NoError(t, s.Stop())
+			require.NoError(t, s.Kill())
 			for range 3 {
 				l.awaitFailures(t)
 			}
-			eventually(t, func() error { return equal("at least 5 backoffs", pool.Stats().Backoffs >= 5, true) })
+			testkit.Eventually(t, func() error { return equal("at least 5 backoffs", pool.Stats().Backoffs >= 5, true) })
 			assert.Zero(t, pool.Stats().Open, "no connection to the old server is left")
 			assert.Less(t, pool.Stats().Connects, uint64(100), "few connects during an outage")
 

@@ -16,6 +16,7 @@ import (
 	"github.com/actorpool/actorpool/client"
 	"github.com/actorpool/actorpool/integration/internal/directory"
 	"github.com/actorpool/actorpool/integration/internal/servers"
+	"github.com/actorpool/actorpool/internal/testkit"
 	"github.com/actorpool/actorpool/messages"
 )
 
@@ -66,7 +67,7 @@ func observe(t *testing.T, server *servers.LDAP) *openldap {
 			assert.NoError(t, s.admin.Close(within(t, longTimeout)))
 		}
 	})
-	eventually(t, func() error { n, err := s.count(); return errors.Join(err, equal("connections", n, 0)) })
+	testkit.Eventually(t, func() error { n, err := s.count(); return errors.Join(err, equal("connections", n, 0)) })
 	return s
 }
 
@@ -316,7 +317,7 @@ func TestLDAPWrongPassword(t *testing.T) {
 			assert.True(t, ldap.IsErrorWithCode(err, ldap.LDAPResultInvalidCredentials), "%v", err)
 			assert.ErrorContains(t, err, "Invalid Credentials")
 			assert.Equal(t, messages.ClassOverload, class(err))
-			eventually(t, func() error { return equal("backoffs", len(recorder.of(messages.PoolBackoff)), 1) })
+			testkit.Eventually(t, func() error { return equal("backoffs", len(recorder.of(messages.PoolBackoff)), 1) })
 
 			// The next Get fails with the same error, without a connect.
 			_, err = pool.Get(within(t, longTimeout))
@@ -349,12 +350,12 @@ func TestLDAPServerEndsIdleSessions(t *testing.T) {
 	cfg.CheckAfterIdle = 100 * time.Millisecond
 	pool, recorder := start(t, cfg)
 	borrowAll(t, pool, asService)
-	eventually(t, gone)
+	testkit.Eventually(t, gone)
 	assert.Equal(t, 4, pool.Stats().Idle, "the pool has not noticed")
 	borrowAll(t, pool, asService)
 	assert.EqualValues(t, 4, pool.Stats().ClosedBroken)
 	assert.Zero(t, pool.Stats().Backoffs)
 	assert.Empty(t, recorder.of(messages.CheckOutFailed))
 	require.NoError(t, pool.Close(within(t, longTimeout)))
-	eventually(t, gone)
+	testkit.Eventually(t, gone)
 }

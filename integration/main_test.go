@@ -17,6 +17,7 @@ import (
 	"github.com/actorpool/actorpool/actors"
 	"github.com/actorpool/actorpool/client"
 	"github.com/actorpool/actorpool/integration/internal/servers"
+	"github.com/actorpool/actorpool/internal/testkit"
 	"github.com/actorpool/actorpool/messages"
 )
 
@@ -66,7 +67,7 @@ func need[S any](t *testing.T, server S, err error) S {
 	servers.Require(t, err)
 	ignored := append([]goleak.Option{goleak.IgnoreCurrent(), goleak.IgnoreAnyFunction(servers.Runs)}, toxiproxyLeaks...)
 	t.Cleanup(func() {
-		eventually(t, func() error { return goleak.Find(ignored...) })
+		testkit.Eventually(t, func() error { return goleak.Find(ignored...) })
 	})
 	return server
 }
@@ -84,22 +85,6 @@ func within(t *testing.T, d time.Duration) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), d)
 	t.Cleanup(cancel)
 	return ctx
-}
-
-// eventually waits until f returns nil.
-func eventually(t *testing.T, f func() error) {
-	t.Helper()
-	deadline := time.Now().Add(longTimeout)
-	for {
-		err := f()
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			require.NoError(t, err, "after %v", longTimeout)
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
 }
 
 // recorder counts connections independently of the pool, and keeps the pool's events, except
@@ -158,7 +143,7 @@ func start[C any](t *testing.T, cfg client.Config[C]) (*client.Pool[C], *recorde
 	t.Cleanup(func() {
 		assert.NoError(t, pool.Close(within(t, longTimeout)))
 		// A connect that was given up may return its connection a little later.
-		eventually(t, func() error { return equal("closed", l.closed.Load(), l.opened.Load()) })
+		testkit.Eventually(t, func() error { return equal("closed", l.closed.Load(), l.opened.Load()) })
 		s := pool.Stats()
 		assert.Zero(t, s.Open+s.Closing, "%+v", s) // Close does not wait for a connect that was given up
 	})
@@ -176,7 +161,7 @@ func equal[N comparable](what string, got, want N) error {
 // says.
 func agrees[C any](t *testing.T, pool *client.Pool[C], server func() (int, error)) {
 	t.Helper()
-	eventually(t, func() error {
+	testkit.Eventually(t, func() error {
 		s := pool.Stats()
 		n, err := server()
 		if err != nil {
@@ -279,7 +264,7 @@ func (l *load) progress(t *testing.T, n int64) {
 	for i := range l.workers {
 		from[i] = l.workers[i].done.Load()
 	}
-	eventually(t, func() error {
+	testkit.Eventually(t, func() error {
 		for i := range l.workers {
 			if done := l.workers[i].done.Load() - from[i]; done < n {
 				err := fmt.Errorf("worker %d succeeded %d times of %d", i, done, n)
@@ -302,7 +287,7 @@ func (l *load) awaitFailures(t *testing.T) {
 	for i := range l.workers {
 		from[i] = l.workers[i].failed.Load()
 	}
-	eventually(t, func() error {
+	testkit.Eventually(t, func() error {
 		for i := range l.workers {
 			if l.workers[i].failed.Load() == from[i] {
 				return fmt.Errorf("worker %d has not failed", i)
@@ -333,7 +318,7 @@ func class(err error) messages.Class {
 func recovered(t *testing.T, l *recorder, back time.Time, longest time.Duration) {
 	t.Helper()
 	var ready messages.Event
-	eventually(t, func() error {
+	testkit.Eventually(t, func() error {
 		readies, backoffs := l.of(messages.PoolReady), l.of(messages.PoolBackoff)
 		if len(readies) == 0 || len(backoffs) > 0 && backoffs[len(backoffs)-1].Seq > readies[len(readies)-1].Seq {
 			return errors.New("the pool is not ready")

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/actorpool/actorpool/client"
+	"github.com/actorpool/actorpool/internal/testkit"
 )
 
 // One of the server's processes is killed under load, as by a system without memory. The server
@@ -34,11 +35,11 @@ func TestPostgresProcessIsKilledUnderLoad(t *testing.T) {
 		victim, err := s.number("SELECT pid " + others + " LIMIT 1")
 		require.NoError(t, err)
 		require.NoError(t, syscall.Kill(victim, syscall.SIGKILL))
-		eventually(t, func() error { // until the server has noticed
+		testkit.Eventually(t, func() error { // until the server has noticed
 			_, err := s.number("SELECT 1")
 			return equal("alive", err == nil, false)
 		})
-		eventually(t, func() error { // until it is back
+		testkit.Eventually(t, func() error { // until it is back
 			conn, err := pgx.Connect(within(t, longTimeout), s.DSN("postgres", ""))
 			if err == nil {
 				s.admin = conn

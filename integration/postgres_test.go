@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"os"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -19,6 +20,7 @@ import (
 
 	"github.com/actorpool/actorpool/client"
 	"github.com/actorpool/actorpool/integration/internal/servers"
+	"github.com/actorpool/actorpool/internal/testkit"
 	"github.com/actorpool/actorpool/messages"
 )
 
@@ -94,7 +96,7 @@ func needPostgres(t *testing.T) *postgres {
 	s.look(t)
 	t.Cleanup(func() { _ = s.admin.Close(within(t, longTimeout)) })
 	agreed := func() error { n, err := s.count(); return errors.Join(err, equal("connections", n, 0)) }
-	eventually(t, agreed) // connections of other tests may still be closing
+	testkit.Eventually(t, agreed) // connections of other tests may still be closing
 	return s
 }
 
@@ -385,7 +387,7 @@ func TestPostgresMaxLifetimeUnderLoad(t *testing.T) {
 	cfg.MinIdle = 1
 	pool, _ := start(t, cfg)
 	l := startLoad(t, 8, func(ctx context.Context, _ int) error { return pool.Do(ctx, selectOne) })
-	eventually(t, func() error {
+	testkit.Eventually(t, func() error {
 		if n, err := s.count(); err != nil || n > cfg.Capacity {
 			assert.NoError(t, err)
 			assert.LessOrEqual(t, n, cfg.Capacity)
@@ -398,7 +400,7 @@ func TestPostgresMaxLifetimeUnderLoad(t *testing.T) {
 	l.stop()
 	assert.Empty(t, l.failures())
 	// Idle connections are closed as well, and MinIdle replaces one.
-	eventually(t, func() error {
+	testkit.Eventually(t, func() error {
 		n, err := s.number("SELECT count(*) " + others + " AND backend_start < now() - interval '1 second'")
 		return errors.Join(err, equal("older than a second", n, 0))
 	})
@@ -419,7 +421,7 @@ func TestPostgresTerminatesIdleConnections(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, 4, n)
 		borrowAll(t, pool, selectOne)
-		eventually(t, func() error { return equal("idle", pool.Stats().Idle, 4) })
+		testkit.Eventually(t, func() error { return equal("idle", pool.Stats().Idle, 4) })
 	}
 	assert.NotZero(t, pool.Stats().ClosedBroken)
 	assert.Zero(t, pool.Stats().Backoffs, "errors of open connections start no backoff")
@@ -438,8 +440,8 @@ func TestPostgresKeepAliveFindsTerminatedConnections(t *testing.T) {
 	agrees(t, pool, s.count)
 	_, err := s.terminate()
 	require.NoError(t, err)
-	eventually(t, func() error { return equal("closed", pool.Stats().ClosedBroken, 3) })
-	eventually(t, func() error { return equal("idle", pool.Stats().Idle, 3) })
+	testkit.Eventually(t, func() error { return equal("closed", pool.Stats().ClosedBroken, 3) })
+	testkit.Eventually(t, func() error { return equal("idle", pool.Stats().Idle, 3) })
 	require.NoError(t, pool.Do(within(t, longTimeout), selectOne))
 	agrees(t, pool, s.count)
 }
@@ -554,7 +556,7 @@ func TestPostgresTerminatesUnderLoad(t *testing.T) {
 func TestPostgresRestartsUnderLoad(t *testing.T) {
 	s := needPostgres(t)
 	s.restore(t)
-	for name, how := range map[string]servers.Shutdown{"fast": servers.Fast, "immediate": servers.Immediate} {
+	for name, how := range map[string]os.Signal{"fast": servers.Fast, "immediate": servers.Immediate} {
 		t.Run(name, func(t *testing.T) {
 			cfg := s.config("app")
 			cfg.Apply, cfg.Reset, cfg.ResetWipesSetting = apply, discardAll, true
@@ -573,7 +575,7 @@ func TestPostgresRestartsUnderLoad(t *testing.T) {
 			for range 3 {
 				l.awaitFailures(t)
 			}
-			eventually(t, func() error {
+			testkit.Eventually(t, func() error {
 				if n := pool.Stats().Backoffs; n < 4 {
 					return fmt.Errorf("only %d backoffs", n)
 				}
@@ -639,7 +641,7 @@ func TestPostgresRefusals(t *testing.T) {
 					assert.Equal(t, test.state, pgErr.Code)
 				}
 				assert.EqualValues(t, 1, pool.Stats().Connects)
-				eventually(t, func() error { return equal("backoffs", len(recorder.of(messages.PoolBackoff)), 1) })
+				testkit.Eventually(t, func() error { return equal("backoffs", len(recorder.of(messages.PoolBackoff)), 1) })
 			}
 		})
 	}
@@ -657,7 +659,7 @@ func TestPostgresShuttingDown(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, s.Signal(servers.Smart)) // it waits until stay is closed
 	pool, recorder := start(t, s.config("app"))
-	eventually(t, func() error { // the signal may take a moment
+	testkit.Eventually(t, func() error { // the signal may take a moment
 		lease, err := pool.Get(within(t, longTimeout))
 		if err == nil {
 			_ = lease.Taint(nil)
@@ -666,7 +668,7 @@ func TestPostgresShuttingDown(t *testing.T) {
 		return nil
 	})
 	var backoffs []messages.Event
-	eventually(t, func() error {
+	testkit.Eventually(t, func() error {
 		if backoffs = recorder.of(messages.PoolBackoff); len(backoffs) == 0 {
 			return errors.New("no backoff")
 		}
@@ -682,7 +684,7 @@ func TestPostgresShuttingDown(t *testing.T) {
 	require.NoError(t, s.Stop(servers.Fast))
 	require.NoError(t, s.Start())
 	s.look(t)
-	eventually(t, func() error { return pool.Do(within(t, longTimeout), selectOne) })
+	testkit.Eventually(t, func() error { return pool.Do(within(t, longTimeout), selectOne) })
 	agrees(t, pool, s.count)
 }
 
@@ -734,7 +736,7 @@ func TestPostgresTooManyConnectionsUnderLoad(t *testing.T) {
 		}
 		return err
 	})
-	eventually(t, func() error {
+	testkit.Eventually(t, func() error {
 		if n := len(recorder.of(messages.PoolBackoff)); n < 4 {
 			return fmt.Errorf("only %d backoffs", n)
 		}
@@ -777,7 +779,7 @@ func TestPostgresCapacityUnderLoad(t *testing.T) {
 		opened := r.opened.Load() // first: what is closed meanwhile makes the difference smaller
 		open, after := opened-r.closed.Load(), pool.Stats()
 		require.LessOrEqual(t, open, int64(bound+max(before.GivenUp, after.GivenUp)), "%+v", after)
-		eventually(t, func() error {
+		testkit.Eventually(t, func() error {
 			n, err := s.count()
 			if err == nil && n > bound {
 				err = fmt.Errorf("%d connections, the capacity is %d", n, bound)
@@ -828,7 +830,7 @@ func TestPostgresCloseUnderLoad(t *testing.T) {
 				l := startLoad(t, 8, func(ctx context.Context, _ int) error { return pool.Do(ctx, selectOne) })
 				l.progress(t, 10)
 				if lifetime == 0 {
-					eventually(t, func() error { return equal("open", pool.Stats().Open, cfg.Capacity) })
+					testkit.Eventually(t, func() error { return equal("open", pool.Stats().Open, cfg.Capacity) })
 				}
 				require.NoError(t, pool.Close(within(t, longTimeout)))
 				n, err := s.count()

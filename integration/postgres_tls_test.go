@@ -23,6 +23,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/actorpool/actorpool/client"
+	"github.com/actorpool/actorpool/internal/testkit"
 	"github.com/actorpool/actorpool/messages"
 )
 
@@ -78,7 +79,7 @@ func (s *postgres) setTLS(t *testing.T, c certificate) {
 	}
 	cfg, err := pgx.ParseConfig(s.DSN("postgres", "") + " sslmode=prefer")
 	require.NoError(t, err)
-	eventually(t, func() error {
+	testkit.Eventually(t, func() error {
 		var shown []byte
 		cfg.TLSConfig.VerifyConnection = func(state tls.ConnectionState) error {
 			shown = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: state.PeerCertificates[0].Raw})
@@ -132,7 +133,7 @@ func TestPostgresCertificateThatIsNotTrusted(t *testing.T) {
 				assert.ErrorAs(t, err, test.cause, mode)
 				assert.Equal(t, messages.StateBackoff, pool.Stats().State, mode)
 				assert.EqualValues(t, 1, pool.Stats().Connects, mode)
-				eventually(t, func() error { return equal("backoffs", len(recorder.of(messages.PoolBackoff)), 1) })
+				testkit.Eventually(t, func() error { return equal("backoffs", len(recorder.of(messages.PoolBackoff)), 1) })
 				agrees(t, pool, s.count)
 			}
 		})
@@ -164,6 +165,6 @@ func TestPostgresCertificateThatIsTrusted(t *testing.T) {
 	require.NoError(t, encrypted(within(t, longTimeout), lease.Conn()))
 	require.NoError(t, lease.Put())
 	require.NoError(t, pool.Do(within(t, longTimeout), encrypted))
-	eventually(t, func() error { return equal("backoffs", len(recorder.of(messages.PoolBackoff)), 1) })
+	testkit.Eventually(t, func() error { return equal("backoffs", len(recorder.of(messages.PoolBackoff)), 1) })
 	agrees(t, pool, s.count)
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/actorpool/actorpool/client"
 	"github.com/actorpool/actorpool/integration/internal/resp"
 	"github.com/actorpool/actorpool/integration/internal/servers"
+	"github.com/actorpool/actorpool/internal/testkit"
 	"github.com/actorpool/actorpool/messages"
 )
 
@@ -31,7 +32,7 @@ func needRedis(t *testing.T) *redis {
 	s := &redis{Redis: need(t, server, err)}
 	s.look(t)
 	t.Cleanup(func() { _ = s.admin.Close() })
-	eventually(t, func() error { // connections of other tests may still be closing
+	testkit.Eventually(t, func() error { // connections of other tests may still be closing
 		n, err := s.count()
 		return errors.Join(err, equal("connections", n, 0))
 	})
@@ -156,7 +157,7 @@ func TestRedisClientKill(t *testing.T) {
 			agrees(t, pool, s.count)
 			assert.Equal(t, 4, s.kill(t))
 			borrowAll(t, pool, echo)
-			eventually(t, func() error { return equal("idle", pool.Stats().Idle, 4) })
+			testkit.Eventually(t, func() error { return equal("idle", pool.Stats().Idle, 4) })
 		}
 		assert.Zero(t, pool.Stats().Backoffs)
 		assert.Empty(t, recorder.of(messages.CheckOutFailed))
@@ -191,13 +192,13 @@ func TestRedisRestartsUnderLoad(t *testing.T) {
 			l.progress(t, 10)
 			require.Empty(t, l.failures())
 			l.setTimeout(shortTimeout)
-			require.NoError(t, s.Stop())
+			require.NoError(t, s.Kill())
 			for range 3 {
 				l.awaitFailures(t)
 			}
-			eventually(t, func() error { return equal("open", pool.Stats().Open, 0) })
+			testkit.Eventually(t, func() error { return equal("open", pool.Stats().Open, 0) })
 			if mode != client.BackoffNever {
-				eventually(t, func() error { return equal("at least 5 backoffs", pool.Stats().Backoffs >= 5, true) })
+				testkit.Eventually(t, func() error { return equal("at least 5 backoffs", pool.Stats().Backoffs >= 5, true) })
 				assert.Less(t, pool.Stats().Connects, uint64(100), "few connects during an outage")
 			}
 			require.NoError(t, s.Start())
@@ -255,7 +256,7 @@ func TestRedisRefusals(t *testing.T) {
 		pool, _ := start(t, redisConfig(server.Address, []string{"AUTH", "secret"}))
 		for range 2 {
 			var lease client.Lease[*resp.Conn]
-			eventually(t, func() (err error) { // rejected connections may still be closing
+			testkit.Eventually(t, func() (err error) { // rejected connections may still be closing
 				lease, err = pool.Get(within(t, longTimeout))
 				return err
 			})

@@ -20,6 +20,7 @@ import (
 	"github.com/actorpool/actorpool/client"
 	"github.com/actorpool/actorpool/integration/internal/resp"
 	"github.com/actorpool/actorpool/integration/internal/servers"
+	"github.com/actorpool/actorpool/internal/testkit"
 )
 
 var flap = flag.Duration("flap", 2*time.Second, "how long TestWireFlaps interrupts the network again and again, for each server")
@@ -171,7 +172,7 @@ func testFault[C any](t *testing.T, w *wire, cfg client.Config[C], use func(cont
 	l.onTime(t)
 	agrees(t, pool, count)
 	require.NoError(t, pool.Close(within(t, longTimeout)))
-	eventually(t, func() error { n, err := count(); return errors.Join(err, equal("connections", n, 0)) })
+	testkit.Eventually(t, func() error { n, err := count(); return errors.Join(err, equal("connections", n, 0)) })
 }
 
 // Close does not wait for a network that transmits nothing.
@@ -247,7 +248,7 @@ func testFlapping[C any](t *testing.T, w *wire, cfg client.Config[C], use func(c
 	l.onTime(t)
 	agrees(t, pool, count)
 	require.NoError(t, pool.Close(within(t, longTimeout)))
-	eventually(t, func() error { n, err := count(); return errors.Join(err, equal("connections", n, 0)) })
+	testkit.Eventually(t, func() error { n, err := count(); return errors.Join(err, equal("connections", n, 0)) })
 	stats := pool.Stats()
 	t.Logf("%d interruptions, %d backoffs, %d connects, of which %d failed", n, stats.Backoffs, stats.Connects, stats.ConnectErrors)
 }

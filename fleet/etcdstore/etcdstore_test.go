@@ -3,9 +3,6 @@ package etcdstore_test
 import (
 	"context"
 	"fmt"
-	"net"
-	"os"
-	"os/exec"
 	"testing"
 	"time"
 
@@ -16,6 +13,7 @@ import (
 	"github.com/actorpool/actorpool/client"
 	"github.com/actorpool/actorpool/fleet"
 	"github.com/actorpool/actorpool/fleet/etcdstore"
+	"github.com/actorpool/actorpool/fleet/internal/servers"
 	"github.com/actorpool/actorpool/fleet/store/storetest"
 	"github.com/actorpool/actorpool/messages"
 )
@@ -100,32 +98,11 @@ func TestARowThatIsWrongIsAnErrorThatNamesIt(t *testing.T) {
 	}
 }
 
-// etcd starts a server of its own, in a temporary folder.
+// etcd starts a server of its own.
 func etcd(t *testing.T, options ...string) *clientv3.Client {
 	t.Helper()
-	program, err := exec.LookPath("etcd")
-	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("etcd is not installed: apt-get install etcd-server")
-		}
-		t.Skip("etcd is not installed: apt-get install etcd-server")
-	}
-	address := func() string {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		require.NoError(t, err)
-		defer l.Close()
-		return fmt.Sprintf("http://%s", l.Addr())
-	}
-	clients, peers := address(), address()
-	server := exec.Command(program, "--name", "one", "--data-dir", t.TempDir(), "--listen-client-urls", clients, "--advertise-client-urls", clients,
-		"--listen-peer-urls", peers, "--initial-advertise-peer-urls", peers, "--initial-cluster", "one="+peers)
-	server.Args = append(server.Args, options...)
-	require.NoError(t, server.Start())
-	t.Cleanup(func() {
-		_ = server.Process.Kill()
-		_ = server.Wait()
-	})
-	client, err := clientv3.New(clientv3.Config{Endpoints: []string{clients}, DialTimeout: 10 * time.Second, Logger: zap.NewNop()})
+	server := servers.Etcd(t, options...)
+	client, err := clientv3.New(clientv3.Config{Endpoints: []string{"http://" + server.Address}, DialTimeout: 10 * time.Second, Logger: zap.NewNop()})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = client.Close() })
 	return client

@@ -15,6 +15,7 @@ import (
 
 	"github.com/actorpool/actorpool/integration/internal/directory"
 	"github.com/actorpool/actorpool/integration/internal/servers"
+	"github.com/actorpool/actorpool/internal/testkit"
 )
 
 // TestLDAP runs the program in different ways, with one server.
@@ -60,7 +61,7 @@ func TestLDAP(t *testing.T) {
 		t.Run(sig.String(), func(t *testing.T) {
 			p := run(t, users(t, names...), "ldap", "-address", server.Address, "-rounds", "5000")
 			before := binds(t, root)
-			eventually(t, func() error {
+			testkit.Eventually(t, func() error {
 				if n := binds(t, root) - before; n < 10 {
 					return fmt.Errorf("%d binds", n)
 				}
@@ -119,7 +120,7 @@ func binds(t *testing.T, root *directory.Session) int {
 // ldapIsEmpty waits until the server has no connection but the test's.
 func ldapIsEmpty(t *testing.T, root *directory.Session) {
 	t.Helper()
-	eventually(t, func() error {
+	testkit.Eventually(t, func() error {
 		if n := monitored(t, root, "cn=Current,cn=Connections,cn=Monitor", "monitorCounter"); n != 1 {
 			return fmt.Errorf("%d connections", n)
 		}

@@ -22,6 +22,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/actorpool/actorpool/integration/internal/servers"
+	"github.com/actorpool/actorpool/internal/testkit"
 )
 
 const (
@@ -133,7 +134,7 @@ func run(t *testing.T, variables []string, name string, args ...string) *program
 // prints waits until the program has printed each of the texts so many times.
 func (p *program) prints(t *testing.T, times int, texts ...string) {
 	t.Helper()
-	eventually(t, func() error {
+	testkit.Eventually(t, func() error {
 		for _, text := range texts {
 			if n := strings.Count(p.out.String(), text); n < times {
 				return fmt.Errorf("printed %q %d times of %d", text, n, times)
@@ -231,20 +232,4 @@ func within(t *testing.T, d time.Duration) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), d)
 	t.Cleanup(cancel)
 	return ctx
-}
-
-// eventually waits until f returns nil.
-func eventually(t *testing.T, f func() error) {
-	t.Helper()
-	deadline := time.Now().Add(longTimeout)
-	for {
-		err := f()
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			require.NoError(t, err, "after %v", longTimeout)
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
 }

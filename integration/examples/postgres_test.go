@@ -21,6 +21,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/actorpool/actorpool/integration/internal/servers"
+	"github.com/actorpool/actorpool/internal/testkit"
 )
 
 // tenants are those of the program.
@@ -74,7 +75,7 @@ func TestPostgres(t *testing.T) {
 		require.NoError(t, err)
 		answer := make(chan error, 1)
 		go func() { answer <- s.order("ant", "") }()
-		eventually(t, func() error {
+		testkit.Eventually(t, func() error {
 			var n int
 			err := query(admin, &n, "SELECT count(*) FROM pg_stat_activity WHERE usename = 'app' AND wait_event_type = 'Lock'")
 			if err == nil && n == 0 {
@@ -83,7 +84,7 @@ func TestPostgres(t *testing.T) {
 			return err
 		})
 		require.NoError(t, s.cmd.Process.Signal(syscall.SIGTERM))
-		eventually(t, func() error { // it accepts no orders any more
+		testkit.Eventually(t, func() error { // it accepts no orders any more
 			if s.order("bee", "") == nil {
 				return errors.New("an order was accepted")
 			}
@@ -126,14 +127,14 @@ func TestPostgresRestart(t *testing.T) {
 	s := serve(t, server, "postgres")
 	listening(t, s)
 	require.NoError(t, server.Stop(servers.Immediate))
-	eventually(t, func() error { // it is noticed by the first order that fails
+	testkit.Eventually(t, func() error { // it is noticed by the first order that fails
 		if s.order("ant", "") == nil || s.get("/ready") == nil {
 			return errors.New("it says that it is ready")
 		}
 		return nil
 	})
 	require.NoError(t, server.Start())
-	eventually(t, func() error { return s.get("/ready") })
+	testkit.Eventually(t, func() error { return s.get("/ready") })
 	require.NoError(t, s.order("ant", ""), "it has said that it is ready")
 	listening(t, s)
 	s.interrupt(t)
@@ -178,7 +179,7 @@ func serve(t *testing.T, server *servers.Postgres, role string) *service {
 	t.Helper()
 	address := unusedAddress(t)
 	s := &service{run(t, nil, "postgres", "-url", url(server, role), "-listen", address), address}
-	eventually(t, func() error { return s.get("/ready") })
+	testkit.Eventually(t, func() error { return s.get("/ready") })
 	return s
 }
 
@@ -187,7 +188,7 @@ func serve(t *testing.T, server *servers.Postgres, role string) *service {
 func listening(t *testing.T, s *service) (orders int) {
 	t.Helper()
 	before := strings.Count(s.out.String(), "an order of dog")
-	eventually(t, func() error {
+	testkit.Eventually(t, func() error {
 		if err := s.order("dog", ""); err != nil {
 			return err
 		}
@@ -278,7 +279,7 @@ func nothingIsLeft(t *testing.T, admin *pgx.Conn) {
 	var schemas int
 	require.NoError(t, query(admin, &schemas, `SELECT count(*) FROM pg_namespace WHERE nspname ~ '^(ant|bee|cat|dog)_'`))
 	assert.Zero(t, schemas, "schemas left")
-	eventually(t, func() error {
+	testkit.Eventually(t, func() error {
 		var n int
 		err := query(admin, &n, "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()")
 		if err == nil && n > 0 {

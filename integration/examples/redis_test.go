@@ -12,6 +12,7 @@ import (
 
 	"github.com/actorpool/actorpool/integration/internal/resp"
 	"github.com/actorpool/actorpool/integration/internal/servers"
+	"github.com/actorpool/actorpool/internal/testkit"
 )
 
 // counters are the names of the program's counters.
@@ -47,7 +48,7 @@ func TestRedisRestart(t *testing.T) {
 	p := run(t, nil, "redis", "-url", "redis://"+server.Address, "-for", "1h")
 	p.prints(t, 1, each("counts in database")...)
 	for round := 1; round <= 2; round++ {
-		require.NoError(t, server.Stop())
+		require.NoError(t, server.Kill())
 		p.prints(t, round, each("fails, the pool is in state ")...)
 		p.prints(t, round, "backoff: attempt 3 failed")
 		require.NoError(t, server.Start())
@@ -69,7 +70,7 @@ func TestRedisStops(t *testing.T) {
 	need(t, server, err)
 	p := run(t, nil, "redis", "-url", "redis://"+server.Address, "-for", "1h")
 	p.prints(t, 1, each("counts in database")...)
-	require.NoError(t, server.Stop())
+	require.NoError(t, server.Kill())
 	p.prints(t, 1, "backoff: attempt 2 failed")
 	p.interrupt(t)
 	code, out := p.ends(t, bound)
@@ -110,7 +111,7 @@ func redisIsEmpty(t *testing.T, server *servers.Redis) {
 	info, err := admin.Do(ctx, "INFO", "keyspace")
 	require.NoError(t, err)
 	assert.NotContains(t, info, "keys=")
-	eventually(t, func() error {
+	testkit.Eventually(t, func() error {
 		info, err := admin.Do(ctx, "INFO", "clients")
 		if err == nil && !strings.Contains(info.(string), "connected_clients:1\r\n") {
 			err = fmt.Errorf("connections left: %s", info)

@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/actorpool/actorpool/integration/internal/servers"
+	"github.com/actorpool/actorpool/internal/testkit"
 )
 
 // openShop starts the program and waits until it is ready.
@@ -25,7 +26,7 @@ func openShop(t *testing.T, variables []string, args ...string) *service {
 	t.Helper()
 	address := unusedAddress(t)
 	s := &service{run(t, variables, "shop", append(args, "-listen", address)...), address}
-	eventually(t, func() error { return s.get("/ready") })
+	testkit.Eventually(t, func() error { return s.get("/ready") })
 	return s
 }
 
@@ -61,7 +62,7 @@ func (s *service) drains(t *testing.T, label string) {
 	t.Helper()
 	report := make(chan error, 1)
 	go func() { report <- s.get("/report?pause=500ms") }()
-	eventually(t, func() error {
+	testkit.Eventually(t, func() error {
 		if labels, sentence := s.holders(t); !slices.Contains(labels, label) {
 			return errors.New("the report has not begun: " + sentence)
 		}
@@ -95,7 +96,7 @@ func TestShop(t *testing.T) {
 
 	t.Run("with a load, and Ctrl-C", func(t *testing.T) {
 		s := openShop(t, inFolder, "-load", "8")
-		eventually(t, func() error {
+		testkit.Eventually(t, func() error {
 			labels, sentence := s.holders(t)
 			if len(labels) == 0 {
 				return errors.New(sentence)
@@ -112,7 +113,7 @@ func TestShop(t *testing.T) {
 		s := openShop(t, inFolder, "-drain", "50ms")
 		report := make(chan error, 1)
 		go func() { report <- s.get("/report?pause=1m") }()
-		eventually(t, func() error {
+		testkit.Eventually(t, func() error {
 			if labels, sentence := s.holders(t); len(labels) == 0 {
 				return errors.New(sentence)
 			}
@@ -168,7 +169,7 @@ func TestShopPostgres(t *testing.T) {
 		for range 5 {
 			var ended int
 			require.NoError(t, query(admin, &ended, "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = 'app'"))
-			eventually(t, func() error { return errors.Join(s.get("/ready"), s.buy("cup", "1")) })
+			testkit.Eventually(t, func() error { return errors.Join(s.get("/ready"), s.buy("cup", "1")) })
 		}
 		s.interrupt(t)
 		code, _ := s.ends(t, bound)
@@ -215,7 +216,7 @@ func shopIsGone(t *testing.T, admin *pgx.Conn) {
 	var schemas int
 	require.NoError(t, query(admin, &schemas, "SELECT count(*) FROM pg_namespace WHERE starts_with(nspname, 'shop_')"))
 	assert.Zero(t, schemas, "schemas left")
-	eventually(t, func() error {
+	testkit.Eventually(t, func() error {
 		var n int
 		err := query(admin, &n, "SELECT count(*) FROM pg_stat_activity WHERE usename = 'app'")
 		if err == nil && n > 0 {

@@ -15,6 +15,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/actorpool/actorpool/internal/testkit"
 )
 
 // TestSMTP runs the program in different ways, with one server for each.
@@ -75,7 +77,7 @@ func TestSMTP(t *testing.T) {
 		t.Run(sig.String(), func(t *testing.T) {
 			server := startMail(t, &mailServer{hangs: true})
 			p := run(t, nil, "smtp", mail(server, recipients(5)...)...)
-			eventually(t, func() error {
+			testkit.Eventually(t, func() error {
 				if n := server.counted().commands["MAIL"]; n < 2 {
 					return fmt.Errorf("%d messages have begun", n)
 				}

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/actorpool/actorpool/integration/internal/servers"
+	"github.com/actorpool/actorpool/internal/testkit"
 )
 
 // TestSSH runs the program in different ways, with one server for each.
@@ -55,7 +56,7 @@ func TestSSH(t *testing.T) {
 			begun := filepath.Join(t.TempDir(), "begun")
 			wait := "touch " + begun + "; while kill -0 $PPID; do sleep 0.1; done" // while the connection stands
 			p := run(t, nil, "ssh", arguments(server, wait)...)
-			eventually(t, func() error { _, err := os.Stat(begun); return err })
+			testkit.Eventually(t, func() error { _, err := os.Stat(begun); return err })
 			require.NoError(t, p.cmd.Process.Signal(sig))
 			code, out := p.ends(t, bound)
 			assert.Equal(t, 1, code)

@@ -18,6 +18,7 @@ import (
 
 	"github.com/actorpool/actorpool/adapters/pgxpool"
 	"github.com/actorpool/actorpool/integration/internal/servers"
+	"github.com/actorpool/actorpool/internal/testkit"
 )
 
 // longTimeout is how long a test waits for something that must happen.
@@ -52,7 +53,7 @@ func need(t *testing.T) (*servers.Postgres, *pgx.Conn) {
 	server, err := shared()
 	servers.Require(t, err)
 	ignored := []goleak.Option{goleak.IgnoreCurrent(), goleak.IgnoreAnyFunction(servers.Runs)}
-	t.Cleanup(func() { eventually(t, func() error { return goleak.Find(ignored...) }) })
+	t.Cleanup(func() { testkit.Eventually(t, func() error { return goleak.Find(ignored...) }) })
 	return server, direct(t, server)
 }
 
@@ -125,18 +126,4 @@ func within(t *testing.T) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), longTimeout)
 	t.Cleanup(cancel)
 	return ctx
-}
-
-// eventually waits until f returns nil.
-func eventually(t *testing.T, f func() error) {
-	t.Helper()
-	for deadline := time.Now().Add(longTimeout); ; time.Sleep(5 * time.Millisecond) {
-		err := f()
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			require.NoError(t, err, "after %v", longTimeout)
-		}
-	}
 }

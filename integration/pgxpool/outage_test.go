@@ -21,6 +21,7 @@ import (
 	"github.com/actorpool/actorpool/adapters/pgxpool"
 	"github.com/actorpool/actorpool/client"
 	"github.com/actorpool/actorpool/integration/internal/servers"
+	"github.com/actorpool/actorpool/internal/testkit"
 )
 
 // pooled is what both pools have.
@@ -50,7 +51,7 @@ func TestTerminatedIdleSessions(t *testing.T) {
 				require.Len(t, sessions(t, admin, name(t)), 8)
 				_, err := admin.Exec(within(t), "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = $1", name(t))
 				require.NoError(t, err)
-				eventually(t, func() error {
+				testkit.Eventually(t, func() error {
 					if n := len(sessions(t, admin, name(t))); n > 0 {
 						return fmt.Errorf("%d sessions", n)
 					}
@@ -88,7 +89,7 @@ func TestTerminatedIdleSessions(t *testing.T) {
 				}
 			})
 			theirs.Close()
-			eventually(t, func() error {
+			testkit.Eventually(t, func() error {
 				if n := len(sessions(t, admin, name(t))); n > 0 {
 					return fmt.Errorf("%d sessions", n)
 				}
@@ -134,7 +135,7 @@ func TestFailover(t *testing.T) {
 		require.NoError(t, err)
 		_, err = admin.Exec(ctx, "SELECT pg_reload_conf()")
 		require.NoError(t, err)
-		eventually(t, func() error {
+		testkit.Eventually(t, func() error {
 			var now string
 			if err := direct(t, server).QueryRow(ctx, "SHOW default_transaction_read_only").Scan(&now); err != nil || now != value {
 				return fmt.Errorf("%s: %w", now, err)
@@ -182,7 +183,7 @@ func TestFailover(t *testing.T) {
 		time.Sleep(100 * time.Millisecond)
 		begun <- server.Start()
 	}()
-	eventually(t, func() error {
+	testkit.Eventually(t, func() error {
 		err := write()
 		var sql *pgconn.PgError
 		if errors.As(err, &sql) && sql.Code == "57P01" {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/actorpool/actorpool/adapters/pgxpool"
 	"github.com/actorpool/actorpool/client"
+	"github.com/actorpool/actorpool/internal/testkit"
 	"github.com/actorpool/actorpool/messages"
 )
 
@@ -147,7 +148,7 @@ func TestForgottenRowsAreFoundByLeakAfter(t *testing.T) {
 			}
 		}))
 	func() { _, _ = pool.Query(within(t), "SELECT 1") }()
-	eventually(t, func() error {
+	testkit.Eventually(t, func() error {
 		runtime.GC()
 		select {
 		case e := <-leaks:
@@ -328,7 +329,7 @@ func TestAHijackedConnectionOutlivesThePool(t *testing.T) {
 	pid := own.PgConn().PID()
 	require.NoError(t, own.Close(within(t)))
 	admin := direct(t, server)
-	eventually(t, func() error { // nobody waits for the server's process here
+	testkit.Eventually(t, func() error { // nobody waits for the server's process here
 		for _, p := range sessions(t, admin, name(t)) {
 			if p == pid {
 				return errors.New("it is still there")
@@ -426,7 +427,7 @@ func TestSetCapacityReserveAndSight(t *testing.T) {
 
 	waiting, cancel := context.WithCancel(ctx)
 	go func() {
-		eventually(t, func() error {
+		testkit.Eventually(t, func() error {
 			if pool.Underlying().Stats().Waiting != 1 {
 				return errors.New("nobody waits")
 			}

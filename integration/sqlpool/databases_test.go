@@ -21,6 +21,7 @@ import (
 	"gorm.io/gorm/logger"
 
 	"github.com/actorpool/actorpool/adapters/sqlpool"
+	"github.com/actorpool/actorpool/internal/testkit"
 	"github.com/actorpool/actorpool/messages"
 )
 
@@ -84,7 +85,7 @@ func TestADatabaseIsUsedByMany(t *testing.T) {
 		assert.LessOrEqual(t, stats.Pool.Open, size)
 		assert.Zero(t, pool.Stats().Borrowed)
 		if d.control != nil {
-			eventually(t, func() error { // a connect may still be under way
+			testkit.Eventually(t, func() error { // a connect may still be under way
 				have, err := d.sessions()
 				if open := pool.Stats().Open; err == nil && have != open {
 					err = fmt.Errorf("the server has %d connections, the pool %d", have, open)
@@ -115,7 +116,7 @@ func TestWhatIsLeftOpenComesBack(t *testing.T) {
 		var get *messages.GetError
 		require.ErrorAs(t, err, &get)
 		cancel()
-		eventually(t, func() error {
+		testkit.Eventually(t, func() error {
 			if n := pool.Stats().Borrowed; n != 0 {
 				return fmt.Errorf("%d are borrowed", n)
 			}
@@ -291,7 +292,7 @@ func TestNoMoreCallersSeeAnErrorAfterARestart(t *testing.T) {
 	eachServer(t, func(t *testing.T, d database) {
 		compared(t, d, func(t *testing.T) {
 			require.NoError(t, d.restart())
-			eventually(t, func() error { return d.control.Ping() })
+			testkit.Eventually(t, func() error { return d.control.Ping() })
 		})
 	})
 }

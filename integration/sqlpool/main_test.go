@@ -25,6 +25,7 @@ import (
 	"github.com/actorpool/actorpool/adapters/sqlpool"
 	"github.com/actorpool/actorpool/client"
 	"github.com/actorpool/actorpool/integration/internal/servers"
+	"github.com/actorpool/actorpool/internal/testkit"
 )
 
 const (
@@ -167,7 +168,7 @@ func open(t *testing.T, d database, cfg sqlpool.Config) (*sql.DB, *client.Pool[d
 	t.Cleanup(func() {
 		require.NoError(t, db.Close())
 		<-pool.Done()
-		eventually(t, func() error { return goleak.Find(ignored...) })
+		testkit.Eventually(t, func() error { return goleak.Find(ignored...) })
 	})
 	return db, pool
 }
@@ -184,21 +185,6 @@ func within(t *testing.T, d time.Duration) context.Context {
 	ctx, cancel := context.WithTimeout(bg, d)
 	t.Cleanup(cancel)
 	return ctx
-}
-
-func eventually(t *testing.T, f func() error) {
-	t.Helper()
-	deadline := time.Now().Add(longTimeout)
-	for {
-		err := f()
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			require.NoError(t, err, "after %v", longTimeout)
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
 }
 
 // at runs f on many goroutines, and returns the errors.
@@ -262,7 +248,7 @@ func (d database) sessions() (n int, err error) {
 // counts waits until the server has n connections of others.
 func (d database) counts(t *testing.T, n int) {
 	t.Helper()
-	eventually(t, func() error {
+	testkit.Eventually(t, func() error {
 		have, err := d.sessions()
 		if err == nil && have != n {
 			err = fmt.Errorf("the server has %d connections, not %d", have, n)

@@ -34,6 +34,7 @@ var layers = map[string]struct {
 	"sim":                        {[]string{"messages", "actors", "actors/virtual", "client"}, nil},
 	"pooltest":                   {[]string{"messages", "client"}, nil},
 	"internal/lockfree":          {nil, nil},
+	"internal/servers":           {nil, nil},
 	"fleet/store":                {nil, nil},
 	"fleet/internal/machine":     {[]string{"fleet/store"}, nil},
 	"fleet/memstore":             {[]string{"fleet/store"}, nil},

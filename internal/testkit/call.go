@@ -68,6 +68,22 @@ func Within(t testing.TB, d time.Duration) context.Context {
 	return bounded
 }
 
+// Eventually waits until f returns nil, for half a minute at most: only a test that fails
+// takes so long. It is for what happens outside of the program, in real time.
+func Eventually(t testing.TB, f func() error) {
+	t.Helper()
+	const bound = 30 * time.Second
+	for deadline := time.Now().Add(bound); ; time.Sleep(5 * time.Millisecond) {
+		err := f()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			require.NoError(t, err, "after %v", bound)
+		}
+	}
+}
+
 // Pass lets virtual time pass and waits until all is quiet.
 func Pass(d time.Duration) {
 	time.Sleep(d)

@@ -26,13 +26,14 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/actorpool/actorpool/client"
+	"github.com/actorpool/actorpool/internal/servers"
 	"github.com/actorpool/actorpool/messages"
 	"github.com/actorpool/actorpool/metrics/otelmetrics"
 	"github.com/actorpool/actorpool/metrics/prommetrics"
 )
 
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/actorpool/actorpool/metrics/internal/server.(*Prometheus).run"))
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction(servers.Runs))
 }
 
 var ctx = context.Background()

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.yaml.in/yaml/v3"
 
+	"github.com/actorpool/actorpool/internal/servers"
 	"github.com/actorpool/actorpool/metrics/internal/server"
 	"github.com/actorpool/actorpool/metrics/prommetrics"
 )
@@ -129,7 +130,7 @@ func TestTheAlertsNameOnlyMetricsThatThereAre(t *testing.T) {
 func promtool(t *testing.T, input string, args ...string) (output string, err error) {
 	t.Helper()
 	program, err := server.Find("promtool")
-	server.Require(t, err)
+	servers.Require(t, err)
 	cmd := exec.Command(program, args...)
 	cmd.Dir, cmd.Stdin = "..", strings.NewReader(input)
 	text, err := cmd.CombinedOutput()

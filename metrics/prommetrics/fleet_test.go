@@ -69,7 +69,7 @@ func TestAScrapeShowsAMemberOfAFleet(t *testing.T) {
 // The rules fire for a member that a real server scrapes.
 func rulesFireForTheFleet(t *testing.T, s *server.Prometheus) {
 	t.Helper()
-	require.NoError(t, s.Eventually(bound, func() error {
+	require.NoError(t, s.Until(bound, func() error {
 		values, err := s.Query(`ALERTS{alertname="ActorpoolFleetHard",alertstate="firing"}`, "db_client_connection_pool_name")
 		if err == nil && len(values) != 1 {
 			err = fmt.Errorf("firing: %v", values)

@@ -20,6 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/actorpool/actorpool/client"
+	"github.com/actorpool/actorpool/internal/servers"
 	"github.com/actorpool/actorpool/messages"
 	"github.com/actorpool/actorpool/metrics/internal/server"
 	"github.com/actorpool/actorpool/metrics/prommetrics"
@@ -117,7 +118,7 @@ func startPrometheus(t *testing.T, p *program, native bool) *server.Prometheus {
 	rules, err := filepath.Abs("../alerts.yml")
 	require.NoError(t, err)
 	s, err := server.StartPrometheus(p.target, native, rules)
-	server.Require(t, err)
+	servers.Require(t, err)
 	t.Cleanup(func() { assert.NoError(t, s.Close()) })
 	return s
 }
@@ -129,7 +130,7 @@ const ofOrders = `{db_client_connection_pool_name="orders"}`
 // has data, and no alert rule fails.
 func TestARealPrometheusScrapesAPoolUnderLoad(t *testing.T) {
 	_, err := server.Find("prometheus")
-	server.Require(t, err)
+	servers.Require(t, err)
 	for name, c := range map[string]struct {
 		native  bool
 		count   string  // of a histogram
@@ -148,7 +149,7 @@ func TestARealPrometheusScrapesAPoolUnderLoad(t *testing.T) {
 				require.NoError(t, err)
 				return n
 			}
-			require.NoError(t, s.Eventually(bound, func() error {
+			require.NoError(t, s.Until(bound, func() error {
 				if n := gets(); !(n > 100) { // not a number: none yet
 					return fmt.Errorf("%v gets", n)
 				}
@@ -156,7 +157,7 @@ func TestARealPrometheusScrapesAPoolUnderLoad(t *testing.T) {
 			}))
 			p.outage(t)
 			before := gets()
-			require.NoError(t, s.Eventually(bound, func() error {
+			require.NoError(t, s.Until(bound, func() error {
 				if n := gets(); n <= before {
 					return fmt.Errorf("%v gets, as before", n)
 				}
@@ -166,7 +167,7 @@ func TestARealPrometheusScrapesAPoolUnderLoad(t *testing.T) {
 			p.quiet()
 			m, err := p.pool.Measure(ctx)
 			require.NoError(t, err)
-			require.NoError(t, s.Eventually(bound, func() error {
+			require.NoError(t, s.Until(bound, func() error {
 				if n := gets(); n != float64(m.Stats.Gets) {
 					return fmt.Errorf("%v gets, not %v", n, m.Stats.Gets)
 				}
@@ -221,7 +222,7 @@ func panelsHaveData(t *testing.T, s *server.Prometheus) {
 	for _, p := range dashboard(t) {
 		for _, target := range p.Targets {
 			expression := variable.ReplaceAllString(strings.ReplaceAll(target.Expr, "$__rate_interval", "20s"), `".*"`)
-			require.NoError(t, s.Eventually(bound, func() error {
+			require.NoError(t, s.Until(bound, func() error {
 				values, err := s.Query(expression, "db_client_connection_pool_name")
 				if err != nil {
 					return err
@@ -238,7 +239,7 @@ func panelsHaveData(t *testing.T, s *server.Prometheus) {
 // rulesAreEvaluated waits until the server has evaluated every alert rule.
 func rulesAreEvaluated(t *testing.T, s *server.Prometheus) {
 	t.Helper()
-	require.NoError(t, s.Eventually(bound, func() error {
+	require.NoError(t, s.Until(bound, func() error {
 		rules, err := s.Rules()
 		if err != nil {
 			return err

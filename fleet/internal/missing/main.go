@@ -1,5 +1,3 @@
-//go:build unix
-
 // Command missing prints a line for each server that the tests need and that is not
 // installed.
 package main

@@ -367,7 +367,7 @@ func stormOf(t *testing.T, kind string, length time.Duration) {
 			s.signal(victim, syscall.SIGCONT)
 		case 4:
 			outages++
-			s.etcd.Kill()
+			require.NoError(t, s.etcd.Kill())
 			time.Sleep(time.Second + time.Duration(random.IntN(4000))*time.Millisecond)
 			s.etcd.Start(t)
 		}

@@ -116,7 +116,7 @@ func TestTheTimelineOfAnOutage(t *testing.T) {
 	w.longestGap.Store(0)
 	gets := w.gets.Load()
 	proof, away := w.m.Status().Proof, time.Now()
-	s.etcd.Kill()
+	require.NoError(t, s.etcd.Kill())
 	w.line(&text, away, "etcd is killed; the member holds %d connections, one of them lent for long", first.Held)
 	w.until("soft", ttl, func(s fleet.Status) bool { return s.Phase == "soft" })
 	w.line(&text, away, "Soft: %d Gets have succeeded meanwhile, with at most %v between two; %d have failed",

@@ -4,6 +4,7 @@ package servers
 
 import (
 	"bufio"
+	"context"
 	"crypto/ed25519"
 	"encoding/pem"
 	"errors"
@@ -11,32 +12,25 @@ import (
 	"net"
 	"os"
 	"os/user"
-	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
-	"time"
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/knownhosts"
+
+	"github.com/actorpool/actorpool/internal/servers"
 )
 
 // SSH is an SSH server, OpenSSH's sshd, for the user that runs the tests. Commands run without
 // the user's own settings of the shell.
 type SSH struct {
-	// Address is where the server listens.
-	Address string
+	*servers.Server
 	// User is the only user who may log in.
 	User string
 	// Key is the file with the user's private key.
 	Key string
 	// KnownHosts is the file with the server's public key.
 	KnownHosts string
-
-	path    string
-	dir     string
-	args    []string
-	process *process
 }
 
 const sshdConf = `
@@ -53,30 +47,26 @@ SetEnv HOME={dir}
 {settings}
 `
 
-func findSSH() (string, error) { return find("sshd", "openssh-server", "/usr/sbin", "/usr/libexec") }
+func findSSH() (string, error) {
+	return servers.Find("sshd", "openssh-server", "/usr/sbin", "/usr/libexec")
+}
 
 // StartSSH starts a server with additional lines of configuration.
 func StartSSH(settings ...string) (_ *SSH, err error) {
-	s := &SSH{}
-	if s.path, err = findSSH(); err != nil {
+	program, err := findSSH()
+	if err != nil {
 		return nil, err
 	}
 	account, err := user.Current()
 	if err != nil {
 		return nil, err
 	}
-	s.User = account.Username
-	if s.dir, err = folder("ssh", nil); err != nil {
+	server, err := servers.New("ssh", "")
+	if err != nil {
 		return nil, err
 	}
-	defer func() {
-		if err != nil {
-			_ = s.Close()
-		}
-	}()
-	if s.Address, err = FreeAddress(); err != nil {
-		return nil, err
-	}
+	s := &SSH{Server: server, User: account.Username, Key: server.Path("user"), KnownHosts: server.Path("known_hosts")}
+	defer servers.CloseOnError(&err, s)
 	if os.Geteuid() == 0 {
 		// A server that runs as root needs this empty folder; its place is compiled in. It is
 		// there on a machine that has started a server since it was booted.
@@ -84,13 +74,12 @@ func StartSSH(settings ...string) (_ *SSH, err error) {
 			return nil, err
 		}
 	}
-	s.Key, s.KnownHosts = filepath.Join(s.dir, "user"), filepath.Join(s.dir, "known_hosts")
-	host, err := newKey(filepath.Join(s.dir, "host"))
+	host, err := newKey(s.Path("host"))
 	if err != nil {
 		return nil, err
 	}
-	conf := strings.NewReplacer("{address}", s.Address, "{dir}", s.dir, "{user}", s.User, "{settings}", strings.Join(settings, "\n"))
-	name := filepath.Join(s.dir, "sshd_config")
+	conf := strings.NewReplacer("{address}", s.Address, "{dir}", s.Dir, "{user}", s.User, "{settings}", strings.Join(settings, "\n"))
+	name := s.Path("sshd_config")
 	if _, err = newKey(s.Key); err != nil {
 		return nil, err
 	}
@@ -100,11 +89,11 @@ func StartSSH(settings ...string) (_ *SSH, err error) {
 	); err != nil {
 		return nil, err
 	}
-	s.args = []string{"-D", "-e", "-f", name}
+	s.Program, s.Ping, s.Args = program, s.ping, []string{"-D", "-e", "-f", name}
 	// Since version 9.8 the server refuses a client for a while if its connections have ended
 	// badly before. Older versions do not know the option.
-	if without := slices.Concat(s.args, []string{"-o", "PerSourcePenalties=no"}); command(nil, s.dir, s.path, append(without, "-t")...).Run() == nil {
-		s.args = without
+	if without := slices.Concat(s.Args, []string{"-o", "PerSourcePenalties=no"}); s.Run(program, append(without, "-t")...) == nil {
+		s.Args = without
 	}
 	return s, s.Start()
 }
@@ -129,39 +118,17 @@ func newKey(name string) (ssh.PublicKey, error) {
 	)
 }
 
-// Start starts the server, always at the same address, and waits until it answers.
-func (s *SSH) Start() (err error) {
-	if s.process, err = start(nil, s.dir, s.path, s.args...); err != nil {
+func (s *SSH) ping(ctx context.Context) error {
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "tcp", s.Address)
+	if err != nil {
 		return err
 	}
-	return s.process.serves(func() error {
-		conn, err := net.DialTimeout("tcp", s.Address, time.Second)
-		if err != nil {
-			return err
-		}
-		defer conn.Close()
-		_ = conn.SetDeadline(time.Now().Add(time.Second))
-		if line, err := bufio.NewReader(conn).ReadString('\n'); !strings.HasPrefix(line, "SSH-") {
-			return fmt.Errorf("it says %q: %w", line, err)
-		}
-		return nil
-	})
-}
-
-// Log returns what the server has logged so far.
-func (s *SSH) Log() (string, error) {
-	text, err := os.ReadFile(s.process.log)
-	return string(text), err
-}
-
-// Stop kills the server. Its connections stay: each has a process of its own.
-func (s *SSH) Stop() error { return s.process.stop(syscall.SIGKILL) }
-
-// Close stops the server and removes its folder.
-func (s *SSH) Close() error {
-	var err error
-	if s.process != nil {
-		err = s.Stop()
+	defer conn.Close()
+	deadline, _ := ctx.Deadline()
+	_ = conn.SetDeadline(deadline)
+	if line, err := bufio.NewReader(conn).ReadString('\n'); !strings.HasPrefix(line, "SSH-") {
+		return fmt.Errorf("it says %q: %w", line, err)
 	}
-	return errors.Join(err, os.RemoveAll(s.dir))
+	return nil
 }

@@ -1,3 +1,2 @@
-// Package server runs a Prometheus server for tests: on a free port of the loopback
-// interface, in a temporary folder, until it is closed.
+// Package server runs a Prometheus server for tests, and asks it.
 package server

@@ -13,7 +13,7 @@ import (
 
 // A program is found in PATH, otherwise in the last folder that matches, and only if it
 // can be executed.
-func TestFind(t *testing.T) {
+func TestAProgramIsFound(t *testing.T) {
 	dir := t.TempDir()
 	pattern := filepath.Join(dir, "lib", "*", "bin")
 	add := func(folder string, mode os.FileMode) string {
@@ -24,13 +24,13 @@ func TestFind(t *testing.T) {
 	}
 	expect := func(want string) {
 		t.Helper()
-		got, err := find("server", "server-package", pattern)
+		got, err := Find("server", "server-package", pattern)
 		require.NoError(t, err)
 		assert.Equal(t, want, got)
 	}
 	expectMissing := func() {
 		t.Helper()
-		_, err := find("server", "server-package", pattern)
+		_, err := Find("server", "server-package", pattern)
 		var missing *MissingError
 		require.ErrorAs(t, err, &missing)
 		assert.Equal(t, "server is not installed: apt-get install server-package", err.Error())
