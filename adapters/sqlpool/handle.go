@@ -245,7 +245,7 @@ func (c *handle) give() error {
 		st.closed = true
 	}
 	s, lease := c.s, c.lease
-	c.s, c.lease, c.lent = nil, client.Lease[driver.Conn]{}, nil
+	c.s, c.lease, c.lent, c.inTx = nil, client.Lease[driver.Conn]{}, nil, false
 	switch {
 	case c.dead != nil:
 		s.bad = true
