@@ -151,7 +151,9 @@ func (m *Machine) SetMinIdle(now time.Duration, n int) error {
 	if err := m.checkSize("MinIdle", n); err != nil {
 		return err
 	}
-	m.minIdle = n
+	changed := *m.cfg
+	changed.MinIdle = n
+	m.cfg = &changed
 	m.refreshClock()
 	if m.count[idle] > 0 {
 		m.timers.idleDue = min(m.timers.idleDue, m.expiryDue(m.oldestIdle()))

@@ -124,7 +124,7 @@ func (m *Machine) TryGet(now time.Duration, w *Waiter) *Slot {
 		m.annotate(s, w)
 	}
 	switch {
-	case m.minIdle > 0:
+	case m.cfg.MinIdle > 0:
 		m.settle()
 	case m.opts.tracksLeases:
 		m.schedule()

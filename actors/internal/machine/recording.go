@@ -148,7 +148,7 @@ func (m *Machine) tellCheckedIn(s *Slot) {
 
 // beginRecording begins a recording.
 func (m *Machine) beginRecording(r *Recording) {
-	r.at, r.wall, r.capacity, r.minIdle = m.now, m.wall(m.now), m.capacity, m.minIdle
+	r.at, r.wall, r.capacity, r.minIdle = m.now, m.wall(m.now), m.capacity, m.cfg.MinIdle
 	r.first, r.waited, r.held = m.lastRecord+1, m.queue.n, m.count[borrowed]
 	r.labels, r.labelOf = map[string]uint32{}, []string{""}
 	r.settings, r.settingOf = map[any]uint32{}, []any{nil}

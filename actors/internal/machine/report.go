@@ -90,7 +90,7 @@ func (m *Machine) Stats() messages.Stats {
 	st.Closing = m.count[closing]
 	st.Waiting = m.queue.n
 	st.GivenUp = m.jobs.givenUp
-	st.MinIdle, st.MaxIdle = m.minIdle, m.maxIdle()
+	st.MinIdle, st.MaxIdle = m.cfg.MinIdle, m.maxIdle()
 	st.LastConnectError = m.lastConnectErr
 	_, st.NextAttempt = m.NextAttempt()
 	if m.returned != nil {

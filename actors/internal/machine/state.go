@@ -43,8 +43,7 @@ type Machine struct {
 	lists lists
 	queue queue
 
-	cfg         *Config
-	minIdle     int           // Config.MinIdle, until SetMinIdle
+	cfg         *Config       // it may be shared: whoever changes it makes a copy
 	capacity    int           // the bound on what counted counts
 	generation  uint64        // grows with every Clear; older connections are closed
 	barredSince time.Duration // when fastPath became false; meaningless while it is true
@@ -235,7 +234,6 @@ func NewShared(cfg *Config) *Machine {
 		timers:   timers{tickAt: never, idleDue: never, coarseTick: tick, coarseWhile: while},
 		jobs:     jobs{claimsDue: never},
 		timings:  timings{random: firstRandom},
-		minIdle:  cfg.MinIdle,
 		capacity: cfg.Capacity,
 		permits:  initialPermits,
 		paused:   cfg.PauseOnClear,
@@ -320,7 +318,7 @@ func (m *Machine) maxIdle() int {
 // missing is how many more connections MinIdle and MinOpen ask for. For MinIdle those
 // that will soon be idle count as idle.
 func (m *Machine) missing() int {
-	return max(m.minIdle-m.count[idle]-len(m.jobs.unclaimed)-m.inTransition(), m.cfg.MinOpen-m.coming())
+	return max(m.cfg.MinIdle-m.count[idle]-len(m.jobs.unclaimed)-m.inTransition(), m.cfg.MinOpen-m.coming())
 }
 
 // wantsBackground says whether one more connect is wanted that no waiter needs: for
@@ -344,7 +342,7 @@ func (m *Machine) coming() int {
 func (m *Machine) readyTarget(t *Ticket) int {
 	target := t.target
 	if target == 0 {
-		target = m.minIdle
+		target = m.cfg.MinIdle
 	}
 	return max(1, min(target, m.capacity))
 }

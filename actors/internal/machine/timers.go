@@ -109,7 +109,7 @@ func (m *Machine) shedDue() time.Duration {
 // expiryDue is when an idle connection expires.
 func (m *Machine) expiryDue(s *Slot) time.Duration {
 	due := never
-	if m.cfg.IdleTimeout > 0 && m.count[idle] > m.minIdle && m.established() > m.cfg.MinOpen {
+	if m.cfg.IdleTimeout > 0 && m.count[idle] > m.cfg.MinIdle && m.established() > m.cfg.MinOpen {
 		due = after(s.since, m.cfg.IdleTimeout)
 	}
 	if s.expires > 0 {
