@@ -23,7 +23,7 @@ import (
 // at the end, and nobody waits for ever. In real time: who waits for a lock stops virtual time,
 // and it is the waits for locks that this is about.
 func TestRandomProgramsOfSeveralCallersKeepThePromises(t *testing.T) {
-	for _, seed := range seeds(60) {
+	for _, seed := range seeds(80) {
 		runCrowd(t, seed)
 		if t.Failed() {
 			return
@@ -34,9 +34,10 @@ func TestRandomProgramsOfSeveralCallersKeepThePromises(t *testing.T) {
 func runCrowd(t *testing.T, seed uint64) {
 	rng := rand.New(rand.NewPCG(seed, 0))
 	w := &crowd{rng: rand.New(rand.NewPCG(seed, 1)), faults: make(chan string, 10)}
-	cfg := quiet(1 + rng.IntN(4))
+	cfg := quiet(1 + rng.IntN(3))
+	w.resizes = rng.IntN(2) == 0
 	cfg.Backoff = client.Backoff{Base: time.Millisecond, Cap: time.Millisecond}
-	switch w.strict = rng.IntN(3) == 0; {
+	switch w.strict = rng.IntN(2) == 0; {
 	case w.strict:
 	case rng.IntN(4) == 0:
 		w.panics = true // database/sql counts what is lost by a panic, so SetMaxOpenConns may leave nothing

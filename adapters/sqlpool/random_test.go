@@ -99,12 +99,12 @@ type caller struct {
 	db     *sql.DB
 	rng    *rand.Rand
 	name   string
-	settle func()     // waits for what database/sql does aside
-	crowd  *crowd     // nil: it is alone
-	told   []string   // what it has seen
-	result sql.Result // that it has not read yet
-	own    *sql.Stmt  // of the *sql.DB, that nobody else uses
-	onConn bool       // it uses a *sql.Conn
+	settle func()       // waits for what database/sql does aside
+	crowd  *crowd       // nil: it is alone
+	told   []string     // what it has seen
+	late   []sql.Result // that it has not read yet
+	own    *sql.Stmt    // of the *sql.DB, that nobody else uses
+	onConn bool         // it uses a *sql.Conn
 }
 
 func (c *caller) note(op string, result any, err error) {
@@ -178,9 +178,9 @@ func (c *caller) query(on querier) {
 		result, err := on.ExecContext(ctx, "INSERT")
 		c.note("Exec", "", err)
 		if err == nil {
-			c.result = result
+			c.late = append(c.late, result)
 		}
-		if c.one(2) {
+		if c.one(4) {
 			c.readLate()
 		}
 	case 2:
@@ -239,14 +239,13 @@ func (c *caller) read(op string, rows *sql.Rows, err error) (v string) {
 	return v
 }
 
-// readLate reads the latest result, at whatever time that is.
+// readLate reads the results that the caller has, at whatever time that is.
 func (c *caller) readLate() {
-	if c.result == nil {
-		return
+	for _, result := range c.late {
+		n, err := result.RowsAffected()
+		c.note("RowsAffected", n, err)
 	}
-	n, err := c.result.RowsAffected()
-	c.note("RowsAffected", n, err)
-	c.result = nil
+	c.late = nil
 }
 
 // holding does what takes the lock of another connection of database/sql than the one that
@@ -255,7 +254,7 @@ func (c *caller) holding() {
 	if c.crowd != nil && c.one(2) {
 		time.Sleep(time.Duration(c.rng.IntN(500)) * time.Microsecond) // others come, and wait
 	}
-	if c.one(2) {
+	if !c.one(4) {
 		c.readLate()
 	}
 	if c.own != nil && c.one(3) {
@@ -287,6 +286,7 @@ func (c *caller) transaction(begin func(context.Context, *sql.TxOptions) (*sql.T
 	if err != nil {
 		return
 	}
+	c.holding()
 	for range c.rng.IntN(4) {
 		switch c.rng.IntN(5) {
 		case 0:
@@ -386,20 +386,21 @@ func (c *caller) ownStatement() {
 	result, err := c.own.ExecContext(ctx)
 	c.note("Stmt.Exec", "", err)
 	if err == nil {
-		c.result = result
+		c.late = append(c.late, result)
 	}
 }
 
 // A crowd is what several callers have in common.
 type crowd struct {
-	db     *sql.DB
-	pool   *client.Pool[driver.Conn]
-	strict bool // nothing may fail
-	panics bool // the driver panics
-	ends   bool // leases are ended while they are in use
-	bounds bool // SetMaxOpenConns is called
-	hides  int  // what a driver around the pool's hides
-	faults chan string
+	db      *sql.DB
+	pool    *client.Pool[driver.Conn]
+	strict  bool // nothing may fail
+	panics  bool // the driver panics
+	ends    bool // leases are ended while they are in use
+	bounds  bool // SetMaxOpenConns is called
+	resizes bool // SetCapacity is called
+	hides   int  // what a driver around the pool's hides
+	faults  chan string
 
 	mu    sync.Mutex
 	rng   *rand.Rand  // the driver's
@@ -454,14 +455,16 @@ func (c *caller) setting() {
 	switch c.rng.IntN(6) {
 	case 0:
 		if w.hides&hidesIsValid == 0 {
-			c.db.SetMaxIdleConns([]int{-1, 1, 3, 100}[c.rng.IntN(4)])
+			c.db.SetMaxIdleConns([]int{-1, 3, 1024, 1024}[c.rng.IntN(4)])
 		}
 	case 1:
 		c.db.SetConnMaxLifetime(time.Duration(c.rng.IntN(3)) * time.Millisecond)
 	case 2:
 		_ = w.pool.Clear(bg, client.ClearOptions{Interrupt: w.ends && c.one(2)})
 	case 3:
-		_ = w.pool.SetCapacity(bg, 1+c.rng.IntN(6))
+		if w.resizes {
+			_ = w.pool.SetCapacity(bg, 1+c.rng.IntN(4))
+		}
 	case 4:
 		if !w.bounds { // with SetMaxOpenConns it waits, for up to a second
 			_, _ = Stats(c.db)
