@@ -63,6 +63,9 @@ func runCrowd(t *testing.T, seed uint64) {
 		callers.Go(func() {
 			for range 40 {
 				c.stepOrPanic()
+				if c.one(2) { // others take what it has returned
+					time.Sleep(time.Duration(c.rng.IntN(200)) * time.Microsecond)
+				}
 			}
 		})
 	}
