@@ -23,7 +23,7 @@ import (
 // at the end, and nobody waits for ever. In real time: who waits for a lock stops virtual time,
 // and it is the waits for locks that this is about.
 func TestRandomProgramsOfSeveralCallersKeepThePromises(t *testing.T) {
-	for _, seed := range seeds(80) {
+	for _, seed := range seeds(70) {
 		runCrowd(t, seed)
 		if t.Failed() {
 			return
@@ -115,6 +115,7 @@ func (w *crowd) openOver(t *testing.T, s *server, rng *rand.Rand, cfg Config) {
 		return
 	}
 	pooled := Wrap(s, cfg)
+	w.bounds = false // Wrap forbids SetMaxOpenConns
 	w.pool, w.hides = pooled.(*core).Pool(), kind-4
 	w.db = sql.OpenDB(ending{around{pooled, func(c driver.Conn) driver.Conn { return hiding(c.(whole), w.hides) }}})
 	if w.hides&hidesIsValid != 0 {
