@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"strconv"
 	"time"
@@ -59,8 +60,11 @@ func run(args []string) error {
 		if err := cycle(ctx, pool); err != nil {
 			return err
 		}
-		if i%1000 == 0 {
+		switch {
+		case i%1000 == 0:
 			time.Sleep(10 * time.Millisecond) // the member does its work in between
+		case i%50 == 0:
+			runtime.Gosched() // before Go interrupts a Get for others
 		}
 	}
 	return nil
