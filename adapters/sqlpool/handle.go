@@ -31,11 +31,10 @@ type handle struct {
 	last     error   // of the driver
 	dead     error   // the error that condemned the session
 	died     bool    // that is a sign of its death, so others may be dead, too
-	failed   error   // why none could be borrowed: for the caller's first use of it
+	failed   error   // why none could be borrowed: for each use by the caller
 	calling  bool    // the driver is at work
 	inTx     bool    // a transaction has begun and has not ended
 	returned bool    // by IsValid; no session was borrowed since
-	kept     bool    // database/sql has asked IsValid, so it does not discard the connection
 	fine     bool    // the driver has done something without an error
 	gone     bool    // it cannot be used any more
 
@@ -110,7 +109,7 @@ func (c *handle) borrow(ctx context.Context, o client.GetOptions) error {
 			_ = lease.Taint(nil) // the pool has ended the lease meanwhile
 		} else {
 			c.s, c.lease, c.returned = s, lease, false
-			c.last, c.dead, c.died, c.failed, c.kept, c.fine = nil, nil, false, nil, false, false
+			c.last, c.dead, c.died, c.failed, c.fine = nil, nil, false, nil, false
 			if c.peeks || c.renew(ctx) {
 				return nil
 			}
@@ -183,7 +182,6 @@ func use[T any](ctx context.Context, c *handle, f func() (T, error)) (result T, 
 
 // see notes what an error of the driver says about the session.
 func (c *handle) see(err error) {
-	c.kept = false
 	switch {
 	case err == nil:
 		c.fine = true
@@ -218,7 +216,7 @@ func (c *handle) renew(ctx context.Context) bool {
 	if c.dead == nil {
 		return true
 	}
-	_ = c.give()
+	_ = c.give(nil)
 	return false
 }
 
@@ -228,24 +226,23 @@ func (c *handle) Close() error {
 	if c.gone || c.s == nil {
 		return nil
 	}
-	err := c.give()
+	err := c.give(errDiscarded)
 	c.gone = true
 	return err
 }
 
-// give returns the session to the pool.
-func (c *handle) give() error {
+// give returns the session to the pool, which closes it if it is dead, or with the cause
+// discard; nil: there is none.
+func (c *handle) give(discard error) error {
 	if c.dead == nil {
 		c.reclaim()
-		if !c.kept {
-			c.dead = errDiscarded
-		}
+		c.dead = discard
 	}
 	for _, st := range c.lent {
 		st.closed = true
 	}
 	s, lease := c.s, c.lease
-	c.s, c.lease, c.lent, c.inTx = nil, client.Lease[driver.Conn]{}, nil, false
+	c.s, c.lease, c.lent = nil, client.Lease[driver.Conn]{}, nil
 	switch {
 	case c.dead != nil:
 		s.bad = true
@@ -303,9 +300,8 @@ func (c *handle) IsValid() bool {
 			}
 		})
 	}
-	c.kept = c.dead == nil
 	again := len(c.lent) == 0 && (!c.shared || c.core.keepsShared())
-	_ = c.give()
+	_ = c.give(nil)
 	c.returned = true
 	return again
 }
@@ -434,13 +430,7 @@ func (e *execer) ExecContext(ctx context.Context, query string, args []driver.Na
 		return nil, err
 	}
 	with, without := c.s.execer, c.s.oldExecer
-	if with == nil && without == nil {
-		return nil, driver.ErrSkip
-	}
-	if args, err = c.late(args); err != nil {
-		return nil, err
-	}
-	values, err := unnamed(ctx, with != nil, args)
+	args, values, err := c.arguments(ctx, with != nil, without != nil, args)
 	if err != nil {
 		return nil, err
 	}
@@ -465,13 +455,7 @@ func (q *queryer) QueryContext(ctx context.Context, query string, args []driver.
 		return nil, err
 	}
 	with, without := c.s.queryer, c.s.oldQueryer
-	if with == nil && without == nil {
-		return nil, driver.ErrSkip
-	}
-	if args, err = c.late(args); err != nil {
-		return nil, err
-	}
-	values, err := unnamed(ctx, with != nil, args)
+	args, values, err := c.arguments(ctx, with != nil, without != nil, args)
 	if err != nil {
 		return nil, err
 	}
@@ -489,6 +473,26 @@ func (q *queryer) QueryContext(ctx context.Context, query string, args []driver.
 	c.ran(query)
 	c.leave()
 	return rows, err
+}
+
+// arguments makes those of a query without a statement, for a driver that takes a context, or
+// takes none. With another one, as of a driver whose connections are not alike, database/sql
+// goes on with a statement.
+func (c *handle) arguments(
+	ctx context.Context, with, without bool, args []driver.NamedValue,
+) (checked []driver.NamedValue, values []driver.Value, err error) {
+	unchecked := c.unchecked
+	c.unchecked = false
+	if !with && !without {
+		return nil, nil, driver.ErrSkip
+	}
+	if unchecked {
+		if args, err = c.late(args); err != nil {
+			return nil, nil, err
+		}
+	}
+	values, err = unnamed(ctx, with, args)
+	return args, values, err
 }
 
 // unnamed makes the arguments of a driver that takes no context, as database/sql does.
@@ -522,10 +526,6 @@ func (c *handle) ran(query string) {
 // late checks arguments that could not be checked before there was a session, as
 // database/sql does.
 func (c *handle) late(args []driver.NamedValue) ([]driver.NamedValue, error) {
-	if !c.unchecked {
-		return args, nil
-	}
-	c.unchecked = false
 	checked := args[:0:0]
 	for _, arg := range args {
 		err := c.CheckNamedValue(&arg)

@@ -145,8 +145,8 @@ func (c *core) Connect(ctx context.Context) (driver.Conn, error) {
 	if own.peeks {
 		// The caller may be a goroutine of database/sql, which keeps what nobody wants any
 		// more without a word. Who gets it borrows again, see ready.
-		own.peeks, own.kept, own.s.unused = false, true, true
-		_ = own.give()
+		own.peeks, own.s.unused = false, true
+		_ = own.give(nil)
 	}
 	return shown, nil
 }

@@ -6,6 +6,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"io"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -41,57 +42,60 @@ func soon(t *testing.T, what string, f, unblock func()) {
 func TestAResultCanBeReadWhileAnotherCallerWaits(t *testing.T) {
 	db, pool := open(t, &server{traits: execAndQuery}, quiet(1))
 	waits := func() bool { return pool.Stats().Waiting == 1 }
-	result, err := db.Exec("INSERT")
+	ping := func(callers *sync.WaitGroup) {
+		callers.Go(func() { assert.NoError(t, db.Ping()) })
+		require.Eventually(t, waits, 10*time.Second, time.Millisecond)
+	}
+	c, err := db.Conn(bg)
 	require.NoError(t, err)
-	st, err := db.Prepare("INSERT")
-	require.NoError(t, err)
-	another, err := st.Exec()
-	require.NoError(t, err)
-	tx, err := db.Begin()
+	result, err := c.ExecContext(bg, "INSERT")
 	require.NoError(t, err)
 	var callers sync.WaitGroup
-	callers.Go(func() { assert.NoError(t, db.Ping()) })
-	require.Eventually(t, waits, 10*time.Second, time.Millisecond)
+	ping(&callers)
+	require.NoError(t, c.Close())
+	callers.Wait() // now the handle of the result lies below another one
+
+	tx, err := db.Begin() // takes that
+	require.NoError(t, err)
+	ping(&callers) // takes the handle of the result
 	soon(t, "a result waits for a caller that waits for the transaction of its reader", func() {
-		for _, r := range []sql.Result{result, another} {
-			_, err := r.RowsAffected()
-			assert.NoError(t, err)
-			_, _ = r.LastInsertId()
-		}
+		_, err := result.RowsAffected()
+		assert.NoError(t, err)
+		_, _ = result.LastInsertId()
 	}, func() { assert.NoError(t, tx.Rollback()) })
 	if err := tx.Rollback(); !errors.Is(err, sql.ErrTxDone) {
 		require.NoError(t, err)
 	}
 	callers.Wait()
-	require.NoError(t, st.Close())
 }
 
 // The same in the life of a program, with many callers that each read the result of one
 // statement while they hold a transaction.
 func TestResultsAreReadWithinTransactions(t *testing.T) {
-	virtually(t, func(t *testing.T) {
-		db, pool := open(t, &server{traits: execAndQuery}, quiet(2))
-		var callers sync.WaitGroup
-		for range 16 {
-			callers.Go(func() {
-				for range 50 {
-					result, err := db.Exec("INSERT")
-					if !assert.NoError(t, err) {
-						return
-					}
-					time.Sleep(time.Millisecond)
-					tx, err := db.Begin()
-					if !assert.NoError(t, err) {
-						return
-					}
-					_, err = result.RowsAffected()
-					assert.NoError(t, errors.Join(err, tx.Commit()))
+	db, pool := open(t, &server{traits: execAndQuery}, quiet(2))
+	ctx, cancel := context.WithCancel(bg)
+	defer cancel()
+	var callers sync.WaitGroup
+	for range 32 {
+		callers.Go(func() {
+			for range 50 {
+				result, err := db.ExecContext(ctx, "INSERT")
+				if !assert.NoError(t, err) {
+					return
 				}
-			})
-		}
-		callers.Wait()
-		assert.Zero(t, pool.Stats().Borrowed)
-	})
+				runtime.Gosched() // others come between
+				tx, err := db.BeginTx(ctx, nil)
+				if !assert.NoError(t, err) {
+					return
+				}
+				runtime.Gosched()
+				_, err = result.RowsAffected()
+				assert.NoError(t, errors.Join(err, tx.Commit()))
+			}
+		})
+	}
+	soon(t, "callers wait for one another", callers.Wait, cancel)
+	assert.Zero(t, pool.Stats().Borrowed)
 }
 
 // resulting is a connection whose results use it, as drivers may: database/sql holds the lock
@@ -204,7 +208,7 @@ func TestSetMaxOpenConnsKeepsNoConnection(t *testing.T) {
 		held, err := pool.Get(bg)
 		require.NoError(t, err)
 		var gone sync.WaitGroup
-		for i := range 3 { // two wait in the pool, and one in database/sql, which connects for it when the first gives up
+		for i := range 4 { // three wait in the pool, and one in database/sql, which connects for it when the first gives up
 			ctx := deadline(t, time.Duration(i+1)*time.Second)
 			gone.Go(func() { assert.Error(t, db.PingContext(ctx)) })
 			synctest.Wait()

@@ -221,10 +221,10 @@ func (s *stmt) NumInput() (n int) {
 // CheckNamedValue implements driver.NamedValueChecker: that of the statement, or else that
 // of its connection, which database/sql does not ask beside this.
 func (s *stmt) CheckNamedValue(value *driver.NamedValue) (err error) {
-	checker, ok := s.inner.(driver.NamedValueChecker)
 	if s.closed {
 		return driver.ErrSkip
 	}
+	checker, ok := s.inner.(driver.NamedValueChecker)
 	if !ok {
 		return s.c.CheckNamedValue(value)
 	}

@@ -313,8 +313,8 @@ func (m measurement) compare(w io.Writer, processes int, profile string) error {
 			turns = append(turns, t)
 		}
 	}
-	fmt.Fprintf(w, "%s: %d callers, %d connections, %q%s; %v, %d times in each of %d processes; %s, GOMAXPROCS %d\n\n",
-		m.database, m.callers, connections, m.query, map[bool]string{true: ", prepared"}[m.prepared], m.each, m.rounds, processes, runtime.Version(), runtime.GOMAXPROCS(0))
+	fmt.Fprintf(w, "%s: %d callers, %d connections, %q, prepared: %v; %v, %d times in each of %d processes; %s, GOMAXPROCS %d\n\n",
+		m.database, m.callers, connections, m.query, m.prepared, m.each, m.rounds, processes, runtime.Version(), runtime.GOMAXPROCS(0))
 	report(w, turns)
 	return nil
 }
